@@ -1,0 +1,1 @@
+"""The mallocGame: memory mapping of tensor programs as a single-player game."""
