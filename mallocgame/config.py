@@ -1,0 +1,66 @@
+"""The rules' options: one small immutable object shared by the game, the oracle and the tools."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from mallocgame.jsonfile import InputError
+
+PLACEMENTS = ("best_fit", "first_fit")
+LATE_EVICTIONS = ("stay", "backup")
+SUPPLIES = ("idle", "elapsed")
+REWARDS = ("exact", "proxy")
+
+
+@dataclasses.dataclass(frozen=True)
+class GameConfig:
+    """Options of the rules; the defaults are the game, the others are limits and ablations.
+
+    prefetch_window: slots that a prefetch may start before its read, at least 1.
+    max_residencies: residencies the game remembers at once, at least 1; an arrival that would
+        exceed it is illegal.
+    placement: "best_fit" takes the smallest sufficient gap, "first_fit" the lowest.
+    late_eviction: what a read during an eviction means: "stay" reads from fast memory, "backup"
+        makes the state infeasible, as XLA's uncommitted buffers.
+    supply: time that copies may use: "idle" time of the slow bus, or as in XLA all "elapsed" time.
+    drop_backup: return from infeasible states to the culprit's arrival; without it the episode
+        ends there with return -1.
+    inert_fraction: values and questions that can save less than this fraction of the all-slow
+        latency are answered by the game itself; in [0, 1).
+    reward: "exact" pays saved latency, "proxy" what each access would save were it the only one.
+
+    Raises:
+      InputError: a field is out of range.
+    """
+
+    prefetch_window: int = 64
+    max_residencies: int = 256
+    placement: str = "best_fit"
+    late_eviction: str = "stay"
+    supply: str = "idle"
+    drop_backup: bool = True
+    inert_fraction: float = 1e-6
+    reward: str = "exact"
+
+    def __post_init__(self) -> None:
+        for field in ("prefetch_window", "max_residencies"):
+            number = getattr(self, field)
+            if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+                raise InputError(f"game config: {field}: {number!r} is no positive integer")
+        for field, choices in (
+            ("placement", PLACEMENTS),
+            ("late_eviction", LATE_EVICTIONS),
+            ("supply", SUPPLIES),
+            ("reward", REWARDS),
+        ):
+            choice = getattr(self, field)
+            if choice not in choices:
+                raise InputError(f"game config: {field}: {choice!r} is none of {choices}")
+        if not isinstance(self.drop_backup, bool):
+            raise InputError(f"game config: drop_backup: {self.drop_backup!r} is no boolean")
+        fraction = self.inert_fraction
+        if not isinstance(fraction, (int, float)) or not (
+            math.isfinite(fraction) and 0 <= fraction < 1
+        ):
+            raise InputError(f"game config: inert_fraction: {fraction!r} is not in [0, 1)")
