@@ -6,7 +6,6 @@ serves one game and a batch, and so that a batch fills the vector lanes.
 
 from __future__ import annotations
 
-
 import jax.numpy as jnp
 from jax import Array
 

@@ -322,8 +322,8 @@ class _Compiler:
                 group = self.parameters.get((loop, v))
                 if group is not None:
                     hold_end = 1 + max(s for s, *_ in stops if t < s < ask_end - 1)
-                    define = next(a.instruction for a in self.accesses_of[group.result] if a.defines)
-                    promise = (define, group.result)
+                    written = [a for a in self.accesses_of[group.result] if a.defines]
+                    promise = (written[0].instruction, group.result)
             held_from = t if kind == DEFINE else t + 1
             delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
             from_here = sum(b for s, b in saving_at if s >= t)
