@@ -33,6 +33,7 @@ class Game:
 
     events: int32 [P, E, columns of EventRow]; slots: int32 [P, T, columns of SlotRow].
     num_slots, capacity, total_ticks, floor_ticks: int32 [P].
+    capacity_ticks: float32 [P]; ticks that a copy of the whole fast memory takes.
     features: float32 [P, E, K]; what the observation knows about each stop.
     """
 
@@ -42,6 +43,7 @@ class Game:
     capacity: Array
     total_ticks: Array
     floor_ticks: Array
+    capacity_ticks: Array
     features: Array
     config: GameConfig = struct.field(pytree_node=False)
     table_size: int = struct.field(pytree_node=False)
@@ -168,6 +170,7 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         capacity=jnp.array([t.capacity for t in tables], jnp.int32),
         total_ticks=jnp.array([max(t.total_ticks, 1) for t in tables], jnp.int32),
         floor_ticks=jnp.array([t.floor_ticks for t in tables], jnp.int32),
+        capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
         features=jnp.asarray(pad(features, events.shape[1], 0)),
         config=config,
         table_size=max(1, min(config.max_residencies, largest)),

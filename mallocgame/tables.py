@@ -83,7 +83,8 @@ class Tables:
     events [E, columns of EventRow], slots [T, columns of SlotRow]: int32.
     total_ticks: all-slow latency; tick_s: seconds a tick.
     floor_ticks: weighted latency with everything that fits in fast memory, at no cost.
-    savings [E]: float64, share of all-slow latency that the accesses from the stop on can save.
+    savings [E, 2]: float64, share of all-slow latency that the accesses from the stop on, and those
+        after it, can save.
     """
 
     program: Program
@@ -99,6 +100,11 @@ class Tables:
     def capacity(self) -> int:
         """Bytes of fast memory."""
         return self.program.machine.fast_capacity_bytes
+
+    @property
+    def capacity_ticks(self) -> float:
+        """Ticks that a copy of the whole fast memory takes."""
+        return self.capacity / self.program.machine.slow_bandwidth / self.tick_s
 
 
 def compile_program(program: Program, config: GameConfig) -> Tables:
@@ -165,7 +171,7 @@ class _Compiler:
             program=self.program,
             events=events.astype(np.int32),
             slots=slots.astype(np.int32),
-            savings=np.array(savings, np.float64),
+            savings=np.array(savings, np.float64).reshape(len(rows), 2),
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
             tick_s=self.tick_s,
@@ -290,7 +296,7 @@ class _Compiler:
                 stops.append((loop.exit, EXIT, None, i))
         return sorted(stops, key=lambda s: s[:2])
 
-    def _rows(self) -> tuple[list[EventRow], list[float]]:
+    def _rows(self) -> tuple[list[EventRow], list[tuple[float, float]]]:
         keyed = []
         for v, play in enumerate(self.in_play):
             if play:
@@ -302,7 +308,7 @@ class _Compiler:
             rows[i] = row._replace(last=int(last))
         return rows, [saving for _, _, saving in keyed]
 
-    def _value_rows(self, v: int) -> list[tuple[tuple, EventRow, float]]:
+    def _value_rows(self, v: int) -> list[tuple[tuple, EventRow, tuple[float, float]]]:
         stops = self._stops(v)
         size = self.program.values[v].size_bytes
         reads = [(t, self.level[t]) for t, kind, _, _ in stops if kind in (READ, ENTRY)]
@@ -353,7 +359,8 @@ class _Compiler:
             )
             order = access.operands if access else ()
             key = (t, kind in (DEFINE, UPDATE), order, v)
-            rows.append((key, row, from_here / max(self.total, 1)))
+            total = max(self.total, 1)
+            rows.append((key, row, (from_here / total, after / total)))
         return rows
 
     def _needed(self, v: int, t: int) -> bool:
