@@ -1,0 +1,1 @@
+"""The learner: a MuZero agent that knows the game only through init, step and observe."""

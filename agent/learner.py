@@ -1,0 +1,374 @@
+"""One training iteration: self-play, targets, updates; sharded over the games of all devices.
+
+Everything a run needs to go on is in one `TrainState`; checkpoints store it as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from agent import networks
+from agent.config import Config
+from agent.networks import MuZeroNetwork
+from agent.replay import Replay, gather, init_replay, insert, sample
+from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.targets import Targets, elite_cells, replay_targets
+
+AXIS = "games"
+MIN_SCALE = 1e-4
+# A fresh network knows no advantages: the running mean starts where noise cannot move the policy.
+FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
+
+
+@struct.dataclass
+class TrainState:
+    """iteration; key; params; optimiser; scale [P], the return scale of each program;
+    typical_advantage, in units of the scale; best games; games in progress; replay."""
+
+    iteration: jax.Array
+    key: jax.Array
+    params: dict
+    optimiser: Any
+    scale: jax.Array
+    typical_advantage: jax.Array
+    best: Best
+    lanes: Lanes
+    replay: Replay
+
+
+class Iteration(NamedTuple):
+    """The jitted parts of an iteration, and how the state lies on the devices.
+
+    init(game, key) -> state; play(game, state) -> state, metrics; learn(state) -> state, metrics.
+    """
+
+    init: Callable[..., TrainState]
+    play: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    learn: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    abstract_state: TrainState
+
+
+def make_optimiser(config: Config) -> optax.GradientTransformation:
+    """AdamW after clipping, with a linear warm-up and then a constant rate, so that a run can be
+    continued beyond its planned end."""
+    c = config.learner
+    rate = optax.linear_schedule(0.0, c.learning_rate, c.warmup) if c.warmup else c.learning_rate
+    return optax.chain(
+        optax.clip_by_global_norm(c.max_gradient_norm),
+        optax.adamw(rate, weight_decay=c.weight_decay),
+    )
+
+
+def loss_fn(
+    params: dict,
+    config: Config,
+    moves: Moves,
+    value: jax.Array,
+    usable: jax.Array,
+    policy: jax.Array,
+    scale: jax.Array,
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The MuZero loss over unrolls of K steps from N sampled moves.
+
+    moves: [N, K+1]; value: unscaled value targets [N, K+1]; usable [N, K+1]; policy: policy
+    targets [N, K+1, A]; scale [N]. Behind a game's end value and reward are 0, as for any absorbing
+    state; what was undone, and the policy behind the end, count for nothing.
+    """
+    c = config.learner
+    network = MuZeroNetwork(config.network)
+    atoms = config.network.atoms
+    unroll = moves.reward.shape[1] - 1
+    ends = jnp.cumsum(moves.done, axis=1)
+    inside = jnp.concatenate([jnp.ones_like(ends[:, :1]), ends[:, :-1] == 0], axis=1) > 0
+    usable = usable & inside
+    counted = jnp.where(inside, usable, True)
+    value = jnp.where(inside, value, 0.0) / scale[:, None]
+    reward = jnp.where(inside, moves.reward, 0.0) / scale[:, None]
+    observation = moves.observation.astype(jnp.float32)
+
+    seen = network.apply(params, observation, method="represent")  # [N, K+1, D]
+    latents = [seen[:, 0]]
+    for k in range(unroll):
+        action = moves.action[:, k].astype(jnp.int32)
+        latent, _ = network.apply(params, latents[-1], action, method="dynamics")
+        # Half the gradient: the dynamics sees every step of the unroll (MuZero, appendix G).
+        latents.append(0.5 * latent + 0.5 * jax.lax.stop_gradient(latent))
+    latent = jnp.stack(latents, axis=1)  # [N, K+1, D]
+    prediction = network.apply(params, latent, method="predict")
+    reward_logits = network.apply(params, latent[:, 1:], method="predict_reward")
+    likeness = optax.cosine_similarity(
+        network.apply(params, latent[:, 1:], method="project"),
+        jax.lax.stop_gradient(seen[:, 1:]),
+        epsilon=1e-6,
+    )
+    logits = jnp.where(moves.legal, prediction.policy_logits, -1e9)
+    entropy = optax.softmax_cross_entropy
+    weight = jnp.array([1.0] + [1.0 / unroll] * unroll)
+    parts = {
+        "policy": _mean(entropy(logits, policy) - _entropy(policy), usable, weight),
+        "value": _mean(
+            entropy(prediction.value_logits, networks.encode_value(value, atoms)), counted, weight
+        ),
+        "reward": _mean(
+            entropy(reward_logits, networks.encode_reward(reward[:, :-1], atoms)),
+            counted[:, :-1],
+            weight[1:],
+        ),
+        "legal": _mean(
+            jnp.sum(
+                optax.sigmoid_binary_cross_entropy(
+                    prediction.legal_logits[:, 1:], moves.legal[:, 1:].astype(jnp.float32)
+                ),
+                axis=-1,
+            ),
+            inside[:, 1:],
+            weight[1:],
+        ),
+        "consistency": _mean(1 - likeness, usable[:, 1:], weight[1:]),
+    }
+    total = (
+        c.policy_weight * parts["policy"]
+        + c.value_weight * parts["value"]
+        + c.reward_weight * parts["reward"]
+        + c.legal_weight * parts["legal"]
+        + c.consistency_weight * parts["consistency"]
+    )
+    return total, {f"loss_{name}": part for name, part in parts.items()} | {"loss": total}
+
+
+def _mean(x: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
+    """Weighted sum over steps [K], mean over samples [N]."""
+    # Over the batch and not over the mask: a sample's weight does not depend on its neighbours.
+    return jnp.mean(jnp.sum(jnp.where(mask, x, 0.0) * weight, axis=1))
+
+
+def _entropy(policy: jax.Array) -> jax.Array:
+    return -jnp.sum(policy * jnp.log(jnp.maximum(policy, 1e-9)), axis=-1)
+
+
+def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
+    """Compiles nothing yet; `game` only tells shapes.  `mesh` has one axis, `games`."""
+    devices = mesh.size
+    local_games, local_batch = config.rollout.games // devices, config.learner.batch_size // devices
+    optimiser = make_optimiser(config)
+    specs = _specs(config, game, devices)
+    shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
+
+    def init(game: Any, key: jax.Array) -> TrainState:
+        network_key, lanes_key, key = jax.random.split(key, 3)
+        params = networks.init_params(config.network, game.observation_size, network_key)
+        return _init_state(config, game, params, optimiser, lanes_key, key, local_games)
+
+    def play(game: Any, state: TrainState) -> tuple[TrainState, Moves, jax.Array]:
+        key, next_key = jax.random.split(state.key)
+        lanes, best, moves, gaps = play_moves(
+            config,
+            game,
+            state.params,
+            state.scale,
+            state.typical_advantage,
+            state.best,
+            state.lanes,
+            jax.random.fold_in(key, jax.lax.axis_index(AXIS)),
+        )
+        best = _merge_best(best)
+        squares, count = jax.lax.psum(gaps, AXIS)
+        gap = jnp.sqrt(squares / jnp.maximum(count, 1))
+        typical = state.typical_advantage + ADVANTAGE_RATE * (gap - state.typical_advantage)
+        state = state.replace(
+            key=next_key,
+            best=best,
+            lanes=lanes,
+            replay=insert(state.replay, moves),
+            scale=jnp.maximum(jnp.where(jnp.isfinite(best.saved), best.saved, 0.0), MIN_SCALE),
+            typical_advantage=jnp.maximum(typical, MIN_ADVANTAGE),
+        )
+        return state, moves, gap
+
+    def learn(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        targets = replay_targets(state.replay, config.targets.td_lambda)
+        elite = elite_cells(
+            state.replay.moves, targets, config.replay.elite_quantile, state.scale.shape[0]
+        )
+        key, next_key = jax.random.split(state.key)
+        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
+        ready = jax.lax.pmin(jnp.any(targets.usable).astype(jnp.int32), AXIS) > 0
+
+        def update(carry: tuple[dict, Any], key: jax.Array):
+            params, opt_state = carry
+            batch = _sample_batch(config, state, targets, elite, local_batch, key)
+            (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+                params, config, *batch
+            )
+            gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
+            metrics["gradient_norm"] = optax.global_norm(gradient)
+            change, new_opt_state = optimiser.update(gradient, opt_state, params)
+            new = (optax.apply_updates(params, change), new_opt_state)
+            # Nothing is learned before the first game has ended.
+            carry = jax.tree.map(lambda a, b: jnp.where(ready, a, b), new, carry)
+            return carry, metrics
+
+        keys = jax.random.split(key, config.learner.updates)
+        (params, opt_state), metrics = jax.lax.scan(update, (state.params, state.optimiser), keys)
+        metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
+        usable = targets.usable
+        difference = state.replay.moves.raw_value - targets.value
+        squares, count = jax.lax.psum(
+            (jnp.sum(jnp.where(usable, difference**2, 0.0)), jnp.sum(usable)), AXIS
+        )
+        metrics["value_error"] = jnp.sqrt(squares / jnp.maximum(count, 1))
+        metrics["usable_share"] = count / (usable.size * devices)
+        state = state.replace(
+            key=next_key,
+            params=params,
+            optimiser=opt_state,
+            iteration=state.iteration + 1,
+        )
+        return state, metrics
+
+    moves_spec = specs.replay.moves
+    sharded_play = shard(play, in_specs=(P(), specs), out_specs=(specs, moves_spec, P()))
+
+    def play_with_metrics(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+        state, moves, gap = sharded_play(game, state)
+        return state, _play_metrics(moves) | {"search_gap": gap}
+
+    abstract = jax.eval_shape(shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(
+        jax.random.key(0)
+    ))
+    abstract = jax.tree.map(
+        lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
+        abstract,
+        specs,
+    )
+    return Iteration(
+        init=jax.jit(shard(init, in_specs=P(), out_specs=specs)),
+        play=jax.jit(play_with_metrics, donate_argnums=1),
+        learn=jax.jit(shard(learn, in_specs=(specs,), out_specs=(specs, P())), donate_argnums=0),
+        abstract_state=abstract,
+    )
+
+
+def _init_state(
+    config: Config,
+    game: Any,
+    params: dict,
+    optimiser: optax.GradientTransformation,
+    lanes_key: jax.Array,
+    key: jax.Array,
+    local_games: int,
+) -> TrainState:
+    lanes = init_lanes(game, local_games, lanes_key)
+    best = init_best(game, lanes.state)
+    scale = jnp.full(game.num_programs, 1.0)
+    typical = jnp.float32(FIRST_ADVANTAGE)
+    shapes = jax.eval_shape(
+        functools.partial(play_moves, config), game, params, scale, typical, best, lanes, key
+    )
+    return TrainState(
+        iteration=jnp.int32(0),
+        key=key,
+        params=params,
+        optimiser=optimiser.init(params),
+        scale=scale,
+        typical_advantage=typical,
+        best=best,
+        lanes=lanes,
+        replay=init_replay(shapes[2], config.replay.moves),
+    )
+
+
+def _specs(config: Config, game: Any, devices: int) -> TrainState:
+    """How each array of a TrainState is sharded: games lie on the last axis of the game's own
+    arrays, on the first of the other arrays of lanes, on the second in the replay."""
+
+    def abstract(game: Any, key: jax.Array) -> TrainState:
+        params = networks.init_params(config.network, game.observation_size, key)
+        return _init_state(
+            config, game, params, make_optimiser(config), key, key, config.rollout.games // devices
+        )
+
+    state = jax.eval_shape(abstract, game, jax.random.key_data(jax.random.key(0)))
+    specs = jax.tree.map(lambda _: P(), state)
+    return specs.replace(
+        lanes=Lanes(
+            state=jax.tree.map(
+                lambda x: P(*(None,) * (x.ndim - 1), AXIS) if x.ndim else P(), state.lanes.state
+            ),
+            program=P(AXIS),
+            guide=P(AXIS),
+        ),
+        replay=Replay(
+            moves=jax.tree.map(lambda _: P(None, AXIS), state.replay.moves),
+            written=P(None, AXIS),
+            cursor=P(),
+        ),
+    )
+
+
+def _merge_best(best: Best) -> Best:
+    """The best games over all devices."""
+    everyone = jax.lax.all_gather(best, AXIS)
+    winner = jnp.argmax(everyone.saved, axis=0)  # [P]
+    return jax.tree.map(
+        lambda x: jnp.take_along_axis(x, winner.reshape(1, -1, *(1,) * (x.ndim - 2)), axis=0)[0],
+        everyone,
+    )
+
+
+def _sample_batch(
+    config: Config,
+    state: TrainState,
+    targets: Targets,
+    elite: jax.Array,
+    count: int,
+    key: jax.Array,
+) -> tuple[Moves, jax.Array, jax.Array, jax.Array, jax.Array]:
+    usable = targets.usable.astype(jnp.float32)
+    share = config.replay.elite_fraction
+    weights = (1 - share) * usable / jnp.maximum(jnp.sum(usable), 1.0)
+    weights += share * elite / jnp.maximum(jnp.sum(elite), 1)
+    time, game = sample(weights, count, key)
+    length = config.learner.unroll + 1
+    moves = gather(state.replay, time, game, length)
+    at = (time[:, None] + jnp.arange(length)) % usable.shape[0]
+    across = game[:, None]
+    imitation = config.targets.imitation * elite[at, across][..., None]
+    played = jax.nn.one_hot(moves.action, moves.legal.shape[-1])
+    policy = (1 - imitation) * moves.policy + imitation * played
+    return (
+        moves,
+        targets.value[at, across],
+        targets.usable[at, across],
+        policy,
+        state.scale[moves.program[:, 0]],
+    )
+
+
+def _play_metrics(moves: Moves) -> dict[str, jax.Array]:
+    """Counts, returns of finished games, and the shape of the policy."""
+    done, saved = moves.done, moves.saved
+    games = jnp.sum(done)
+    legal = jnp.sum(moves.legal, axis=-1)
+    actions = jnp.mean(moves.action[..., None] == jnp.arange(moves.legal.shape[-1]), axis=(0, 1))
+    return {
+        "finished": games,
+        "return_mean": jnp.where(games > 0, jnp.sum(jnp.where(done, saved, 0.0)) / games, jnp.nan),
+        "return_min": jnp.where(games > 0, jnp.min(jnp.where(done, saved, jnp.inf)), jnp.nan),
+        "return_max": jnp.where(games > 0, jnp.max(jnp.where(done, saved, -jnp.inf)), jnp.nan),
+        "policy_entropy": jnp.mean(_entropy(moves.policy)),
+        "legal_actions": jnp.mean(legal),
+        "share_copy": actions[0],
+        "share_no_copy": actions[1],
+        "share_drop": actions[2],
+        "undone_share": jnp.mean(moves.next_index <= moves.index),
+    }

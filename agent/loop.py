@@ -1,0 +1,247 @@
+"""The training loop on the host: resume, iterate, write metrics, checkpoints and the best mappings."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+from tensorboardX import SummaryWriter
+
+from agent.checkpoint import Checkpoints, Counters
+from agent.config import Config, differences, load_config, save_config
+from agent.learner import AXIS, Iteration, TrainState, make_iteration
+from agent.progress import Progress
+from mallocgame.jsonfile import InputError
+
+MAX_CPU_DEVICES = 8
+# Wall-clock figures: a resumed run repeats all others exactly.
+CLOCK_FIELDS = ("wall_s", "moves_per_s", "simulations_per_s", "play_share", "left_s")
+
+# Called with a program's number, its best moves and the fraction they save.
+BestWriter = Callable[[int, np.ndarray, float], None]
+
+
+def make_mesh(config: Config) -> Mesh:
+    """One axis over the devices. On a CPU host two forced devices use two cores better than one.
+
+    Must be called before anything else touches jax's devices.
+
+    Raises:
+      InputError: games or batch cannot be divided among the devices asked for.
+    """
+    games, batch = config.rollout.games, config.learner.batch_size
+    wanted = config.train.devices
+    cores = min(len(os.sched_getaffinity(0)), MAX_CPU_DEVICES)
+    limit = wanted or cores
+    jax.config.update("jax_num_cpu_devices", _divisor(limit, games, batch))
+    available = len(jax.devices())
+    if wanted and (games % wanted or batch % wanted or available < wanted):
+        raise InputError(
+            f"train.devices: {wanted} devices cannot share rollout.games = {games} and "
+            f"learner.batch_size = {batch} ({available} available)"
+        )
+    count = _divisor(wanted or available, games, batch)
+    return jax.make_mesh(
+        (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
+    )
+
+
+def _divisor(limit: int, *numbers: int) -> int:
+    """The largest number up to `limit` that divides all the others."""
+    return max(n for n in range(1, limit + 1) if all(number % n == 0 for number in numbers))
+
+
+def train(
+    config: Config,
+    game: Any,
+    run: Path,
+    mesh: Mesh,
+    programs: tuple[str, ...] = (),
+    write_best: BestWriter | None = None,
+) -> TrainState:
+    """Trains, or goes on training, in the folder `run`.
+
+    programs: fingerprints of the programs in `game`.
+
+    Raises:
+      InputError: the folder belongs to another run, is in use, or its checkpoint is unusable.
+    """
+    with _claim(run, config):
+        checkpoints = Checkpoints(run / "checkpoints")
+        try:
+            return _train(config, game, run, mesh, programs, write_best, checkpoints)
+        finally:
+            checkpoints.close()
+
+
+def _train(
+    config: Config,
+    game: Any,
+    run: Path,
+    mesh: Mesh,
+    programs: tuple[str, ...],
+    write_best: BestWriter | None,
+    checkpoints: Checkpoints,
+) -> TrainState:
+    iteration = make_iteration(config, game, mesh)
+    state, counters = _start(config, game, iteration, checkpoints, programs)
+    step = int(state.iteration)
+    save_config(config, run / "config.yaml")
+    _truncate(run / "metrics.jsonl", step)
+    written = np.full(game.num_programs, -np.inf)
+    clock = time.perf_counter() - counters.wall_s
+    with (
+        open(run / "metrics.jsonl", "a") as metrics_file,
+        SummaryWriter(str(run / "tensorboard"), purge_step=step + 1) as board,
+        Progress(config) as progress,
+    ):
+        saved_at = step
+        while step < config.train.iterations and not _out_of_time(config, clock):
+            began = time.perf_counter()
+            state, play_metrics = iteration.play(game, state)
+            finished = int(play_metrics.pop("finished"))
+            played = time.perf_counter()
+            state, learn_metrics = iteration.learn(state)
+            measured = jax.device_get(play_metrics | learn_metrics)
+            ended = time.perf_counter()
+            step += 1
+            counters = Counters(
+                moves=counters.moves + config.rollout.games * config.rollout.moves,
+                games=counters.games + finished,
+                wall_s=ended - clock,
+                programs=programs,
+            )
+            line = _metrics(config, step, counters, measured, state, (began, played, ended))
+            _record(line, metrics_file, board)
+            progress.show(line)
+            if write_best:
+                _write_improved(state, written, write_best)
+            if step % config.train.checkpoint_every == 0:
+                checkpoints.save(step, state, counters)
+                saved_at = step
+        if step > saved_at:
+            checkpoints.save(step, state, counters)
+    return state
+
+
+def _start(
+    config: Config,
+    game: Any,
+    iteration: Iteration,
+    checkpoints: Checkpoints,
+    programs: tuple[str, ...],
+) -> tuple[TrainState, Counters]:
+    latest = checkpoints.latest()
+    if latest is None:
+        key = jax.random.key_data(jax.random.key(config.seed))
+        return iteration.init(game, key), Counters(programs=programs)
+    state, counters = checkpoints.restore(latest, iteration.abstract_state)
+    if counters.programs != programs:
+        raise InputError(
+            f"the run's checkpoint was made with other programs "
+            f"({', '.join(counters.programs) or 'none'}; now {', '.join(programs) or 'none'})"
+        )
+    return state, counters
+
+
+def _out_of_time(config: Config, clock: float) -> bool:
+    minutes = config.train.minutes
+    return minutes > 0 and time.perf_counter() - clock >= 60 * minutes
+
+
+def _metrics(
+    config: Config,
+    step: int,
+    counters: Counters,
+    measured: dict[str, Any],
+    state: TrainState,
+    clock: tuple[float, float, float],
+) -> dict[str, Any]:
+    began, played, ended = clock
+    best = np.asarray(state.best.saved)
+    rate = config.rollout.games * config.rollout.moves / (ended - began)
+    left = (config.train.iterations - step) * (ended - began)
+    if config.train.minutes:
+        left = min(left, max(0.0, 60 * config.train.minutes - counters.wall_s))
+    line = {
+        "step": step,
+        "wall_s": counters.wall_s,
+        "games": counters.games,
+        "moves": counters.moves,
+        "best_saved": float(np.mean(best)) if np.all(np.isfinite(best)) else None,
+        "typical_advantage": float(state.typical_advantage),
+        "moves_per_s": rate,
+        "simulations_per_s": rate * config.search.simulations,
+        "play_share": (played - began) / (ended - began),
+        "left_s": left,
+    }
+    for name, value in measured.items():
+        line[name] = float(value) if math.isfinite(value) else None
+    return line
+
+
+def _record(line: dict[str, Any], metrics_file: TextIO, board: SummaryWriter) -> None:
+    metrics_file.write(json.dumps(line) + "\n")
+    metrics_file.flush()
+    for name, value in line.items():
+        if name != "step" and value is not None:
+            board.add_scalar(name, value, line["step"])
+
+
+def _write_improved(state: TrainState, written: np.ndarray, write_best: BestWriter) -> None:
+    """Hands on the best games that are better than what was handed on before."""
+    best = np.asarray(state.best.saved)
+    for program in np.flatnonzero(best > written):
+        length = int(state.best.length[program])
+        write_best(int(program), np.asarray(state.best.log[program, :length]), float(best[program]))
+        written[program] = best[program]
+
+
+def _truncate(path: Path, step: int) -> None:
+    """Drops the lines after `step`, which the run is about to repeat, and torn ones."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            if json.loads(line)["step"] > step:
+                break
+        except (ValueError, KeyError, TypeError):
+            break
+        kept.append(line + "\n")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(kept))
+    temporary.replace(path)
+
+
+@contextmanager
+def _claim(run: Path, config: Config) -> Iterator[None]:
+    """Makes sure that the folder is this run's and nobody else's."""
+    if run.exists() and not run.is_dir():
+        raise InputError(f"{run}: is no folder")
+    if (run / "config.yaml").exists():
+        stored = load_config(run / "config.yaml")
+        if keys := differences(stored, config):
+            raise InputError(
+                f"{run}: belongs to a run with another config ({', '.join(keys)}); "
+                "choose another name or remove the folder"
+            )
+    elif run.exists() and any(p.name != ".lock" for p in run.iterdir()):
+        raise InputError(f"{run}: is no training run (it has no config.yaml), and is not empty")
+    run.mkdir(parents=True, exist_ok=True)
+    with open(run / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{run}: another process is training there") from None
+        yield

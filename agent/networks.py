@@ -1,0 +1,160 @@
+"""The three networks of MuZero and the categorical coding of values and rewards.
+
+Values are in units of the program's return scale (see `targets.py`), so 1 is about the best return
+seen so far.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from agent.config import NetworkConfig
+
+NUM_ACTIONS = 3
+VALUE_RANGE = (-0.5, 1.5)
+# Rewards are coded as signed square roots: most are a few thousandths of the return, a few large.
+REWARD_RANGE = (-1.25, 1.25)
+
+
+class Prediction(NamedTuple):
+    """policy_logits [B, A] (not masked), value_logits [B, N], legal_logits [B, A]."""
+
+    policy_logits: jax.Array
+    value_logits: jax.Array
+    legal_logits: jax.Array
+
+
+class _Block(nn.Module):
+    """A pre-normalised residual block."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = nn.LayerNorm()(x)
+        y = nn.relu(nn.Dense(self.hidden)(y))
+        return x + nn.Dense(x.shape[-1])(y)
+
+
+class _Head(nn.Module):
+    """One hidden layer; the last layer starts at zero, so that nothing is believed at first."""
+
+    hidden: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(nn.Dense(self.hidden)(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
+
+
+class MuZeroNetwork(nn.Module):
+    """Representation, dynamics and prediction over a normalised latent of width `latent`."""
+
+    config: NetworkConfig
+
+    def setup(self) -> None:
+        c = self.config
+        self.encoder = nn.Sequential(
+            [nn.Dense(c.latent)] + [_Block(c.hidden) for _ in range(c.representation_blocks)]
+        )
+        self.representation_norm = nn.LayerNorm()
+        self.action_embedding = nn.Embed(NUM_ACTIONS, c.latent)
+        self.transition = nn.Dense(c.latent)
+        self.transition_blocks = [_Block(c.hidden) for _ in range(c.dynamics_blocks)]
+        self.dynamics_norm = nn.LayerNorm()
+        self.reward_head = _Head(c.hidden, c.atoms)
+        self.policy_head = _Head(c.hidden, NUM_ACTIONS)
+        self.value_head = _Head(c.hidden, c.atoms)
+        self.legal_head = _Head(c.hidden, NUM_ACTIONS)
+        self.projection = nn.Dense(c.latent)
+
+    def represent(self, observation: jax.Array) -> jax.Array:
+        """Observation [B, F] to latent [B, D]."""
+        return self.representation_norm(self.encoder(observation))
+
+    def dynamics(self, latent: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent [B, D] and action [B] to the next latent [B, D] and reward logits [B, N].
+
+        The reward is read from the next latent, which therefore remembers what was just paid.
+        """
+        # The product lets an action act on the features of the question that is asked.
+        embedded = self.action_embedding(action)
+        x = latent + self.transition(jnp.concatenate([latent * embedded, embedded], axis=-1))
+        for block in self.transition_blocks:
+            x = block(x)
+        x = self.dynamics_norm(x)
+        return x, self.predict_reward(x)
+
+    def predict_reward(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, D] that dynamics has led to, to reward logits [B, N]."""
+        return self.reward_head(latent)
+
+    def predict(self, latent: jax.Array) -> Prediction:
+        """Latent [B, D] to policy, value and legality."""
+        return Prediction(
+            self.policy_head(latent), self.value_head(latent), self.legal_head(latent)
+        )
+
+    def project(self, latent: jax.Array) -> jax.Array:
+        """The predictor of the consistency loss, [B, D] to [B, D]."""
+        return self.projection(latent)
+
+    def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """Touches every parameter; for initialisation only."""
+        latent = self.represent(observation)
+        latent, _ = self.dynamics(latent, action)
+        self.predict(latent)
+        return self.project(latent)
+
+
+def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) -> dict:
+    """Fresh parameters; the key is consumed."""
+    observation = jnp.zeros((1, observation_size))
+    return MuZeroNetwork(config).init(key, observation, jnp.zeros((1,), jnp.int32))
+
+
+def encode(x: jax.Array, span: tuple[float, float], atoms: int) -> jax.Array:
+    """Codes scalars [...] as histograms [..., N] of a Gaussian around them.
+
+    The width is 0.75 bins ("HL-Gauss", arXiv 2403.03950), which keeps the order of neighbouring
+    values visible in the gradient where a two-hot code has a kink.
+    """
+    low, high = span
+    width = (high - low) / (atoms - 1)
+    edges = low + width * (jnp.arange(atoms + 1) - 0.5)
+    z = (edges - jnp.clip(x, low, high)[..., None]) / (0.75 * width)
+    cdf = jax.scipy.special.ndtr(z)
+    mass = cdf[..., 1:] - cdf[..., :-1]
+    return mass / (cdf[..., -1:] - cdf[..., :1])
+
+
+def decode(logits: jax.Array, span: tuple[float, float]) -> jax.Array:
+    """The mean of a coded scalar, [..., N] to [...]."""
+    centers = jnp.linspace(span[0], span[1], logits.shape[-1])
+    return jnp.sum(jax.nn.softmax(logits) * centers, axis=-1)
+
+
+def encode_value(value: jax.Array, atoms: int) -> jax.Array:
+    """Value [...] to class probabilities [..., N]."""
+    return encode(value, VALUE_RANGE, atoms)
+
+
+def decode_value(logits: jax.Array) -> jax.Array:
+    """Value logits [..., N] to values [...]."""
+    return decode(logits, VALUE_RANGE)
+
+
+def encode_reward(reward: jax.Array, atoms: int) -> jax.Array:
+    """Reward [...] to class probabilities [..., N] of its signed square root."""
+    return encode(jnp.sign(reward) * jnp.sqrt(jnp.abs(reward)), REWARD_RANGE, atoms)
+
+
+def decode_reward(logits: jax.Array) -> jax.Array:
+    """Reward logits [..., N] to rewards [...]."""
+    root = decode(logits, REWARD_RANGE)
+    return root * jnp.abs(root)

@@ -1,0 +1,61 @@
+"""What a training run shows: one line that moves on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from agent.config import Config
+
+PLAIN_SECONDS = 10.0
+
+
+class Progress:
+    """Shows metrics on stderr; use as a context manager."""
+
+    def __init__(self, config: Config):
+        self._iterations = config.train.iterations
+        self._shown = 0.0
+        self._last = ""
+        terminal = sys.stderr.isatty()
+        self._live = Live(console=Console(stderr=True)) if terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live:
+            self._live.__exit__(*error)
+        elif self._last:
+            print(self._last, file=sys.stderr, flush=True)
+
+    def show(self, line: dict[str, Any]) -> None:
+        """Shows one line of metrics, at most every ten seconds where lines stay."""
+        text = self._text(line)
+        if self._live:
+            self._live.update(Text(text, no_wrap=True))
+        elif time.perf_counter() - self._shown >= PLAIN_SECONDS:
+            self._shown = time.perf_counter()
+            self._last = ""
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._last = text
+
+    def _text(self, line: dict[str, Any]) -> str:
+        def percent(name: str) -> str:
+            value = line.get(name)
+            return "-" if value is None else f"{100 * value:.2f} %"
+
+        return (
+            f"{line['step']}/{self._iterations}  {line['wall_s']:.0f} s  {line['games']} games  "
+            f"saved {percent('return_mean')} (best {percent('best_saved')})  "
+            f"value error {percent('value_error')}  {line['moves_per_s']:,.0f} moves/s  "
+            f"{line['left_s']:.0f} s left"
+        )

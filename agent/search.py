@@ -1,0 +1,129 @@
+"""One search per game: the learned model in mctx, the game's legal actions at the root.
+
+mctx masks illegal actions at the root only.  Inside the tree the model's own prediction of legality
+is added to the prior: an action predicted illegal keeps a prior near zero and is not expanded.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mctx
+
+from agent.config import Config
+from agent.networks import MuZeroNetwork, decode_reward, decode_value
+
+ILLEGAL_LOGIT = -8.0
+
+
+class SearchResult(NamedTuple):
+    """action [B]; policy [B, A], the improved policy; value [B], its value; raw_value [B], the
+    network's; advantage [B], the largest gap between values of legal actions. Values are in units
+    of the return scale."""
+
+    action: jax.Array
+    policy: jax.Array
+    value: jax.Array
+    raw_value: jax.Array
+    advantage: jax.Array
+
+
+def search(
+    params: dict,
+    observation: jax.Array,
+    legal: jax.Array,
+    key: jax.Array,
+    *,
+    config: Config,
+    typical_advantage: jax.Array,
+    noise: jax.Array | float = 1.0,
+) -> SearchResult:
+    """Searches from observations [B, F] under masks [B, A] with at least one legal action each.
+
+    typical_advantage: scalar that an advantage is compared with (see `SearchConfig`).
+    noise: [B] or scalar; 1 samples actions as in self-play, 0 takes the best.
+    The key is consumed.
+    """
+    network = MuZeroNetwork(config.network)
+    latent = network.apply(params, observation, method="represent")
+    prediction = network.apply(params, latent, method="predict")
+    root = mctx.RootFnOutput(
+        prior_logits=prediction.policy_logits,
+        value=decode_value(prediction.value_logits),
+        embedding=latent,
+    )
+
+    def recurrent(params: dict, key: jax.Array, action: jax.Array, latent: jax.Array):
+        del key
+        latent, reward_logits = network.apply(params, latent, action, method="dynamics")
+        prediction = network.apply(params, latent, method="predict")
+        legality = jax.nn.log_sigmoid(prediction.legal_logits)
+        output = mctx.RecurrentFnOutput(
+            reward=decode_reward(reward_logits),
+            discount=jnp.ones_like(action, jnp.float32),
+            prior_logits=prediction.policy_logits + jnp.maximum(legality, ILLEGAL_LOGIT),
+            value=decode_value(prediction.value_logits),
+        )
+        return output, latent
+
+    settings = config.search
+    noise = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), legal.shape[:1])[:, None]
+    if settings.algorithm == "gumbel":
+        scale = settings.advantage_logits / typical_advantage
+        output = mctx.gumbel_muzero_policy(
+            params,
+            key,
+            root,
+            recurrent,
+            settings.simulations,
+            invalid_actions=~legal,
+            max_depth=settings.max_depth,
+            qtransform=functools.partial(_scaled_values, scale=scale),
+            gumbel_scale=noise,
+        )
+        action = output.action
+    else:
+        search_key, action_key = jax.random.split(key)
+        output = mctx.muzero_policy(
+            params,
+            search_key,
+            root,
+            recurrent,
+            settings.simulations,
+            invalid_actions=~legal,
+            max_depth=settings.max_depth,
+            dirichlet_fraction=settings.dirichlet_fraction,
+        )
+        # The visits are sampled here, so that each game has its own noise.
+        gumbel = jax.random.gumbel(action_key, legal.shape) * noise
+        logits = jnp.log(jnp.maximum(output.action_weights, 1e-9)) + gumbel
+        action = jnp.argmax(jnp.where(legal, logits, -jnp.inf), axis=-1).astype(jnp.int32)
+    summary = output.search_tree.summary()
+    visited = legal & (summary.visit_counts > 0)
+    values = jnp.where(visited, summary.qvalues, root.value[:, None])
+    gap = jnp.max(jnp.where(visited, values, -jnp.inf), axis=-1) - jnp.min(
+        jnp.where(visited, values, jnp.inf), axis=-1
+    )
+    return SearchResult(
+        action=action,
+        policy=output.action_weights,
+        value=jnp.sum(output.action_weights * values, axis=-1),
+        raw_value=root.value,
+        advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
+    )
+
+
+def _scaled_values(tree: mctx.Tree, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:
+    """Completed action values [A] as logits: a fixed multiple of the advantage.
+
+    mctx's default stretches every node's values to [0, 1], so that at a decision that hardly
+    matters the noise of the value network counts as much as at one that does.
+    """
+    values = mctx.qtransform_completed_by_mix_value(
+        tree, node_index, value_scale=1.0, maxvisit_init=1.0, rescale_values=False
+    )
+    values /= 1.0 + jnp.max(tree.children_visits[node_index])  # mctx's factor of the visits
+    return scale * (values - tree.raw_values[node_index])

@@ -1,0 +1,63 @@
+"""Trains a MuZero agent on programs: `python train.py --config configs/quickstart.yaml [key=value ...]`.
+
+Writes runs/NAME/: config.yaml, metrics.jsonl, tensorboard/, checkpoints/, best/PROGRAM.mapping.json.
+Started again with the same configuration it goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.config import Config, load_config
+from mallocgame.jsonfile import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit code: 0, or 2 for unusable input, or 130 when interrupted."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", required=True, help="YAML file, see configs/")
+    parser.add_argument("--runs", default="runs", help="folder of the runs (default: runs)")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    options = parser.parse_args(arguments)
+    try:
+        run(load_config(options.config, options.overrides), Path(options.runs))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def run(config: Config, runs: Path) -> None:
+    """Trains on the configured programs."""
+    # Imported here so that a bad configuration is reported at once.
+    import numpy as np
+
+    from agent.loop import make_mesh, train
+    from agent.programs import load_programs
+    from mallocgame.game import build_game
+    from mallocgame.mapping import save_mapping
+    from mallocgame.play import replay
+
+    programs = load_programs(config.programs)
+    mesh = make_mesh(config)
+    game = build_game(programs, config.game)
+    folder = runs / config.name
+
+    def write_best(index: int, actions: np.ndarray, saved: float) -> None:
+        del saved
+        program = programs[index]
+        mapping = replay(program, config.game, actions)
+        save_mapping(mapping, folder / "best" / f"{program.name}.mapping.json")
+
+    fingerprints = tuple(program.fingerprint for program in programs)
+    train(config, game, folder, mesh, fingerprints, write_best)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
