@@ -108,8 +108,8 @@ class Reading:
         self.evictions = self._transfers(mapping.evictions, "eviction", 1, last + 1)
         self.stays: list[Stay] = []
         self.fetches: list[tuple[Transfer, int]] = []
-        for item in self._residencies(mapping):
-            self._add_stay(*item, prefetches)
+        for value, start, end, offset, arrival in self._residencies(mapping):
+            self._add_stay(value, start, end, offset, arrival, prefetches)
         for (value, _), row in prefetches.items():
             for transfer in row:
                 self.report(
@@ -180,7 +180,7 @@ class Reading:
                     times,
                 )
             elif lies:
-                usable.append((value, *times, offset, residency.arrival))
+                usable.append((value, start, end, offset, residency.arrival))
         return sorted(usable, key=lambda item: item[:4])
 
     def _add_stay(
