@@ -6,9 +6,9 @@ fast memory.  Two steps:
 1. Per program: four bandwidths (reads and writes, slow and fast), robustly, with every
    instruction's compute floor profiled out.
 2. Per instruction: the floor and access times nearest to those bandwidths (least generalised
-   Kullback-Leibler divergence) that reproduce all its estimates.  Which of the three terms dominates
-   under which placement is enumerated; for each choice the constraints are met by cyclic Bregman
-   projections, which for sums of positive terms are plain rescalings (Censor and Lent 1981).
+   Kullback-Leibler divergence) that reproduce all its estimates.  Which of the three terms is the
+   largest under which placement is enumerated; for each choice the constraints are met by cyclic
+   Bregman projections, for sums of positive terms plain rescalings (Censor and Lent 1981).
 
 Instructions of equal kind, traffic and estimate share one fit, so what the compiler placed
 differently in one layer informs the other layers.
@@ -34,7 +34,7 @@ SWEEPS = 200
 MOST_PLACEMENTS = 6
 MISFIT_WEIGHT = 1e3
 ALL_SLOW_WEIGHT = 100.0
-IDENTIFIED_MARGIN = 2.0
+SLOW_MARGIN, FAST_MARGIN, PLATEAU_SHARE = 8.0, 2.0, 0.2
 FLOOR_SHARE = 0.7
 
 
@@ -43,7 +43,8 @@ class Sample:
     """Estimates of one instruction under P placements.
 
     reads, writes: physical bytes, [R] and [W]. read_fast, write_fast: whether in fast memory,
-    [P, R] and [P, W]. cycles: the compiler's estimates, [P]; row 0 is everything in slow memory.
+    [P, R] and [P, W]. cycles: the compiler's estimates, [P], NaN where a compile gives none; row 0
+    is everything in slow memory.
     """
 
     key: tuple
@@ -56,7 +57,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fit:
-    """Cycles of one instruction: floor and times per access; whether the data identify the floor."""
+    """Cycles of one instruction: its floor, its accesses, and whether the data tell the floor."""
 
     compute: float
     read_slow: FloatArray
@@ -74,11 +75,17 @@ class Fit:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fits per slot and what they amount to; totals are per placement, all-slow first."""
+    """Fits per slot and what they amount to.
+
+    total_errors: relative error of the summed cycles per placement, all-slow first.
+    held_out_errors: the same for each placement but the first, fitted without it; None where no
+    other is left.
+    """
 
     rates: FloatArray
     fits: dict[int, Fit]
     total_errors: tuple[float, ...]
+    held_out_errors: tuple[float | None, ...]
     median_error: float
     p95_error: float
     identified_share: float
@@ -88,6 +95,9 @@ class Calibration:
         return {
             "bytes_per_cycle": [float(f"{r:.4g}") for r in self.rates],
             "total_errors": [float(f"{e:.3g}") for e in self.total_errors],
+            "held_out_errors": [
+                e if e is None else float(f"{e:.3g}") for e in self.held_out_errors
+            ],
             "median_error": float(f"{self.median_error:.3g}"),
             "p95_error": float(f"{self.p95_error:.3g}"),
             "identified_share": float(f"{self.identified_share:.3g}"),
@@ -95,25 +105,73 @@ class Calibration:
 
 
 def calibrate(samples: Mapping[int, Sample]) -> Calibration:
-    """Fits all slots of a program."""
-    groups = pool(list(samples.values()))
-    rates = fit_rates(list(groups.values()))
-    by_key = {key: fit_instruction(sample, rates, FLOOR_SHARE) for key, sample in groups.items()}
-    fits = {slot: by_key[sample.key] for slot, sample in samples.items()}
-    width = min((len(s.cycles) for s in samples.values()), default=0)
-    predicted = [fits[slot].predict(s.read_fast, s.write_fast) for slot, s in samples.items()]
-    errors = [np.abs(p / s.cycles - 1) for p, s in zip(predicted, samples.values(), strict=True)]
+    """Fits all slots of a program; every sample has the same P placements."""
+    fits, rates = _fit_all(samples)
+    predicted = {slot: fits[slot].predict(s.read_fast, s.write_fast) for slot, s in samples.items()}
+    errors = [np.abs(predicted[slot] / s.cycles - 1) for slot, s in samples.items()]
     flat = np.concatenate(errors) if errors else np.zeros(1)
-    estimated = np.array([s.cycles[:width] for s in samples.values()]).reshape(-1, width)
-    total = np.array([p[:width] for p in predicted]).reshape(-1, width).sum(axis=0)
+    width = max((len(s.cycles) for s in samples.values()), default=0)
     floors = [s.cycles[0] * fits[slot].is_floor_identified for slot, s in samples.items()]
     return Calibration(
         rates=rates,
         fits=fits,
-        total_errors=tuple((total / estimated.sum(axis=0) - 1).tolist()),
-        median_error=float(np.median(flat)),
-        p95_error=float(np.percentile(flat, 95)),
+        total_errors=tuple(_total_error(samples, predicted, p) for p in range(width)),
+        held_out_errors=tuple(_held_out_error(samples, p) for p in range(1, width)),
+        median_error=float(np.nanmedian(flat)),
+        p95_error=float(np.nanpercentile(flat, 95)),
         identified_share=float(sum(floors) / max(sum(s.cycles[0] for s in samples.values()), 1)),
+    )
+
+
+def _fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
+    groups = pool(list(samples.values()))
+    rates = fit_rates(list(groups.values()))
+    by_key = {key: fit_instruction(sample, rates, FLOOR_SHARE) for key, sample in groups.items()}
+    return {slot: by_key[sample.key] for slot, sample in samples.items()}, rates
+
+
+def _total_error(
+    samples: Mapping[int, Sample], predicted: Mapping[int, FloatArray], placement: int
+) -> float:
+    """Relative error of the summed cycles under one placement, where estimates exist."""
+    pairs = np.array(
+        [(predicted[slot][placement], s.cycles[placement]) for slot, s in samples.items()]
+    )
+    pairs = pairs[~np.isnan(pairs[:, 1])]
+    return float(pairs[:, 0].sum() / max(pairs[:, 1].sum(), 1.0) - 1.0)
+
+
+def _held_out_error(samples: Mapping[int, Sample], placement: int) -> float | None:
+    """Error of the total under a placement that the fit has not seen, nor one equal to it.
+
+    None where no other placement with assignment on is left.
+    """
+    width = len(next(iter(samples.values())).cycles)
+    kept = [0] + [p for p in range(1, width) if not _same_placement(samples, p, placement)]
+    if len(kept) == 1:
+        return None
+    reduced = {slot: _placements(s, kept) for slot, s in samples.items()}
+    fits, _ = _fit_all(reduced)
+    predicted = {slot: fits[slot].predict(s.read_fast, s.write_fast) for slot, s in samples.items()}
+    return _total_error(samples, predicted, placement)
+
+
+def _same_placement(samples: Mapping[int, Sample], a: int, b: int) -> bool:
+    return all(
+        np.array_equal(s.read_fast[a], s.read_fast[b])
+        and np.array_equal(s.write_fast[a], s.write_fast[b])
+        for s in samples.values()
+    )
+
+
+def _placements(sample: Sample, kept: Sequence[int]) -> Sample:
+    return Sample(
+        sample.key,
+        sample.reads,
+        sample.writes,
+        sample.read_fast[kept],
+        sample.write_fast[kept],
+        sample.cycles[kept],
     )
 
 
@@ -130,6 +188,8 @@ def _merge(group: Sequence[Sample]) -> Sample:
     seen: dict[bytes, tuple] = {}
     for s in group:
         for row in zip(s.read_fast, s.write_fast, s.cycles, strict=True):
+            if np.isnan(row[2]):
+                continue
             seen.setdefault(np.concatenate([row[0], row[1]]).astype(bool).tobytes(), row)
     rows = list(seen.values())[:MOST_PLACEMENTS]
     return Sample(
@@ -153,8 +213,6 @@ def fit_rates(samples: Sequence[Sample]) -> FloatArray:
             traffic[i, :, 2 * column] = (size * ~fast).sum(axis=1)[rows]
             traffic[i, :, 2 * column + 1] = (size * fast).sum(axis=1)[rows]
         cycles[i] = s.cycles[rows]
-    keep = cycles.min(axis=1, initial=np.inf) > 0
-    traffic, cycles = traffic[keep], cycles[keep]
     if not len(cycles):
         return TYPICAL_RATES.copy()
     weight = cycles[:, 0] / cycles[:, 0].sum()
@@ -199,7 +257,7 @@ def fit_instruction(sample: Sample, rates: FloatArray, floor_share: float) -> Fi
         read_fast=np.minimum(read_fast, read_slow),
         write_slow=write_slow,
         write_fast=np.minimum(write_fast, write_slow),
-        is_floor_identified=_is_floor_identified(prior, terms, sample.cycles),
+        is_floor_identified=_is_floor_identified(sample, rates),
     )
 
 
@@ -215,10 +273,26 @@ def _terms(sample: Sample) -> FloatArray:
     return terms
 
 
-def _is_floor_identified(prior: FloatArray, terms: FloatArray, cycles: FloatArray) -> bool:
-    """Whether at the smallest estimate memory alone stays far below, by the program's rates."""
-    memory = (terms[:, 1:] @ prior).max(axis=1)[cycles.argmin()]
-    return bool(memory * IDENTIFIED_MARGIN <= cycles.min())
+def _is_floor_identified(sample: Sample, rates: FloatArray) -> bool:
+    """Whether the smallest estimate can only be the compute floor.
+
+    Reads are excluded where, at that estimate, they would take far less by the program's rates
+    (slow ones, which vary most, by a wide margin), or where two placements with that estimate
+    differ in how much is read from slow memory; writes alike.
+    """
+    smallest = sample.cycles <= sample.cycles.min() * (1 + 1e-9)
+    sides = (
+        (sample.reads, sample.read_fast, rates[:2]),
+        (sample.writes, sample.write_fast, rates[2:]),
+    )
+    for size, fast, (slow_rate, fast_rate) in sides:
+        slow_bytes = (size * ~fast[smallest]).sum(axis=1)
+        fast_bytes = (size * fast[smallest]).sum(axis=1)
+        most = SLOW_MARGIN * slow_bytes / slow_rate + FAST_MARGIN * fast_bytes / fast_rate
+        is_plateau = np.ptp(slow_bytes) >= PLATEAU_SHARE * max(size.sum(), 1.0)
+        if most.min() > sample.cycles.min() and not is_plateau:
+            return False
+    return True
 
 
 def _project(
@@ -240,9 +314,7 @@ def _project(
                 ratio = np.where(chosen, ratio, np.minimum(ratio, 1.0))
                 x *= np.where(support[None] > 0, ratio[:, None], 1.0)
         x[:, 1 + r : 1 + 2 * r] = np.minimum(x[:, 1 + r : 1 + 2 * r], x[:, 1 : 1 + r])
-        x[:, 1 + 2 * r + w :] = np.minimum(
-            x[:, 1 + 2 * r + w :], x[:, 1 + 2 * r : 1 + 2 * r + w]
-        )
+        x[:, 1 + 2 * r + w :] = np.minimum(x[:, 1 + 2 * r + w :], x[:, 1 + 2 * r : 1 + 2 * r + w])
     predicted = np.einsum("ptn,an->apt", terms, x).max(axis=2)
     misfit = np.abs(predicted / cycles - 1) @ np.array([ALL_SLOW_WEIGHT] + [1.0] * (p - 1))
     safe = np.maximum(prior, 1e-12)

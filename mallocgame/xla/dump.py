@@ -2,8 +2,8 @@
 
 A folder holds ``msa_off.hlo.gz`` and one compile with assignment on; each sub-folder
 ``capacity_N_kib`` holds a compile of the same program with N KiB of fast memory. A compile is
-``msa_on.hlo.gz``, ``bufferinfo.csv``, ``allocinfo.csv`` and ``scheduleinfo.csv`` (openxla's formats,
-``memory_space_assignment/algorithm.cc``).
+``msa_on.hlo.gz``, ``bufferinfo.csv``, ``allocinfo.csv`` and ``scheduleinfo.csv`` (formats:
+openxla's ``memory_space_assignment/algorithm.cc``).
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import csv
 import gzip
 import re
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from mallocgame.jsonfile import InputError
 from mallocgame.xla.hlo import HloModule, parse_module
+from mallocgame.xla.wellformed import check_module
 
 BUFFER_COLUMNS = (
     "buffer_id", "buffer_name", "alt_mem_benefit", "size", "definition_time", "use_times",
@@ -107,12 +109,14 @@ def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
 
 def read_hlo(path: Path) -> HloModule:
     """Module in a gzipped HLO file."""
-    return parse_module(_text(path, gzip.decompress), str(path))
+    module = parse_module(_text(path, gzip.decompress), str(path))
+    check_module(module, str(path))
+    return module
 
 
-def _text(path: Path, unpack: type[bytes] | object = bytes) -> str:
+def _text(path: Path, unpack: Callable[[bytes], bytes] = bytes) -> str:
     try:
-        return unpack(path.read_bytes()).decode("utf-8")  # type: ignore[operator]
+        return unpack(path.read_bytes()).decode("utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -219,7 +223,8 @@ def read_allocations(
             raise InputError(f"{path}: line {line}: buffer_id: {number} is not in bufferinfo.csv")
         if size != buffers[number].size_bytes:
             raise InputError(
-                f"{path}: line {line}: size: {size} is not the buffer's {buffers[number].size_bytes}"
+                f"{path}: line {line}: size: {size} is not the buffer's "
+                f"{buffers[number].size_bytes}"
             )
         allocations.add(AllocationRow(number, size, offset, start, end))
     return tuple(sorted(allocations, key=lambda a: (a.buffer_id, a.start_time, a.end_time)))

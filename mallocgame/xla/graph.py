@@ -1,8 +1,8 @@
 """Flattens a module into one schedule and finds the values behind tuples, views, loops and updates.
 
 A *position* is an instruction and a tuple index.  Several positions are one value: views, carried
-buffers, operands and results of in-place updates.  Loop bodies are put where their ``while`` stands,
-between two markers.
+buffers, operands and results of in-place updates.  Loop bodies are put where their ``while``
+stands, between two markers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from mallocgame.xla.hlo import (
     HloComputation,
     HloInstruction,
     HloModule,
-    Shape,
     TupleShape,
     leaves,
 )

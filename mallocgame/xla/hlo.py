@@ -1,8 +1,8 @@
 """Reader of scheduled, optimised HLO text: shapes with layouts, computations, tuple views.
 
-Only what memory placement needs is kept: instruction names in schedule order, shapes with tiling and
-memory space, operands, called computations and the compiler's cycle estimates. The grammar follows
-the HLO text that XLA prints (``HloModule::ToString``); everything unknown is skipped.
+Only what memory placement needs is kept: instruction names in schedule order, shapes with tiling
+and memory space, operands, called computations and the compiler's cycle estimates. The grammar
+follows the HLO text that XLA prints (``HloModule::ToString``); everything unknown is skipped.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ Shape = ArrayShape | TupleShape
 
 @dataclass(frozen=True)
 class HloInstruction:
-    """One instruction: what it is called, what it makes, what it takes, and its estimated cycles."""
+    """One instruction: its name, what it makes, what it takes, and its estimated cycles."""
 
     name: str
     opcode: str
@@ -134,7 +134,9 @@ class HloModule:
             yield from (i for i in computation.instructions.values() if i.opcode == "while")
 
 
-def leaves(shape: Shape, index: tuple[int, ...] = ()) -> Iterator[tuple[tuple[int, ...], ArrayShape]]:
+def leaves(
+    shape: Shape, index: tuple[int, ...] = ()
+) -> Iterator[tuple[tuple[int, ...], ArrayShape]]:
     """Arrays inside a shape with their tuple index."""
     if isinstance(shape, ArrayShape):
         yield index, shape
@@ -258,9 +260,7 @@ def parse_module(text: str, source: str) -> HloModule:
         raise InputError(f"{source}: computation {name} is cut off at the end of the file")
     if entry is None or entry not in computations:
         raise InputError(f"{source}: ENTRY: the module has no entry computation")
-    module = HloModule(computations, entry, _donations(header))
-    _check_references(module, source)
-    return module
+    return HloModule(computations, entry, _donations(header))
 
 
 def _donations(header: str) -> tuple[tuple[tuple[int, ...], int], ...]:
@@ -270,22 +270,3 @@ def _donations(header: str) -> tuple[tuple[tuple[int, ...], int], ...]:
         return ()
     pairs = _ALIAS_ENTRY.findall(found.group(1))
     return tuple((_ints(o.replace(" ", "")), int(p)) for o, p, inner in pairs if not inner.strip())
-
-
-def _check_references(module: HloModule, source: str) -> None:
-    """Every operand stands earlier in its computation, and every called computation exists."""
-    for computation in module.computations.values():
-        seen: set[str] = set()
-        for instruction in computation.instructions.values():
-            for operand in instruction.operands:
-                if operand not in seen:
-                    raise InputError(
-                        f"{source}: {instruction.name}: operand {operand} is not defined before it"
-                    )
-            for role in ("calls", "body", "condition"):
-                callee = instruction.callee(role)
-                if callee is not None and callee not in module.computations:
-                    raise InputError(
-                        f"{source}: {instruction.name}: {role} {callee} is no computation"
-                    )
-            seen.add(instruction.name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,9 +75,7 @@ def import_dump(folder: Path, machine: Machine) -> Import:
     source = str(folder / "msa_off.hlo.gz")
     graph = build_graph(dump.base, source)
     for compiled in dump.compiles:
-        check_schedule(
-            dump.base, compiled.schedule, str(compiled.folder / "scheduleinfo.csv")
-        )
+        check_schedule(dump.base, compiled.schedule, str(compiled.folder / "scheduleinfo.csv"))
     layout = _select(graph)
     fast_space = FAST_SPACES.get(machine.name, LATER_FAST_SPACE)
     samples = _samples(dump, layout, fast_space)
@@ -96,6 +96,8 @@ def import_dump(folder: Path, machine: Machine) -> Import:
         validate(program, str(compiled.folder))
         mapping, notes = _mapping(program, dump, compiled, layout, fast_space)
         cycles = _estimated_cycles(compiled, layout)
+        made = {"production": {"estimated_cycles": cycles, "notes": list(notes)}}
+        program = dataclasses.replace(program, provenance={**program.provenance, **made})
         items.append(Imported(program, mapping, notes, cycles))
     return Import(tuple(items), calibration)
 
@@ -116,9 +118,7 @@ def _select(graph: Graph) -> _Layout:
             slot_of_step[number] = len(steps)
             steps.append(step)
     values = tuple(sorted(kept))
-    return _Layout(
-        graph, tuple(steps), values, slot_of_step, {v: i for i, v in enumerate(values)}
-    )
+    return _Layout(graph, tuple(steps), values, slot_of_step, {v: i for i, v in enumerate(values)})
 
 
 def _accesses(layout: _Layout) -> list[list[Access]]:
@@ -152,18 +152,19 @@ def _samples(dump: Dump, layout: _Layout, fast_space: int) -> dict[int, Sample]:
             continue
         reads = [a for a in accesses[slot] if a.kind == "read"]
         writes = [a for a in accesses[slot] if a.kind == "write"]
-        rows = [([False] * len(reads), [False] * len(writes), step.hlo.estimated_cycles)]
+        rows: list[tuple[list[bool], list[bool], float]] = [
+            ([False] * len(reads), [False] * len(writes), step.hlo.estimated_cycles)
+        ]
         for place in places:
-            if step.name not in place or not place[step.name][1].estimated_cycles:
-                continue
-            computation, hlo = place[step.name]
-            if len(hlo.operands) != len(step.hlo.operands):
+            computation, hlo = place.get(step.name, (None, None))
+            if computation is None or hlo is None or len(hlo.operands) != len(step.hlo.operands):
+                rows.append(([False] * len(reads), [False] * len(writes), math.nan))
                 continue
             rows.append(
                 (
                     [_access_is_fast(a, computation, hlo, fast_space) for a in reads],
                     [_access_is_fast(a, computation, hlo, fast_space) for a in writes],
-                    hlo.estimated_cycles or 0,
+                    hlo.estimated_cycles or math.nan,
                 )
             )
         read_bytes = np.array([a.bytes for a in reads], float)

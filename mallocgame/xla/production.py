@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Sequence
 
 from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program import Program
 from mallocgame.xla.dump import AllocationRow, Compile
+from mallocgame.xla.repair import single_copies, whole_places
 from mallocgame.xla.schedule import Clock, CopyWindow
 
 Positions = dict[tuple[str, tuple[int, ...]], int]
@@ -45,11 +45,6 @@ def production_mapping(
         member = _member(program, groups.get(value, (value,)), start)
         stays[member].append((start, end, row.offset))
     prefetches = _by_value(windows, True, value_at, notes)
-    evictions = [
-        Transfer(value, w.start, w.end)
-        for value, found in _by_value(windows, False, value_at, notes).items()
-        for w in found
-    ]
     residencies: list[Residency] = []
     used: list[Transfer] = []
     for value in sorted(stays):
@@ -60,7 +55,13 @@ def production_mapping(
             end = _until_slow(program, value, here, end, is_slow, notes)
             residencies.append(Residency(value, offset, start, end, arrival))
             used += [copy] if copy else []
-    residencies, used = _free_places(program, residencies, used, notes)
+    residencies, used = single_copies(program, residencies, used, notes)
+    residencies, used = whole_places(program, residencies, used, notes)
+    evictions = [
+        _eviction(program, value, w, residencies, notes)
+        for value, found in _by_value(windows, False, value_at, notes).items()
+        for w in found
+    ]
     mapping = Mapping(
         program.name,
         program.fingerprint,
@@ -92,9 +93,14 @@ def _member(program: Program, group: Sequence[int], start: int) -> int:
 
 
 def _slots(program: Program, clock: Clock, row: AllocationRow) -> tuple[int, int]:
-    """Half-open slots of a row's inclusive times."""
-    start, end = clock.first_at_or_after(row.start_time), clock.end_after(row.end_time)
-    return start, end
+    """Half-open slots of a row's inclusive times; to a body's last time means over its exit.
+
+    The schedule lists a body's last instruction, its root, right in front of the ``while``.
+    """
+    end = clock.end_after(row.end_time)
+    if any(loop.exit == end and clock.times[end] == row.end_time + 1 for loop in program.loops):
+        end += 1
+    return clock.first_at_or_after(row.start_time), end
 
 
 def _joined(stays: list[tuple[int, int, int]], copied: set[int]) -> list[tuple[int, int, int]]:
@@ -159,39 +165,17 @@ def _until_slow(
     return end
 
 
-def _free_places(
+def _eviction(
     program: Program,
+    value: int,
+    window: CopyWindow,
     residencies: Sequence[Residency],
-    prefetches: Sequence[Transfer],
     notes: list[str],
-) -> tuple[list[Residency], list[Transfer]]:
-    """Lets a prefetch begin only when its whole place is free.
-
-    The compiler slices large prefetches and starts with the parts whose bytes are free already; the
-    rules know one place per stay.
-    """
-    done = {(t.value, t.start): t for t in prefetches}
-    placed: list[Residency] = []
-    moved: list[Transfer] = []
-    for stay in sorted(residencies, key=lambda r: (r.start, r.arrival == COPIED)):
-        copy = done.get((stay.value, stay.start)) if stay.arrival == COPIED else None
-        others = (o for o in residencies if copy and o is not stay and o.end < copy.end)
-        free = max((o.end for o in others if _in_the_way(program, o, stay)), default=0)
-        if copy and stay.start < free:
-            name = program.values[stay.value].name
-            notes.append(f"{name}: prefetch starts at {free}, not {stay.start}: its place is taken")
-            stay = dataclasses.replace(stay, start=free)
-            copy = dataclasses.replace(copy, start=free)
-        placed.append(stay)
-        moved += [copy] if copy else []
-    return placed, moved
-
-
-def _in_the_way(program: Program, old: Residency, new: Residency) -> bool:
-    """Whether a stay holds bytes of another's place at the same time."""
-    return (
-        old.start < new.end
-        and new.start < old.end
-        and old.offset < new.offset + program.values[new.value].size_bytes
-        and new.offset < old.offset + program.values[old.value].size_bytes
-    )
+) -> Transfer:
+    """An eviction's slots; one that the compiler starts and awaits in front of one instruction may
+    use that instruction's slot while the value stays."""
+    stays = any(r.value == value and r.start <= window.start < r.end for r in residencies)
+    if window.start == window.end and stays:
+        notes.append(f"{program.values[value].name}: eviction awaited at once at {window.start}")
+        return Transfer(value, window.start, window.end + 1)
+    return Transfer(value, window.start, window.end)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from mallocgame.judge import simulate, verify
 from mallocgame.machine import Machine
 from mallocgame.mapping import save_mapping
-from mallocgame.program import Program, save_program
+from mallocgame.program import save_program
 from mallocgame.xla.importer import Import, import_dump
 
 PROGRAM_SUFFIX = ".program.json.gz"
@@ -51,20 +51,13 @@ def fit_lines(imported: Import) -> list[str]:
         f"  assignment off: {first.provenance['all_slow_cycles']:,} cycles, "
         f"fit {calibration.total_errors[0]:+.3%}",
     ]
-    for item, error in zip(imported.items, calibration.total_errors[1:], strict=True):
+    errors = zip(calibration.total_errors[1:], calibration.held_out_errors, strict=True)
+    for item, (error, held_out) in zip(imported.items, errors, strict=True):
+        unseen = "no other placement" if held_out is None else f"{held_out:+.2%} unseen"
+        simulation = simulate(item.program, item.mapping)
         lines.append(
-            f"  {item.program.name}: {item.cycles:,} cycles, fit {error:+.3%}, "
-            f"{len(item.mapping.residencies)} stays, {len(item.mapping.prefetches)} prefetches, "
-            f"{len(item.mapping.evictions)} evictions"
+            f"  {item.program.name}: {item.cycles:,} cycles, fit {error:+.3%} ({unseen}); "
+            f"production saves {simulation.saved_fraction:.2%}, "
+            f"{len(verify(item.program, item.mapping))} violations, {len(item.notes)} notes"
         )
     return lines
-
-
-def traffic_bytes(program: Program) -> int:
-    """Bytes of all accesses of one execution, loops counted."""
-    return sum(a.bytes * program.weights[a.instruction] for a in program.accesses)
-
-
-def suite_programs(paths: Sequence[Path]) -> list[Path]:
-    """Program files among paths."""
-    return [p for p in paths if p.name.endswith(PROGRAM_SUFFIX)]
