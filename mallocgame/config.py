@@ -34,7 +34,7 @@ class GameConfig:
       InputError: a field is out of range.
     """
 
-    prefetch_window: int = 64
+    prefetch_window: int = 16
     max_residencies: int = 256
     placement: str = "best_fit"
     late_eviction: str = "stay"

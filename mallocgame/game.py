@@ -22,7 +22,7 @@ from mallocgame.placement import gather
 from mallocgame.program import Program
 from mallocgame.rules import advance, start
 from mallocgame.state import ASK_READ, COPY, DROP, NO_COPY, State, select
-from mallocgame.tables import NEVER, UPDATE, EventRow, SlotRow, Tables, compile_program, pad
+from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
 
 NUM_ACTIONS = 3
 
@@ -158,10 +158,7 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
     """Stacks compiled programs into one game."""
     events = pad([t.events for t in tables], 1 + max(len(t.events) for t in tables), NEVER)
     slots = pad([t.slots for t in tables], max(len(t.slots) for t in tables), 0)
-    arrivals = [int(np.sum(t.events[:, 1] != UPDATE)) for t in tables]
-    promised = EventRow._fields.index("promise_slot")
-    groups = [int(np.sum(t.events[:, promised] >= 0)) for t in tables]
-    largest = max(a + g for a, g in zip(arrivals, groups, strict=True))
+    promised = events[..., EventRow._fields.index("promise_slot")]
     features = [stop_features(t) for t in tables]
     return Game(
         events=jnp.asarray(events),
@@ -173,9 +170,9 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
         features=jnp.asarray(pad(features, events.shape[1], 0)),
         config=config,
-        table_size=max(1, min(config.max_residencies, largest)),
+        table_size=min(config.max_residencies, max(t.residency_bound for t in tables)),
         max_decisions=max(t.max_decisions for t in tables),
-        has_groups=any(groups),
+        has_groups=bool(((promised >= 0) & (promised < NEVER)).any()),
         has_reserved=bool((slots[..., SlotRow._fields.index("reserved")] > 0).any()),
     )
 

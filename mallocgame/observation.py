@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from mallocgame.latency import elapsed_time
-from mallocgame.placement import at_row, gather, running_max
+from mallocgame.placement import at_row, gather
 from mallocgame.state import DIRTY, EVICTING, PROMISED, UP, State, departure_order, has
 from mallocgame.tables import ENTRY, EventRow, SlotRow, Tables
 
@@ -153,11 +153,16 @@ def _largest_gap(state: State, capacity: Array) -> Array:
     """Share of fast memory in the largest gap between what is resident now."""
     table, t = state.table, state.slot
     there = (table["start"] <= t) & (table["end"] > t)
-    ends = running_max(jnp.where(there, table["offset"] + table["size"], 0))
-    begins = jnp.concatenate([jnp.zeros_like(ends[:1]), ends])
-    limits = jnp.concatenate([table["offset"].astype(jnp.float32), capacity[None]])
-    real = jnp.concatenate([there, jnp.ones_like(there[:1])])
-    return jnp.max(jnp.where(real, limits - begins, 0.0), axis=0) / capacity
+
+    def visit(carry: tuple[Array, Array], residency: tuple) -> tuple[tuple[Array, Array], None]:
+        begin, largest = carry
+        start, size, there = residency
+        largest = jnp.maximum(largest, jnp.where(there, start - begin, 0))
+        return (jnp.where(there, jnp.maximum(begin, start + size), begin), largest), None
+
+    zero = jnp.zeros_like(t)
+    (begin, largest), _ = lax.scan(visit, (zero, zero), (table["offset"], table["size"], there))
+    return jnp.maximum(largest, capacity - begin) / capacity
 
 
 def _upcoming(game: Game, state: State) -> Array:

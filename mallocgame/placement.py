@@ -7,31 +7,16 @@ serves one game and a batch, and so that a batch fills the vector lanes.
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 NO_GAP = jnp.iinfo(jnp.int32).max
 
 
-def running_max(x: Array) -> Array:
-    """Running maximum along the first axis, inclusive.
-
-    Doubling steps of whole-array operations: log2(R) passes that vectorise over any batch.
-    """
-    length, shift = x.shape[0], 1
-    lowest = jnp.iinfo(x.dtype).min
-    while shift < length:
-        fill = jnp.full((shift, *x.shape[1:]), lowest, x.dtype)
-        x = jnp.maximum(x, jnp.concatenate([fill, x[:-shift]]))
-        shift *= 2
-    return x
-
-
 def running_sum(x: Array) -> Array:
-    """Running sum along the first axis, inclusive."""
+    """Running sum along the first axis, inclusive, in doubling steps over all lanes."""
     length, shift = x.shape[0], 1
     while shift < length:
-        fill = jnp.zeros((shift, *x.shape[1:]), x.dtype)
-        x = x + jnp.concatenate([fill, x[:-shift]])
+        x = x + jnp.concatenate([jnp.zeros_like(x[:shift]), x[:-shift]])
         shift *= 2
     return x
 
@@ -59,18 +44,24 @@ def find_offset(
       (found, offset): bool and int32 [...].  Zero bytes are found room for at offset 0.
     """
     blocks = blocks & (size > 0)
-    ends = running_max(jnp.where(blocks, offset + size, lowest))
-    begins = jnp.concatenate([lowest[None], jnp.maximum(ends, lowest)])  # [R + 1, ...]
-    limits = jnp.concatenate([offset, capacity[None]])
-    is_gap = jnp.concatenate([blocks, jnp.ones_like(blocks[:1])])
-    gap = limits - begins
-    fits = is_gap & (gap >= need)
-    if not first_fit:
-        smallest = jnp.min(jnp.where(fits, gap, NO_GAP), axis=0)
-        fits = fits & (gap == smallest)
-    place = jnp.min(jnp.where(fits, begins, NO_GAP), axis=0)
+
+    def consider(best: tuple[Array, Array], begin: Array, gap: Array) -> tuple[Array, Array]:
+        fits = (gap >= need) & (gap < best[0])
+        # First fit ranks every sufficient gap alike, so that the lowest one stays.
+        rank = jnp.zeros_like(gap) if first_fit else gap
+        return jnp.where(fits, rank, best[0]), jnp.where(fits, begin, best[1])
+
+    def visit(carry: tuple, residency: tuple[Array, Array, Array]) -> tuple[tuple, None]:
+        begin, best = carry
+        start, size, blocks = residency
+        best = consider(best, begin, jnp.where(blocks, start - begin, -1))
+        return (jnp.where(blocks, jnp.maximum(begin, start + size), begin), best), None
+
+    none = jnp.full_like(need, NO_GAP)
+    (begin, best), _ = lax.scan(visit, (lowest, (none, none)), (offset, size, blocks))
+    rank, place = consider(best, begin, capacity - begin)
     empty = need == 0
-    return (place < NO_GAP) | empty, jnp.where(empty, 0, place)
+    return (rank < NO_GAP) | empty, jnp.where(empty, 0, place)
 
 
 def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array, do: Array) -> dict:
@@ -93,6 +84,7 @@ def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array,
     here = do & (index == target)
     from_left = to_right & (index > position) & (index <= victim)
     from_right = to_left & (index >= victim) & (index < target)
+
 
     def shifted(x: Array, new: Array) -> Array:
         left = jnp.concatenate([x[:1], x[:-1]])

@@ -8,7 +8,8 @@ groups or `late_eviction="backup"` compile that part.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -64,27 +65,40 @@ def advance(game: Game, state: State) -> State:
 
 
 def micro_step(game: Game, state: State, log: Array) -> State:
-    """One uniform step of every game that waits for no answer."""
+    """One uniform step of every game that waits for no answer.
+
+    The conditions skip what no game of the batch needs, and keep the compiler from fusing one
+    phase into the next, where it would work out the table anew for every use.
+    """
     run = ~(state.waiting | state.done)
     here = SlotRow(*gather(game.slots, state.program, state.slot))
-    state = _apply(game, state, here, run & (state.pending >= 0))
+
+    def phase(function: Callable[..., State], state: State, do: Array, *rows: Any) -> State:
+        return lax.cond(
+            jnp.any(do), lambda s: function(game, s, here, *rows, do), lambda s: s, state
+        )
+
+    state = phase(_apply, state, run & (state.pending >= 0))
     row = EventRow(*gather(game.events, state.program, state.cursor))
     arriving = run & (state.phase == ARRIVING)
-    at_stop = arriving & (row.slot == state.slot)
-    state, asked = _arrive(game, state, here, row, at_stop)
+    state = phase(_arrive, state, arriving & (row.slot == state.slot), row)
     if game.can_backup:
         run = run & ~state.infeasible
-    passed = (row.slot != state.slot) | ((row.last == 1) & ~asked)
-    state = _finish(game, state, here, run & arriving & passed)
-    state, asked_departure = _depart(game, state, run & (state.phase == DEPARTING))
-    state = _answer(game, state, log, run & (asked | asked_departure))
+        arriving = arriving & ~state.infeasible
+    passed = (row.slot != state.slot) | ((row.last == 1) & ~state.asked)
+    state = phase(_finish, state, arriving & passed)
+    state = _depart(game, state, run & (state.phase == DEPARTING))
+    state = _answer(game, state, log)
     return _back_up(game, state) if game.can_backup else state
 
 
-def _answer(game: Game, state: State, log: Array, asked: Array) -> State:
+def _answer(game: Game, state: State, log: Array) -> State:
     """Answers what has a single answer or stands in the log; else the game waits."""
-    drop = asked & ~state.can
-    state = state.replace(pending=jnp.where(drop, DROP, state.pending))
+    asked = state.asked
+    state = state.replace(
+        asked=jnp.zeros_like(asked),
+        pending=jnp.where(asked & ~state.can, DROP, state.pending),
+    )
     if not game.can_backup:
         return state.replace(waiting=state.waiting | (asked & state.can))
     replay = asked & state.can & (state.length < state.replay_until)
@@ -182,9 +196,7 @@ def _leave(state: State, here: SlotRow, row: EventRow, which: Array, holds: Arra
     )
 
 
-def _arrive(
-    game: Game, state: State, here: SlotRow, row: EventRow, do: Array
-) -> tuple[State, Array]:
+def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -> State:
     """Meets one stop: what needs no answer happens, else the question is prepared."""
     table = dict(state.table)
     flags, t = table["flags"], state.slot
@@ -243,7 +255,7 @@ def _arrive(
         state = _blame(state, taken & jnp.any(clash, axis=0), promised)
     if game.config.late_eviction == "backup":
         state = _blame(state, do & jnp.any(late & ~is_update, axis=0), late)
-    return _ask_arrival(game, state, here, row, asked), asked
+    return _ask_arrival(game, state, here, row, asked)
 
 
 def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: Array) -> State:
@@ -272,14 +284,14 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     )
     can = found & (defines | source) & _room(game, state, row.promise_slot >= 0, 1)
     can = can & (row.inert_arrival == 0) & ~_is_forced(game, state, state.cursor)
-    keep = state
-    return keep.replace(
-        question=jnp.where(asked, jnp.where(defines, ASK_DEFINE, ASK_READ), keep.question),
-        event=jnp.where(asked, state.cursor, keep.event),
-        place=jnp.where(asked, place, keep.place),
-        begin=jnp.where(asked, begin, keep.begin),
-        supply_after=jnp.where(asked, supply_after, keep.supply_after),
-        can=jnp.where(asked, can, keep.can),
+    return state.replace(
+        asked=asked,
+        question=jnp.where(asked, jnp.where(defines, ASK_DEFINE, ASK_READ), state.question),
+        event=jnp.where(asked, state.cursor, state.event),
+        place=jnp.where(asked, place, state.place),
+        begin=jnp.where(asked, begin, state.begin),
+        supply_after=jnp.where(asked, supply_after, state.supply_after),
+        can=jnp.where(asked, can, state.can),
     )
 
 
@@ -340,7 +352,7 @@ def _finish(game: Game, state: State, here: SlotRow, do: Array) -> State:
     )
 
 
-def _depart(game: Game, state: State, do: Array) -> tuple[State, Array]:
+def _depart(game: Game, state: State, do: Array) -> State:
     """Asks for the next departure of the slot; when there is none the game enters the next slot."""
     table, t = state.table, state.slot
     up = has(table["flags"], UP)
@@ -365,6 +377,7 @@ def _depart(game: Game, state: State, do: Array) -> tuple[State, Array]:
     moves = do & ~asked
     slot = state.slot + moves
     state = state.replace(
+        asked=state.asked | asked,
         question=jnp.where(asked, ASK_DEPART, state.question),
         event=jnp.where(asked, event, state.event),
         key=jnp.where(asked, key, state.key),
@@ -383,7 +396,7 @@ def _depart(game: Game, state: State, do: Array) -> tuple[State, Array]:
         first = jnp.min(jnp.where(inside, table["end"], 2 * NEVER - 1), axis=0)
         culprit = inside & (table["end"] == first)
         state = _blame(state, moves & ~state.done & jnp.any(inside, axis=0), culprit)
-    return state, asked
+    return state
 
 
 def _blame(state: State, infeasible: Array, culprit: Array) -> State:

@@ -33,6 +33,7 @@ class State:
     question, event, key, place, begin, supply_after, can: the question being asked: its kind, its
         stop, the order key of a departing residency, what an arrival would take; whether an answer
         other than DROP is legal.
+    asked, waiting: bool [...]; a question was just prepared; the agent is to answer it.
     pending: int32 [...]; an answer to be applied, -1 without.
     log: int8 [M, ...], length, replay_until: the moves of this branch; the log below `replay_until`
         is replayed after a backup.
@@ -58,6 +59,7 @@ class State:
     begin: Array
     supply_after: Array
     can: Array
+    asked: Array
     waiting: Array
     pending: Array
     done: Array
@@ -108,6 +110,7 @@ def fresh_state(
         begin=zero,
         supply_after=supply,
         can=no,
+        asked=no,
         waiting=no,
         pending=zero - 1,
         done=no,

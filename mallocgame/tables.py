@@ -81,6 +81,7 @@ class Tables:
     """One program in ticks.
 
     events [E, columns of EventRow], slots [T, columns of SlotRow]: int32.
+    residency_bound: residencies that the game can have to remember at once.
     total_ticks: all-slow latency; tick_s: seconds a tick.
     floor_ticks: weighted latency with everything that fits in fast memory, at no cost.
     savings [E, 2]: float64, share of all-slow latency that the accesses from the stop on, and those
@@ -91,6 +92,7 @@ class Tables:
     events: np.ndarray
     slots: np.ndarray
     savings: np.ndarray
+    residency_bound: int
     total_ticks: int
     floor_ticks: int
     tick_s: float
@@ -172,6 +174,7 @@ class _Compiler:
             events=events.astype(np.int32),
             slots=slots.astype(np.int32),
             savings=np.array(savings, np.float64).reshape(len(rows), 2),
+            residency_bound=self._residency_bound(EventRow(*events.T)),
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
             tick_s=self.tick_s,
@@ -362,6 +365,35 @@ class _Compiler:
             total = max(self.total, 1)
             rows.append((key, row, (from_here / total, after / total)))
         return rows
+
+    def _residency_bound(self, events: EventRow) -> int:
+        """The most residencies whose end can lie in reach of a prefetch at one time.
+
+        A value has one for each arrival in the last slots, and one more that began earlier and
+        ends no later than its last stop, or with the segment when it may be evicted.
+        """
+        window = self.config.prefetch_window
+        change = np.zeros(self.num_slots + 2 * window + 3, np.int64)
+        for v in np.unique(events.value):
+            of_v = events.value == v
+            arrivals = np.unique(events.slot[of_v & (events.kind != UPDATE)])
+            if not len(arrivals):
+                continue
+            np.add.at(change, arrivals, 1)
+            np.add.at(change, arrivals + window + 1, -1)
+            last = int(events.slot[of_v].max())
+            if any(a.kind == "write" for a in self.accesses_of[v]):
+                last += int(np.argmax(self.segment_end[last:]))
+            last = max(last, int(events.ask_end[of_v].max()) - 1)
+            first = int(arrivals[0]) + window + 1
+            if last + window >= first:
+                change[first] += 1
+                change[last + window + 1] -= 1
+        for slot, end in zip(events.slot, events.ask_end * (events.promise_slot >= 0), strict=True):
+            if end:
+                change[slot] += 1
+                change[end + window] -= 1
+        return max(1, int(np.cumsum(change).max()))
 
     def _needed(self, v: int, t: int) -> bool:
         level = int(self.level[t])
