@@ -21,7 +21,7 @@ from mallocgame.observation import observation_size, observe, stop_features
 from mallocgame.placement import gather
 from mallocgame.program import Program
 from mallocgame.rules import advance, start
-from mallocgame.state import ASK_READ, COPY, DROP, NO_COPY, State, select
+from mallocgame.state import ASK_READ, COPY, DROP, NO_COPY, State, select, write_log
 from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
 
 NUM_ACTIONS = 3
@@ -81,9 +81,10 @@ class Game:
         after = advance(
             self,
             state.replace(
-                log=_write(state.log, jnp.where(playing, state.length, NEVER), action),
+                log=write_log(state.log, state.length, action, playing),
                 length=length,
                 replay_until=length,
+                kept=length,
                 pending=jnp.where(playing, action, -1),
                 waiting=state.waiting & ~playing,
             ),
@@ -133,8 +134,12 @@ class Game:
         return state.backups
 
     def decision_index(self, state: State) -> Array:
-        """Int32 [...]; number of moves on the current branch."""
+        """Int32 [...]; number of moves on the current branch, forced ones included."""
         return state.length
+
+    def kept_index(self, state: State) -> Array:
+        """Int32 [...]; moves with this index or a later one were undone by the last step."""
+        return state.kept
 
     def action_log(self, state: State) -> Array:
         """Int8 [..., M]; the moves of the current branch, valid below `decision_index`."""
@@ -175,12 +180,6 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         has_groups=bool(((promised >= 0) & (promised < NEVER)).any()),
         has_reserved=bool((slots[..., SlotRow._fields.index("reserved")] > 0).any()),
     )
-
-
-def _write(log: Array, index: Array, action: Array) -> Array:
-    """Writes one move a game; an index beyond the log writes nothing."""
-    where = (index,) if index.ndim == 0 else (index, *jnp.indices(index.shape, sparse=True))
-    return log.at[where].set(action.astype(jnp.int8), mode="drop")
 
 
 def _yes(state: State) -> Array:

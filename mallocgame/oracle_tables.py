@@ -59,7 +59,9 @@ class OracleTables:
         self._loop_of = [self._innermost_loop(t) for t in slots]
         self._segments()
         self._times()
-        worth = [sum(self._worth(access) for access in self._accesses[v]) for v in values]
+        worth = self._with_groups(
+            [sum(self._worth(access) for access in self._accesses[v]) for v in values]
+        )
         self._inert_below = inert_fraction * self.all_slow_ticks
         self.in_play = [program.fits(v) and not worth[v] < self._inert_below for v in values]
         self.needed = [self._is_needed(v) for v in values]
@@ -131,8 +133,8 @@ class OracleTables:
         """Seconds of the access in slow and in fast memory."""
         if access.slow_s is not None and access.fast_s is not None:
             return access.slow_s, access.fast_s
-        machine = self.program.machine
-        return access.bytes / machine.slow_bandwidth, access.bytes / machine.fast_bandwidth
+        slow_s = access.bytes / self.program.machine.slow_bandwidth
+        return slow_s, min(slow_s, access.bytes / self.program.machine.fast_bandwidth)
 
     def _ticks(self, seconds: float) -> int:
         return math.floor(seconds / self.tick_s + 0.5)
@@ -176,6 +178,18 @@ class OracleTables:
         return worth < self._inert_below
 
     # --- Stops (2) ---
+
+    def _with_groups(self, worth: list[int]) -> list[int]:
+        """Members of carried groups, and of groups chained to them, are worth their sum."""
+        worths = []
+        for v in range(len(worth)):
+            family = {v}
+            for _ in self.program.carried:
+                for group in self.program.carried:
+                    if family & {group.parameter, group.result}:
+                        family |= {group.parameter, group.result}
+            worths.append(sum(worth[member] for member in family))
+        return worths
 
     def _is_needed(self, v: int) -> bool:
         value = self.program.values[v]

@@ -34,7 +34,9 @@ from mallocgame.state import (
     departure_order,
     fresh_state,
     has,
+    read_log,
     select,
+    write_log,
 )
 from mallocgame.tables import DEFINE, ENTRY, NEVER, READ, UPDATE, EventRow, SlotRow
 
@@ -51,20 +53,23 @@ def start(game: Game, index: Array) -> State:
 
 
 def advance(game: Game, state: State) -> State:
-    """Runs every game to its next question or its end; the log is read only."""
-    log = state.log
+    """Runs every game to its next question or its end."""
 
     def running(state: State) -> Array:
         return jnp.any(~(state.waiting | state.done))
 
     def body(state: State) -> State:
-        return micro_step(game, state, log)
+        return micro_step(game, state)
 
-    empty = state.replace(log=jnp.zeros((0, *state.log.shape[1:]), jnp.int8))
-    return lax.while_loop(running, body, empty).replace(log=log)
+    if game.can_backup:
+        return lax.while_loop(running, body, state)
+    # The log is not touched: kept out of the loop it costs nothing there.
+    log = state.log
+    without = state.replace(log=jnp.zeros((0, *log.shape[1:]), jnp.int8))
+    return lax.while_loop(running, body, without).replace(log=log)
 
 
-def micro_step(game: Game, state: State, log: Array) -> State:
+def micro_step(game: Game, state: State) -> State:
     """One uniform step of every game that waits for no answer.
 
     The conditions skip what no game of the batch needs, and keep the compiler from fusing one
@@ -88,26 +93,27 @@ def micro_step(game: Game, state: State, log: Array) -> State:
     passed = (row.slot != state.slot) | ((row.last == 1) & ~state.asked)
     state = phase(_finish, state, arriving & passed)
     state = _depart(game, state, run & (state.phase == DEPARTING))
-    state = _answer(game, state, log)
+    state = _answer(game, state)
     return _back_up(game, state) if game.can_backup else state
 
 
-def _answer(game: Game, state: State, log: Array) -> State:
+def _answer(game: Game, state: State) -> State:
     """Answers what has a single answer or stands in the log; else the game waits."""
-    asked = state.asked
+    asked, open_question = state.asked, state.asked & state.can
     state = state.replace(
         asked=jnp.zeros_like(asked),
         pending=jnp.where(asked & ~state.can, DROP, state.pending),
     )
     if not game.can_backup:
-        return state.replace(waiting=state.waiting | (asked & state.can))
-    replay = asked & state.can & (state.length < state.replay_until)
-    index = jnp.minimum(state.length, log.shape[0] - 1)
-    where = (index,) if index.ndim == 0 else (index, *jnp.indices(index.shape, sparse=True))
+        return state.replace(waiting=state.waiting | open_question)
+    replays = open_question & (state.length < state.replay_until)
+    forced = open_question & ~replays & state.must_drop
+    told = read_log(state.log, state.length)
     return state.replace(
-        pending=jnp.where(replay, log[where].astype(jnp.int32), state.pending),
-        length=state.length + replay,
-        waiting=state.waiting | (asked & state.can & ~replay),
+        pending=jnp.where(replays, told, jnp.where(forced, DROP, state.pending)),
+        log=write_log(state.log, state.length, jnp.full_like(told, DROP), forced),
+        length=state.length + (replays | forced),
+        waiting=state.waiting | (open_question & ~replays & ~forced),
     )
 
 
@@ -283,7 +289,8 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
         game.config.placement == "first_fit",
     )
     can = found & (defines | source) & _room(game, state, row.promise_slot >= 0, 1)
-    can = can & (row.inert_arrival == 0) & ~_is_forced(game, state, state.cursor)
+    can = can & (row.inert_arrival == 0)
+    forced = _is_forced(game, state, state.cursor)
     return state.replace(
         asked=asked,
         question=jnp.where(asked, jnp.where(defines, ASK_DEFINE, ASK_READ), state.question),
@@ -292,6 +299,7 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
         begin=jnp.where(asked, begin, state.begin),
         supply_after=jnp.where(asked, supply_after, state.supply_after),
         can=jnp.where(asked, can, state.can),
+        must_drop=jnp.where(asked, forced, state.must_drop),
     )
 
 
@@ -381,7 +389,8 @@ def _depart(game: Game, state: State, do: Array) -> State:
         question=jnp.where(asked, ASK_DEPART, state.question),
         event=jnp.where(asked, event, state.event),
         key=jnp.where(asked, key, state.key),
-        can=jnp.where(asked, can & ~forced, state.can),
+        can=jnp.where(asked, can, state.can),
+        must_drop=jnp.where(asked, forced, state.must_drop),
         slot=slot,
         phase=jnp.where(moves, ARRIVING, state.phase),
         read=jnp.where(moves, 0, state.read),
@@ -425,9 +434,12 @@ def _back_up(game: Game, state: State) -> State:
         origin = state.culprit_origin
         bit = jnp.uint32(1) << (origin % 32).astype(jnp.uint32)
         again = start(game, state.program).replace(
-            log=state.log,
+            log=write_log(
+                state.log, state.culprit_decision, jnp.full_like(origin, DROP), state.infeasible
+            ),
             forced=state.forced | jnp.where(words == origin // 32, bit, jnp.uint32(0)),
-            replay_until=state.culprit_decision,
+            replay_until=state.culprit_decision + 1,
+            kept=jnp.minimum(state.kept, state.culprit_decision),
             backups=state.backups + 1,
         )
         return select(state.infeasible, again, state)

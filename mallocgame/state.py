@@ -30,13 +30,13 @@ class State:
     supply: int32 [W, ...]; ticks left in the slots before this one, nearest first.
     read, write, bus: int32 [...]; ticks taken off the current slot by what is in fast memory.
     saved, proxy: int32 [...]; ticks saved so far, and by the proxy's count.
-    question, event, key, place, begin, supply_after, can: the question being asked: its kind, its
+    question, event, key, place, begin, supply_after, can, must_drop: the question: its kind, its
         stop, the order key of a departing residency, what an arrival would take; whether an answer
-        other than DROP is legal.
+        other than DROP is legal, and whether Drop-backup forbids it.
     asked, waiting: bool [...]; a question was just prepared; the agent is to answer it.
     pending: int32 [...]; an answer to be applied, -1 without.
-    log: int8 [M, ...], length, replay_until: the moves of this branch; the log below `replay_until`
-        is replayed after a backup.
+    log: int8 [M, ...], length, replay_until, kept: the moves of this branch, forced ones too; below
+        `replay_until` they are replayed after a backup, from `kept` on the last step undid them.
     forced: uint32 [F, ...]; bit set of stops whose arrival Drop-backup forbids.
     """
 
@@ -59,6 +59,7 @@ class State:
     begin: Array
     supply_after: Array
     can: Array
+    must_drop: Array
     asked: Array
     waiting: Array
     pending: Array
@@ -70,6 +71,7 @@ class State:
     log: Array
     length: Array
     replay_until: Array
+    kept: Array
     forced: Array
     backups: Array
 
@@ -110,6 +112,7 @@ def fresh_state(
         begin=zero,
         supply_after=supply,
         can=no,
+        must_drop=no,
         asked=no,
         waiting=no,
         pending=zero - 1,
@@ -121,6 +124,7 @@ def fresh_state(
         log=jnp.zeros((log_length, *shape), jnp.int8),
         length=zero,
         replay_until=zero,
+        kept=zero,
         forced=jnp.zeros((-(-num_forced // 32), *shape), jnp.uint32),
         backups=zero,
     )
@@ -138,3 +142,18 @@ def has(flags: Array, flag: int) -> Array:
 def departure_order(table: dict[str, Array]) -> Array:
     """Order of the departures: stops of this slot, then evictions done in it."""
     return jnp.where(has(table["flags"], DONE), NEVER + table["ticket"], table["event"])
+
+
+def _log_index(position: Array) -> tuple[Array, ...]:
+    return (position, *jnp.indices(position.shape, sparse=True)) if position.ndim else (position,)
+
+
+def read_log(log: Array, position: Array) -> Array:
+    """Int32 [...]; the move at `position` of each game's log [M, ...]."""
+    return log.at[_log_index(position)].get(mode="clip").astype(jnp.int32)
+
+
+def write_log(log: Array, position: Array, action: Array, do: Array) -> Array:
+    """Writes one move of each game for which `do` holds."""
+    position = jnp.where(do, position, log.shape[0])
+    return log.at[_log_index(position)].set(action.astype(jnp.int8), mode="drop")

@@ -36,7 +36,8 @@ class EventRow(NamedTuple):
     read, write, bus, alone: ticks that the access in fast memory takes off the instruction's reads,
         writes and bus, and ticks saved were it the only one.
     writeback: a dirty value without later read must be evicted here.
-    inert_arrival, inert_departure: the question is answered DROP by rule.
+    inert_arrival, inert_departure: the question is answered DROP by rule, for too small a saving or
+        because the group's result may not be in fast memory.
     promise_slot, promise_value: where a held group's result is defined, -1 without a group.
     last: the slot's last event.
     """
@@ -257,11 +258,18 @@ class _Compiler:
         }
         threshold = self.config.inert_fraction * self.total
         self.threshold = threshold
+        worth = np.array(
+            [sum(self.bound[a.instruction, a.value, a.kind] for a in of) for of in self.accesses_of],
+            np.int64,
+        )
+        family = np.arange(len(worth))
+        for group in self.program.carried:
+            members = family[[group.parameter, group.result]]
+            family[np.isin(family, members)] = members.min()
+        shared = np.bincount(family, worth, minlength=len(worth))[family]
         self.in_play = [
-            fit
-            and bool(accesses)
-            and sum(self.bound[a.instruction, a.value, a.kind] for a in accesses) >= threshold
-            for fit, accesses in zip(self.fits, self.accesses_of, strict=True)
+            fit and bool(of) and shared[v] >= threshold
+            for v, (fit, of) in enumerate(zip(self.fits, self.accesses_of, strict=True))
         ]
 
     def _reserved(self) -> np.ndarray:
@@ -326,6 +334,7 @@ class _Compiler:
             ask_end = 0 if later is None else later + 1
             hold_end = ask_end
             promise = (-1, -1)
+            lone = False
             if kind == ENTRY:
                 ask_end = hold_end = self.program.loops[loop].exit + 1
                 group = self.parameters.get((loop, v))
@@ -333,6 +342,7 @@ class _Compiler:
                     hold_end = 1 + max(s for s, *_ in stops if t < s < ask_end - 1)
                     written = [a for a in self.accesses_of[group.result] if a.defines]
                     promise = (written[0].instruction, group.result)
+                    lone = not self.in_play[group.result]
             held_from = t if kind == DEFINE else t + 1
             delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
             from_here = sum(b for s, b in saving_at if s >= t)
@@ -354,8 +364,8 @@ class _Compiler:
                 bus=bus,
                 alone=self._alone(t, access, delta),
                 writeback=int(self._writeback(v, t)),
-                inert_arrival=int(from_here < self.threshold),
-                inert_departure=int(after < self.threshold),
+                inert_arrival=int(from_here < self.threshold or lone),
+                inert_departure=int(after < self.threshold or lone),
                 promise_slot=promise[0],
                 promise_value=promise[1],
                 last=0,
