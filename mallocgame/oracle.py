@@ -114,7 +114,7 @@ class Oracle:
                 first = question.slot + (question.kind == "depart")
                 if (
                     not any(legal[:DROP])
-                    or question in self._forced
+                    or self._identity(question) in self._forced
                     or self.tables.inert_from(question.value, first)
                 ):
                     self._play(question, DROP)
@@ -173,7 +173,7 @@ class Oracle:
                     raise InfeasibleError(stay.origin)
                 self._change(v, read_in_eviction=True)
             if stop.kind == "read":
-                state.fast.add((v, "read"))
+                self._access_fast(v, "read")
         elif stop.kind == "define":
             if v in state.promises:
                 self._begin_result(state.promises.pop(v))
@@ -185,7 +185,7 @@ class Oracle:
             if stay is None:
                 state.slow_since[v] = t + 1
                 return None
-            state.fast.add((v, "write"))
+            self._access_fast(v, "write")
             if stay.evicting:
                 state.queue.remove(state.here[v])
                 self._change(v, evicting=False, end=t + 1)
@@ -200,7 +200,7 @@ class Oracle:
             stay = state.stays[i]
             if overlap(place, (stay.offset, stay.offset + self.tables.sizes[stay.value])):
                 raise InfeasibleError(promise.origin)
-        state.fast.add((promise.value, "write"))
+        self._access_fast(promise.value, "write")
         v, offset, start, end, origin = promise
         self._begin(Stay(v, offset, start, end, DEFINED, origin, dirty=True))
 
@@ -227,14 +227,8 @@ class Oracle:
                 self._end_eviction(v)
         state.left.append(supply)
         weight = self.program.weights[t]
-        self._pay(weight * (self.tables.all_slow[t] - elapsed - stall), self._proxy(t))
+        self._pay(weight * (self.tables.all_slow[t] - elapsed - stall), 0)
         state.agenda += [("hold ended", v) for v in departing] + [("evicted", v) for v in evicted]
-
-    def _proxy(self, t: int) -> int:
-        """What each of t's accesses in fast memory would save were it the only one."""
-        all_slow = self.tables.all_slow[t]
-        saved = [all_slow - self.tables.elapsed(t, {one}, "idle")[0] for one in self._state.fast]
-        return self.program.weights[t] * sum(saved)
 
     def _hold_ended(self, v: int) -> Question | None:
         """D, first kind: the hold ended at this slot."""
@@ -280,7 +274,7 @@ class Oracle:
             offset = self._define_place(v)
             assert offset is not None
             end = self._define_end(v)
-            self._state.fast.add((v, "write"))
+            self._access_fast(v, "write")
             self._begin(Stay(v, offset, t, end, DEFINED, question, dirty=True))
         else:
             self._change(v, end=self._extend_end(v), evicting=False, read_in_eviction=False)
@@ -295,7 +289,7 @@ class Oracle:
         state.prefetches.append(Transfer(v, fetch.start, t))
         self._begin(Stay(v, fetch.offset, fetch.start, fetch.end, COPIED, question))
         if self.tables.loop_entered(v, t) is None:
-            state.fast.add((v, "read"))
+            self._access_fast(v, "read")
         self._promise(question)
 
     def _promise(self, question: Question) -> None:
@@ -399,6 +393,13 @@ class Oracle:
         self._state.here[stay.value] = len(self._state.stays)
         self._state.stays.append(stay)
 
+    def _access_fast(self, v: int, kind: str) -> None:
+        """An access finds its value in fast memory; the proxy pays as if it were the only one."""
+        t = self._state.slot
+        self._state.fast.add((v, kind))
+        alone, _ = self.tables.elapsed(t, {(v, kind)}, self.config.supply)
+        self._pay(0, self.program.weights[t] * (self.tables.all_slow[t] - alone))
+
     def _change(self, v: int, **changes: int | bool) -> None:
         i = self._state.here[v]
         self._state.stays[i] = dataclasses.replace(self._state.stays[i], **changes)  # type: ignore
@@ -430,6 +431,12 @@ class Oracle:
         self._state.saved += exact
         self._state.paid += exact if self.config.reward == "exact" else proxy
 
+    def _identity(self, question: Question) -> Question:
+        """At an entry marker both kinds are one question: whether the loop is entered with it."""
+        if self.tables.loop_entered(question.value, question.slot) is None:
+            return question
+        return question._replace(kind="enter")
+
     def _back_up(self, origin: Question) -> None:
         """Drop-backup (6): back to the culprit's arrival, which from now on is a DROP."""
         if not self.config.drop_backup:
@@ -437,7 +444,7 @@ class Oracle:
             self._state.done = True
             return
         self.backups += 1
-        self._forced.add(origin)
+        self._forced.add(self._identity(origin))
         question, state = self._snapshots.pop()
         while question != origin:
             question, state = self._snapshots.pop()
