@@ -17,7 +17,7 @@ from jax import Array, lax
 from mallocgame.latency import elapsed_time
 from mallocgame.placement import at_row, gather
 from mallocgame.state import DIRTY, EVICTING, PROMISED, UP, State, departure_order, has
-from mallocgame.tables import ENTRY, EventRow, SlotRow, Tables
+from mallocgame.tables import EventRow, SlotRow, Tables
 
 if TYPE_CHECKING:
     from mallocgame.game import Game
@@ -50,7 +50,7 @@ def stop_features(tables: Tables) -> np.ndarray:
     count = max(len(tables.events), 1)
     slots = tables.slots[tables.events[:, 0]] if len(tables.events) else tables.slots[:0]
     here, after = tables.savings[:, 0] - tables.savings[:, 1], tables.savings[:, 1]
-    following = _savings_of_next(tables, here)
+    following = tables.following
     distance = np.where(events.ask_end > 0, events.ask_end - 1 - events.slot, 0)
     size = events.size / tables.capacity
     capacity_ticks = max(tables.capacity_ticks, 1.0)
@@ -75,23 +75,6 @@ def stop_features(tables: Tables) -> np.ndarray:
     ]
     kinds = (events.kind[:, None] == np.arange(NUM_KINDS)).astype(float)
     return np.concatenate([np.stack(columns, axis=1), kinds], axis=1).astype(np.float32)
-
-
-def _savings_of_next(tables: Tables, here: np.ndarray) -> np.ndarray:
-    """What the read at the end of each stop's hold saves; for a loop, all reads in its body."""
-    events = EventRow(*tables.events.T)
-    at = {(int(v), int(t)): i for i, (v, t) in enumerate(zip(events.value, events.slot, strict=True))}
-    following = np.zeros(len(here))
-    for i in range(len(here)):
-        if events.ask_end[i] == 0:
-            continue
-        later = at.get((int(events.value[i]), int(events.ask_end[i]) - 1))
-        if events.kind[i] == ENTRY:
-            rest = tables.savings[later, 0] if later is not None else 0.0
-            following[i] = max(tables.savings[i, 0] - rest, 0.0)
-        elif later is not None:
-            following[i] = here[later]
-    return following
 
 
 def observe(game: Game, state: State) -> Array:

@@ -82,6 +82,8 @@ class Tables:
     """One program in ticks.
 
     events [E, columns of EventRow], slots [T, columns of SlotRow]: int32.
+    following [E]: float64, share that the read at the end of a hold can save; for a held loop, all
+        reads in its body.
     residency_bound: residencies that the game can have to remember at once.
     total_ticks: all-slow latency; tick_s: seconds a tick.
     floor_ticks: weighted latency with everything that fits in fast memory, at no cost.
@@ -93,6 +95,7 @@ class Tables:
     events: np.ndarray
     slots: np.ndarray
     savings: np.ndarray
+    following: np.ndarray
     residency_bound: int
     total_ticks: int
     floor_ticks: int
@@ -170,11 +173,13 @@ class _Compiler:
             axis=1,
         )
         asked = events[:, EventRow._fields.index("kind")] != UPDATE
+        of_stops = np.array(savings, np.float64).reshape(len(rows), 2)
         return Tables(
             program=self.program,
             events=events.astype(np.int32),
             slots=slots.astype(np.int32),
-            savings=np.array(savings, np.float64).reshape(len(rows), 2),
+            savings=of_stops,
+            following=_savings_of_next(EventRow(*events.T), of_stops),
             residency_bound=self._residency_bound(EventRow(*events.T)),
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
@@ -429,6 +434,21 @@ class _Compiler:
         read = self.read[t] - (delta if access.kind == "read" else 0)
         write = self.write[t] - (delta if access.kind == "write" else 0)
         return int(self.slow_elapsed[t] - max(self.compute[t], read, write))
+
+
+def _savings_of_next(events: EventRow, savings: np.ndarray) -> np.ndarray:
+    """What the read at the end of each stop's hold saves; for a loop, all reads in its body."""
+    at = {(v, t): i for i, (v, t) in enumerate(zip(events.value, events.slot, strict=True))}
+    following = np.zeros(len(savings))
+    for i, (value, end, kind) in enumerate(
+        zip(events.value, events.ask_end, events.kind, strict=True)
+    ):
+        later = at.get((value, end - 1)) if end else None
+        if end and kind == ENTRY:
+            following[i] = savings[i, 0] - (0.0 if later is None else savings[later, 0])
+        elif later is not None:
+            following[i] = savings[later, 0] - savings[later, 1]
+    return following
 
 
 def pad(rows: Sequence[np.ndarray], length: int, fill: int) -> np.ndarray:

@@ -1,0 +1,64 @@
+"""Plans: for every stop of a program, whether to bring the value and whether to hold it on.
+
+A plan is played in the game, which decides what is possible and where things lie; many plans of
+one program are played at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from mallocgame.game import COPY, DROP, NO_COPY, Game
+from mallocgame.mapping import Mapping
+from mallocgame.play import replay_game
+from mallocgame.program import Program
+from mallocgame.state import ASK_DEPART, ASK_READ, State
+
+
+class Plans(NamedTuple):
+    """K plans: `arrive` and `hold`, bool [K, E], by stop (row of `Tables.events`)."""
+
+    arrive: np.ndarray
+    hold: np.ndarray
+
+
+class Played(NamedTuple):
+    """The best of K games of one program."""
+
+    mapping: Mapping
+    saved_fraction: float
+    decisions: int
+    drop_backups: int
+
+
+@jax.jit
+def _play(game: Game, arrive: Array, hold: Array) -> State:
+    lanes = jnp.arange(arrive.shape[0])
+
+    def move(state: State) -> State:
+        event = jnp.minimum(state.event, arrive.shape[1] - 1)
+        wants = jnp.where(
+            state.question == ASK_DEPART, hold[lanes, event], arrive[lanes, event]
+        )
+        yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
+        return game.step(state, jnp.where(wants, yes, DROP))[0]
+
+    return lax.while_loop(
+        lambda state: ~jnp.all(state.done), move, game.init(jnp.zeros_like(lanes))
+    )
+
+
+def play_plans(game: Game, program: Program, plans: Plans) -> Played:
+    """Plays all plans of the program that `game` was built from and keeps the best."""
+    # A program without stops has nothing to plan; the padding row stands in.
+    arrive, hold = (np.pad(p, ((0, 0), (0, 1))) for p in plans)
+    state = _play(game, jnp.asarray(arrive), jnp.asarray(hold))
+    best = int(np.argmax(np.asarray(game.saved_fraction(state))))
+    length = int(state.length[best])
+    mapping, saved = replay_game(game, program, np.asarray(game.action_log(state))[best, :length])
+    return Played(mapping, saved, length, int(state.backups[best]))

@@ -1,0 +1,64 @@
+"""Simple rules, as plans (`mallocgame.mappers.plans`): floors for anything that searches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mallocgame.mapping import Mapping, Residency
+from mallocgame.mappers.plans import Plans
+from mallocgame.tables import ENTRY, EventRow, Tables
+
+THRESHOLDS = 64
+
+
+def all_fast(tables: Tables) -> Plans:
+    """Brings and holds whatever there is room for, first come first served."""
+    yes = np.ones((1, len(tables.events)), bool)
+    return Plans(yes, yes)
+
+
+def random(tables: Tables, seed: int) -> Plans:
+    """Answers every question by a fair coin."""
+    shape = (2, 1, len(tables.events))
+    arrive, hold = np.random.default_rng(seed).random(shape) < 0.5
+    return Plans(arrive, hold)
+
+
+def greedy(tables: Tables) -> Plans:
+    """Brings and holds what saves enough for the room it takes.
+
+    The density of a hold is the saving of the read at its end, that of a copy the saving of its own
+    read and at best of the next hold, over bytes times slots.  One threshold on it is tried at each
+    of `THRESHOLDS` quantiles, zero first, which is `all_fast`; the best game counts.
+    """
+    events = EventRow(*tables.events.T.astype(np.float64))
+    size = np.maximum(events.size / tables.capacity, 1e-9)
+    slots = np.where(events.ask_end > 0, np.maximum(events.ask_end - 1 - events.slot, 1), 1)
+    own = tables.savings[:, 0] - tables.savings[:, 1]
+    hold = tables.following / (size * slots)
+    arrive = np.maximum(np.where(events.kind == ENTRY, 0.0, own / size), hold)
+    known = np.concatenate([hold, arrive])
+    known = known[known > 0]
+    quantiles = np.linspace(0.0, 0.95, THRESHOLDS - 1)
+    levels = np.append(0.0, np.quantile(known, quantiles) if known.size else np.zeros(0))
+    return Plans(arrive >= levels[:, None], hold >= levels[:, None])
+
+
+def imitate(tables: Tables, mapping: Mapping) -> Plans:
+    """Wants what a given mapping does: its choices, with the game's places and copies."""
+    stays: dict[int, list[Residency]] = {}
+    for residency in mapping.residencies:
+        stays.setdefault(residency.value, []).append(residency)
+    events = EventRow(*tables.events.T)
+    arrive = np.zeros(len(tables.events), bool)
+    hold = np.zeros(len(tables.events), bool)
+    for i, (value, slot, ask_end) in enumerate(
+        zip(events.value.tolist(), events.slot.tolist(), events.ask_end.tolist(), strict=True)
+    ):
+        covering = [r for r in stays.get(value, []) if r.start <= slot < r.end]
+        arrive[i] = bool(covering)
+        hold[i] = any(r.end >= ask_end > 0 for r in covering)
+        if events.kind[i] == ENTRY:
+            # Only what the mapping keeps over the whole loop, or up to its last use there.
+            arrive[i] = hold[i] = any(r.end >= events.hold_end[i] for r in covering)
+    return Plans(arrive[None], hold[None])

@@ -1,0 +1,69 @@
+"""Finds programs, and the production compiler's mappings beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mallocgame.jsonfile import InputError
+from mallocgame.mapping import Mapping, load_mapping
+from mallocgame.program import Program, load_program
+
+SUITES = Path(__file__).parent
+SUFFIXES = (".program.json.gz", ".program.json")
+PRODUCTION = (".production.mapping.json.gz", ".production.mapping.json")
+
+
+def find_programs(names: Sequence[str]) -> list[Path]:
+    """Program files: files, folders of `*.program.json[.gz]`, and both inside committed suites.
+
+    "tpu_v4_sample" is a committed suite, "tpu_v4_sample/NAME" one of its programs.
+
+    Raises:
+      InputError: nothing is found under a name.
+    """
+    if not names:
+        raise InputError("programs: none given")
+    return [path for name in names for path in _files(name)]
+
+
+def load_programs(names: Sequence[str]) -> list[Program]:
+    """Loads what `find_programs` finds.
+
+    Raises:
+      InputError: a file is invalid, or two programs have one name.
+    """
+    programs: dict[str, Program] = {}
+    for path in find_programs(names):
+        program = load_program(path)
+        if program.name in programs:
+            raise InputError(f"{path}: name: {program.name!r} is there twice")
+        programs[program.name] = program
+    return list(programs.values())
+
+
+def load_production(path: Path, program: Program) -> Mapping | None:
+    """The production compiler's mapping beside a program file, None where there is none.
+
+    Raises:
+      InputError: the file is invalid or belongs to another program.
+    """
+    base = next(path.name[: -len(s)] for s in (*SUFFIXES, path.suffix) if path.name.endswith(s))
+    for suffix in PRODUCTION:
+        beside = path.with_name(base + suffix)
+        if beside.is_file():
+            return load_mapping(beside, program)
+    return None
+
+
+def _files(name: str) -> list[Path]:
+    for base in (Path(name), SUITES / name):
+        if base.is_dir():
+            files = sorted(p for p in base.iterdir() if p.name.endswith(SUFFIXES))
+            if not files:
+                raise InputError(f"{name}: the folder holds no *{SUFFIXES[0]}")
+            return files
+        for path in (base, *(base.with_name(base.name + suffix) for suffix in SUFFIXES)):
+            if path.is_file():
+                return [path]
+    raise InputError(f"{name}: neither a file, a folder nor a committed program or suite")
