@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN := runs/quickstart
+RESULTS := results/quickstart
+
+.PHONY: quickstart test test-all lint types bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s; say `make PYTHON=python3.12 ...`" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fit]'
+	touch $@
+
+quickstart: $(STAMP)
+	$(BIN)/python train.py --config configs/quickstart.yaml
+	$(BIN)/python evaluate.py --suite tpu_v4_sample/resnet50_b1_inference_v4_4mib \
+	  --checkpoint $(RUN) --out $(RESULTS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python benchmarks/game_speed.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info
