@@ -156,13 +156,20 @@ def _line(error: BaseException) -> str:
 
 
 def _flatten(tree: Any) -> dict[str, Any]:
+    """Arrays by path; without empty ones, which orbax does not store."""
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
+    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size}
 
 
 def _unflatten(like: T, leaves: dict[str, Any]) -> T:
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
-    return jax.tree.unflatten(structure, [leaves[jax.tree_util.keystr(path)] for path, _ in paths])
+    arrays = [
+        leaves[jax.tree_util.keystr(path)]
+        if leaf.size
+        else jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
+        for path, leaf in paths
+    ]
+    return jax.tree.unflatten(structure, arrays)
 
 
 def _split(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -75,7 +75,9 @@ class MuZeroNetwork(nn.Module):
 
     def represent(self, observation: jax.Array) -> jax.Array:
         """Observation [B, F] to latent [B, D]."""
-        return self.representation_norm(self.encoder(observation))
+        # A feature may span decades; large ones must not drown the others.
+        squashed = jnp.sign(observation) * jnp.log1p(jnp.abs(observation))
+        return self.representation_norm(self.encoder(squashed))
 
     def dynamics(self, latent: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Latent [B, D] and action [B] to the next latent [B, D] and reward logits [B, N].
