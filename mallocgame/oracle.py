@@ -44,7 +44,7 @@ class Oracle:
         self._forced: set[Question] = set()
         self._snapshots: list[tuple[Question, State]] = []
         inputs = [v for v, value in enumerate(program.values) if value.is_input]
-        self._state = State(-1, [], [], {}, [], {}, dict.fromkeys(inputs, 0), [], set(), [], [])
+        self._state = State(-1, [], [], {}, [], {}, dict.fromkeys(inputs, 0), [], set(), [], [], [])
         self._advance()
 
     @property
@@ -134,7 +134,10 @@ class Oracle:
         if what == "reservation":
             self._check_reservation()
         elif what == "stop":
-            return self._arrive(self.tables.stops[state.slot][which])
+            stop = self.tables.stops[state.slot][which]
+            question = self._arrive(stop)
+            self._note_departure(stop.value)
+            return question
         elif what == "finish":
             self._finish()
         elif what == "hold ended":
@@ -149,7 +152,7 @@ class Oracle:
             state.done = True
             return
         state.slot += 1
-        state.fast = set()
+        state.fast, state.up = set(), []
         stops = range(len(self.tables.stops[state.slot]))
         state.agenda = [("reservation", 0), *(("stop", i) for i in stops), ("finish", 0)]
 
@@ -192,6 +195,14 @@ class Oracle:
             self._change(v, dirty=True)
         return None
 
+    def _note_departure(self, v: int) -> None:
+        """After a stop: v is up for departure where its hold ends at this slot."""
+        state = self._state
+        if v in state.here and v not in state.up:
+            stay = state.stays[state.here[v]]
+            if stay.end == state.slot + 1 and not stay.evicting:
+                state.up.append(v)
+
     def _begin_result(self, promise: Promise) -> None:
         """The result of a held group takes the place promised to it (7), or finds it occupied."""
         state = self._state
@@ -208,27 +219,21 @@ class Oracle:
         """C: the instruction's time is known; it feeds the evictions and pays the reward."""
         state, t = self._state, self._state.slot
         elapsed, supply = self.tables.elapsed(t, state.fast, self.config.supply)
-        departing = dict.fromkeys(
-            stop.value
-            for stop in self.tables.stops[t]
-            if stop.value in state.here
-            and not state.stays[state.here[stop.value]].evicting
-            and state.stays[state.here[stop.value]].end == t + 1
-        )
         stall, evicted = 0, []
         for i in list(state.queue):
             v, demand = state.stays[i].value, state.stays[i].demand
             fed = min(supply, demand)
             supply, demand = supply - fed, demand - fed
             self._change(v, demand=demand)
-            if demand == 0 or self.tables.is_last[t]:
+            first = state.queue[0] == i  # evictions are done in the order of their start
+            if (first and demand == 0) or self.tables.is_last[t]:
                 stall += demand
                 evicted.append(v)
                 self._end_eviction(v)
         state.left.append(supply)
         weight = self.program.weights[t]
         self._pay(weight * (self.tables.all_slow[t] - elapsed - stall), 0)
-        state.agenda += [("hold ended", v) for v in departing] + [("evicted", v) for v in evicted]
+        state.agenda += [("hold ended", v) for v in state.up] + [("evicted", v) for v in evicted]
 
     def _hold_ended(self, v: int) -> Question | None:
         """D, first kind: the hold ended at this slot."""
@@ -279,6 +284,8 @@ class Oracle:
         else:
             self._change(v, end=self._extend_end(v), evicting=False, read_in_eviction=False)
             self._promise(question)
+        if question.kind != "depart":
+            self._note_departure(v)
 
     def _play_copy(self, question: Question) -> None:
         state, v, t = self._state, question.value, question.slot

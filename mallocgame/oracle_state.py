@@ -83,6 +83,7 @@ class State:
     slow_since: dict[int, int]  # value -> slot from whose start slow memory holds it
     left: list[int]  # supply left over, per finished slot
     fast: set[tuple[int, str]]  # (value, read or write) of this slot's accesses in fast memory
+    up: list[int]  # values whose hold ends at this slot, in the order of the stops that said so
     prefetches: list[Transfer]
     evictions: list[Transfer]
     saved: int = 0
