@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 
 from mallocgame.known_optimum import known_optimum_program
+from mallocgame.latency import access_seconds, bus_seconds, elapsed_time
 from mallocgame.machine import MIB, PRESETS, Machine
 from mallocgame.program import (
     Access,
@@ -44,13 +45,30 @@ def random_program(
       max_capacity_bytes: the fast memory is between 64 bytes and this.
       loop_depth: how deep loops may nest, 0 for none.
     """
-    builder = _Builder(rng, _Style.draw(rng, max_capacity_bytes), values)
-    for _ in range(int(rng.integers(1, max(2, values // 2)))):
-        builder.new_value(is_input=True)
-    builder.body(instructions, loop_depth)
-    program = builder.program(name)
-    validate(program, name)
-    return program
+    while True:
+        builder = _Builder(rng, _Style.draw(rng, max_capacity_bytes), values)
+        for _ in range(int(rng.integers(1, max(2, values // 2)))):
+            builder.new_value(is_input=True)
+        builder.body(instructions, loop_depth)
+        program = builder.program(name)
+        validate(program, name)
+        if _in_proportion(program):
+            return program
+
+
+def _in_proportion(program: Program) -> bool:
+    """Whether the slow bus's times are of the latency's size, so that ticks fit into 32 bits."""
+    at = [a.instruction for a in program.accesses]
+    slow_s, _ = access_seconds(program)
+    fixed_bus_s, bus_s = bus_seconds(program)
+    times = {"read": [i.fixed_read_s for i in program.instructions]}
+    times["write"] = [i.fixed_write_s for i in program.instructions]
+    for t, access, seconds in zip(at, program.accesses, slow_s, strict=True):
+        times[access.kind][t] += float(seconds)
+    compute = np.array([i.compute_s for i in program.instructions])
+    elapsed = elapsed_time(compute, np.array(times["read"]), np.array(times["write"]))
+    np.add.at(fixed_bus_s, at, bus_s)
+    return bool(fixed_bus_s.max() <= 1.9 * (np.array(program.weights) * elapsed).sum())
 
 
 @dataclasses.dataclass(frozen=True)
