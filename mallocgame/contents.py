@@ -132,6 +132,7 @@ class _Follower:
         self.evicting: set[int] = set()  # evictions under way
         self.spoilt = -1  # the last update that came while an eviction was under way
         self.again = ""
+        self.told: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         self._run(0, len(self.events), -1)
@@ -207,7 +208,9 @@ class _Follower:
             self._end_stay(slot, i)
 
     def _tell(self, kind: str, message: str, *times: int) -> None:
-        self.facts.report(kind, f"{self.name}: {message}{self.again}", (self.value,), times)
+        if (kind, message) not in self.told:
+            self.told.add((kind, message))
+            self.facts.report(kind, f"{self.name}: {message}{self.again}", (self.value,), times)
 
     def _need_slow(self, slot: int, what: str) -> None:
         """Complains unless slow memory holds the value; then believes it does (no cascades)."""
@@ -235,7 +238,8 @@ class _Follower:
 
     def _define(self, slot: int) -> None:
         self.alive, self.current = set(), []
-        stays = self.facts.defined_stays.get((self.value, slot), [])
+        # Stays are sorted: the last one of equal start lasts the longest.
+        stays = self.facts.defined_stays.get((self.value, slot), [])[::-1]
         self.slow = not stays
         for i in stays[:1]:
             self._hold(i)

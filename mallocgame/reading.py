@@ -179,16 +179,16 @@ class Reading:
                     (value,),
                     times,
                 )
-            elif lies:
+            if lies:
                 usable.append((value, start, end, offset, residency.arrival))
-        return sorted(usable, key=lambda item: item[:4])
+        return sorted(usable, key=lambda item: item[:3])
 
     def _add_stay(
         self,
         value: int,
         start: int,
         end: int,
-        offset: int,
+        offset: int | None,
         arrival: Any,
         prefetches: dict[tuple[int, int], list[Transfer]],
     ) -> None:
@@ -219,6 +219,8 @@ class Reading:
             self.report("source", message, (value,), (start,))
         alignment = self.program.machine.alignment_bytes
         size = -(-self.program.values[value].size_bytes // alignment) * alignment
+        if offset is None:
+            offset = size = 0  # already reported: nowhere it is in nobody's way
         defined = arrival == DEFINED and not fault
         self.stays.append(Stay(value, offset, size, start, end, ready, defined, not fault))
 
