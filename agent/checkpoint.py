@@ -140,7 +140,7 @@ def _load(
                     )
             if partial:
                 # Orbax wants every array named; the others are read and dropped.
-                parts = {part: {n: wanted.get(n, leaf) for n, leaf in found.items()}}
+                parts = {part: {n: _here(wanted.get(n, leaf)) for n, leaf in found.items()}}
             elif extra := sorted(set(found) - set(wanted)):
                 raise InputError(f"{source}: has {extra[0]} too; it was made by another config")
         return checkpointer.load_checkpointables(step, parts)
@@ -148,6 +148,12 @@ def _load(
         raise
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise InputError(f"{source}: damaged: {_line(error)}") from None
+
+
+def _here(leaf: Any) -> jax.ShapeDtypeStruct:
+    """An abstract array on this process's first device, wherever the checkpoint was made."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype, sharding=sharding)
 
 
 def _line(error: BaseException) -> str:

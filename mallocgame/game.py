@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax import Array
+from jax import Array, lax
 
 from mallocgame.config import GameConfig
 from mallocgame.observation import observation_size, observe, stop_features
@@ -93,9 +93,13 @@ class Game:
         return after, reward.astype(jnp.float32)
 
     def reset(self, state: State, mask: Array, index: Array) -> State:
-        """Starts new games where `mask` bool [...] holds; the log of the others is kept."""
-        fresh = self.init(index)
-        return select(mask, fresh, state)
+        """Starts new games where `mask` bool [...] holds; the others go on."""
+
+        def restart(state: State) -> State:
+            fresh = start(self, jnp.asarray(index, jnp.int32))
+            return advance(self, select(mask, fresh, state))
+
+        return lax.cond(jnp.any(mask), restart, lambda state: state, state)
 
     def legal_actions(self, state: State) -> Array:
         """Bool [..., 3]; all true for finished games."""

@@ -1,0 +1,119 @@
+"""Result rows and their summary by mapper (the contract of `evaluate.py`)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Row = dict[str, Any]
+
+
+def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
+    """Statistics of each mapper over the programs that have a production mapping.
+
+    A speed-up is `latency(production) / latency(mapper) - 1`; wins and losses count beyond a
+    relative 1e-6, the rounding of the game's clock.
+    """
+    summary = {}
+    for mapper in dict.fromkeys(row["mapper"] for row in rows):
+        mine = [row for row in rows if row["mapper"] == mapper]
+        speedups = [r["speedup_vs_production"] for r in mine
+                    if r["speedup_vs_production"] is not None]  # fmt: skip
+        closed = [r["gap_to_bound_closed"] for r in mine if r["gap_to_bound_closed"] is not None]
+        summary[mapper] = {
+            "programs": len(mine),
+            "mean_saved_fraction": statistics.fmean(r["saved_fraction"] for r in mine),
+            "mean_speedup_vs_production": statistics.fmean(speedups) if speedups else None,
+            "median_speedup_vs_production": statistics.median(speedups) if speedups else None,
+            "geomean_speedup_vs_production": statistics.geometric_mean(1 + s for s in speedups) - 1
+            if speedups
+            else None,
+            "wins": sum(s > 1e-6 for s in speedups),
+            "losses": sum(s < -1e-6 for s in speedups),
+            "worst": min(speedups, default=None),
+            "best": max(speedups, default=None),
+            "gap_to_bound_closed": statistics.fmean(closed) if closed else None,
+        }
+    return summary
+
+
+def percent(fraction: float | None, sign: bool = False) -> str:
+    """A fraction as a percentage with two decimals, "-" for None."""
+    if fraction is None:
+        return "-"
+    return f"{100 * fraction:{'+' if sign else ''}.2f} %"
+
+
+def program_cells(row: Row) -> tuple[str, ...]:
+    """The cells of one row of a program's table."""
+    verdict = "limit" if row["mapper"] == "bound" else "yes" if row["verified"] else "no"
+    return (
+        row["mapper"],
+        percent(row["saved_fraction"]),
+        percent(row["speedup_vs_production"], sign=True),
+        f"{1e6 * row['latency_s']:,.1f}",
+        percent(row["stall_fraction"]),
+        percent(row["gap_to_bound_closed"]),
+        verdict,
+        f"{row['seconds']:.1f}",
+    )
+
+
+PROGRAM_HEADER = (
+    "mapper", "saved", "vs production", "latency, us", "of it stalls", "gap closed", "verified", "s"
+)  # fmt: skip
+SUMMARY_HEADER = (
+    "mapper", "programs", "mean saved", "mean vs production", "median", "wins", "losses", "worst",
+    "best",
+)  # fmt: skip
+
+
+def summary_cells(mapper: str, summary: dict[str, Any]) -> tuple[str, ...]:
+    """The cells of one mapper's row over the whole suite."""
+    return (
+        mapper,
+        str(summary["programs"]),
+        percent(summary["mean_saved_fraction"]),
+        percent(summary["mean_speedup_vs_production"], sign=True),
+        percent(summary["median_speedup_vs_production"], sign=True),
+        str(summary["wins"]),
+        str(summary["losses"]),
+        percent(summary["worst"], sign=True),
+        percent(summary["best"], sign=True),
+    )
+
+
+def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows of each program, the most saved first."""
+    return {
+        name: sorted(
+            (row for row in rows if row["program"] == name), key=lambda row: -row["saved_fraction"]
+        )
+        for name in dict.fromkeys(row["program"] for row in rows)
+    }
+
+
+def print_results(results: dict[str, Any], console: Console | None = None) -> None:
+    """Prints a table for each program, and a summary where there are several."""
+    console = console or Console(width=100, highlight=False)
+    for name, rows in by_program(results["rows"]).items():
+        _print(console, name, PROGRAM_HEADER, [program_cells(row) for row in rows])
+    if len({row["program"] for row in results["rows"]}) > 1:
+        summary = results["summary"]
+        cells = [summary_cells(mapper, summary[mapper]) for mapper in summary]
+        _print(console, f"suite {results['suite']}", SUMMARY_HEADER, cells)
+
+
+def _print(
+    console: Console, title: str, header: Sequence[str], cells: Sequence[Sequence[str]]
+) -> None:
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(header):
+        table.add_column(column, justify="right" if i else "left")
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)
