@@ -7,6 +7,7 @@ Started again with the same configuration it goes on from its last checkpoint.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,20 +40,24 @@ def run(config: Config, runs: Path) -> None:
     import numpy as np
 
     from agent.loop import make_mesh, train
-    from agent.programs import load_programs
-    from mallocgame.game import build_game
+    from mallocgame.game import Game, build_game
     from mallocgame.mapping import save_mapping
-    from mallocgame.play import replay
+    from mallocgame.play import replay_game
+    from mallocgame.suites import load_programs
 
     programs = load_programs(config.programs)
     mesh = make_mesh(config)
     game = build_game(programs, config.game)
     folder = runs / config.name
 
+    @functools.cache
+    def game_of(index: int) -> Game:
+        return build_game([programs[index]], config.game)
+
     def write_best(index: int, actions: np.ndarray, saved: float) -> None:
         del saved
         program = programs[index]
-        mapping = replay(program, config.game, actions)
+        mapping, _ = replay_game(game_of(index), program, actions)
         save_mapping(mapping, folder / "best" / f"{program.name}.mapping.json")
 
     fingerprints = tuple(program.fingerprint for program in programs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mallocgame.config import GameConfig
@@ -238,6 +238,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     try:
         node = OmegaConf.load(path)
+        if not isinstance(node, DictConfig):
+            raise InputError(f"{path}: expected keys and values")
         for item in overrides:
             if "=" not in item:
                 raise InputError(f"{item}: expected key.sub=value")
@@ -249,8 +251,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(record, dict):
-        raise InputError(f"{path}: expected keys and values")
     return config_from_record(typing.cast("Mapping[str, Any]", record), str(path))
 
 

@@ -370,5 +370,5 @@ def _play_metrics(moves: Moves) -> dict[str, jax.Array]:
         "share_copy": actions[0],
         "share_no_copy": actions[1],
         "share_drop": actions[2],
-        "undone_share": jnp.mean(moves.next_index <= moves.index),
+        "undone_share": jnp.mean(moves.kept <= moves.index),
     }

@@ -20,7 +20,8 @@ class Moves:
     """One move a cell; leading axes [T, B] in a rollout and in the replay.
 
     observation [.., F]; legal [.., A]; action, reward (unscaled), done (the move ended its game);
-    program [..]; index and next_index: decisions on the branch before and after the move;
+    program [..]; index [..]: moves on the branch before this one; kept [..]: the move undid those
+    with this index or a later one (index + 1 where it undid none, not even itself);
     policy [.., A], value and raw_value (unscaled): the search's; saved: saved fraction after it.
     """
 
@@ -31,7 +32,7 @@ class Moves:
     done: jax.Array
     program: jax.Array
     index: jax.Array
-    next_index: jax.Array
+    kept: jax.Array
     policy: jax.Array
     value: jax.Array
     raw_value: jax.Array
@@ -128,10 +129,11 @@ def play_moves(
         state, reward = game.step(state, action)
         done = game.done(state)
         saved = game.saved_fraction(state)
-        next_index = game.decision_index(state)
         best = jax.lax.cond(
             jnp.any(done & (saved > best.saved[program])),
-            lambda: update_best(best, saved, done, program, game.action_log(state), next_index),
+            lambda: update_best(
+                best, saved, done, program, game.action_log(state), game.decision_index(state)
+            ),
             lambda: best,
         )
         moves = Moves(
@@ -142,7 +144,7 @@ def play_moves(
             done=done,
             program=program,
             index=index,
-            next_index=next_index,
+            kept=game.kept_index(state),
             policy=result.policy,
             value=result.value * scale[program],
             raw_value=result.raw_value * scale[program],

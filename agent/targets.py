@@ -1,9 +1,9 @@
 """Learning targets from the replay: returns along the final branch, and which moves count.
 
 A Drop-backup undoes moves: the game refunds their rewards and asks an earlier question again.
-Moves undone later in the game (their index is not below a later move's) get no targets; the
-rewards and refunds between two surviving moves belong to the first of them, so that returns
-telescope to what the game saved.
+Moves that this or a later move of the game undid get no targets: neither they nor their states
+are part of what the game came to.  The rewards and refunds between two surviving moves belong to
+the first of them, so that returns telescope to what the game saved.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def compute_targets(moves: Moves, written: jax.Array, td_lambda: float) -> Targe
         future = jnp.where(move.done, 0.0, future)
         bootstrap = jnp.where(move.done, 0.0, bootstrap)
         pending = jnp.where(move.done, 0.0, pending)
-        lowest = jnp.minimum(jnp.where(move.done, _FAR, lowest), move.next_index)
+        lowest = jnp.minimum(jnp.where(move.done, _FAR, lowest), move.kept)
         ended = (ended | move.done) & written
         final = jnp.where(move.done, move.saved, final)
         survives = move.index < lowest

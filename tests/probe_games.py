@@ -23,7 +23,8 @@ class ProbeState:
     program: jax.Array
     position: jax.Array
     log: jax.Array
-    forced: jax.Array
+    sprung: jax.Array
+    kept: jax.Array
 
 
 @struct.dataclass
@@ -52,7 +53,7 @@ class ProbeGame:
         games = index.shape[0]
         zeros = jnp.zeros(games, jnp.int32)
         log = jnp.full((self.max_decisions, games), -1, jnp.int32)
-        return ProbeState(index.astype(jnp.int32), zeros, log, jnp.zeros(games, bool))
+        return ProbeState(index.astype(jnp.int32), zeros, log, zeros, zeros)
 
     def reset(self, state: ProbeState, mask: jax.Array, index: jax.Array) -> ProbeState:
         return jax.tree.map(lambda a, b: jnp.where(mask, a, b), self.init(index), state)
@@ -63,15 +64,17 @@ class ProbeGame:
         here = jnp.arange(self.max_decisions)[:, None] == state.position
         log = jnp.where(here & ~over, action, state.log)
         position = state.position + ~over
-        forced = state.forced
+        kept = position
+        count = state.sprung
         if self.trap_at >= 0:
             sprung = (position == self.trap_at) & (log[self.trap_from] != DROP) & ~over
             later = jnp.arange(self.max_decisions)[:, None] >= self.trap_from
             log = jnp.where(sprung & later, -1, log)
             log = log.at[self.trap_from].set(jnp.where(sprung, DROP, log[self.trap_from]))
             position = jnp.where(sprung, self.trap_from + 1, position)
-            forced = forced | sprung
-        state = state.replace(position=position, log=log, forced=forced)
+            kept = jnp.where(sprung, self.trap_from, kept)
+            count = count + sprung
+        state = state.replace(position=position, log=log, sprung=count, kept=kept)
         return state, self.saved_fraction(state) - before
 
     def legal_actions(self, state: ProbeState) -> jax.Array:
@@ -103,32 +106,22 @@ class ProbeGame:
         )
 
     def decision_index(self, state: ProbeState) -> jax.Array:
-        # A forced answer is none of the player's decisions.
-        return state.position - state.forced
+        return state.position
+
+    def kept_index(self, state: ProbeState) -> jax.Array:
+        return state.kept
 
     def action_log(self, state: ProbeState) -> jax.Array:
-        """The player's decisions in order, [B, N]; behind decision_index it means nothing."""
-        log = state.log.T
-        if self.trap_at < 0:
-            return log.astype(jnp.int8)
-        shifted = jnp.concatenate([log[:, : self.trap_from], log[:, self.trap_from + 1 :], log[:, :1]], 1)
-        return jnp.where(state.forced[:, None], shifted, log).astype(jnp.int8)
+        """The decisions in order, forced ones too, [B, N]; behind decision_index meaningless."""
+        return state.log.T.astype(jnp.int8)
 
     def backups(self, state: ProbeState) -> jax.Array:
-        return state.forced.astype(jnp.int32)
+        return state.sprung
 
     def _total(self, state: ProbeState) -> jax.Array:
         decisions = jnp.arange(self.max_decisions)[:, None]
         rewards = self.rewards[state.program[None, :], decisions, jnp.maximum(state.log, 0)]
         return jnp.sum(jnp.where(state.log >= 0, rewards, 0.0), axis=0)
-
-
-def one_step(programs: int = 3) -> ProbeGame:
-    """One decision; program p is best answered by action p % 3, worth 0.3 against 0.1."""
-    best = np.arange(programs) % 3
-    rewards = np.full((programs, 1, 3), 0.1, np.float32)
-    rewards[np.arange(programs), 0, best] = 0.3
-    return ProbeGame(jnp.asarray(rewards), jnp.ones((programs, 1, 3), bool))
 
 
 def delayed(decisions: int = 12, delay: int = 6, gain: float = 0.02, seed: int = 0) -> ProbeGame:
@@ -147,14 +140,20 @@ def delayed(decisions: int = 12, delay: int = 6, gain: float = 0.02, seed: int =
     return ProbeGame(jnp.asarray(rewards), jnp.asarray(legal), delay=delay)
 
 
-def legality() -> ProbeGame:
-    """The action that pays most is never legal; the best legal return is 0.4."""
-    rewards = np.zeros((1, 4, 3), np.float32)
-    rewards[0, :, COPY] = 0.5
-    rewards[0, :, NO_COPY] = 0.1
-    legal = np.ones((1, 4, 3), bool)
+def legality(decisions: int = 12) -> ProbeGame:
+    """The action that pays most is never legal; the best legal return is 0.02 * decisions."""
+    rewards = np.zeros((1, decisions, 3), np.float32)
+    rewards[0, :, COPY] = 0.1
+    rewards[0, :, NO_COPY] = 0.02
+    legal = np.ones((1, decisions, 3), bool)
     legal[0, :, COPY] = False
     return ProbeGame(jnp.asarray(rewards), jnp.asarray(legal))
+
+
+def several(*games: ProbeGame) -> ProbeGame:
+    """One game of several programs with as many decisions each, and the first one's delay."""
+    rewards, legal = (jnp.concatenate(x) for x in zip(*[(g.rewards, g.legal) for g in games], strict=True))
+    return games[0].replace(rewards=rewards, legal=legal)
 
 
 def tiny_advantages(decisions: int = 100, seed: int = 0) -> ProbeGame:

@@ -1,0 +1,83 @@
+"""The agent learns small games with known values to those values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agent_setup import one_device, small_config
+from probe_games import COPY, ProbeGame, delayed, legality, several, tiny_advantages, trap
+
+from agent.checkpoint import Agent
+from agent.config import Config
+from agent.learner import TrainState, make_iteration
+from agent.networks import MuZeroNetwork, decode_value
+from agent.play import play
+
+
+def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState, list[dict]]:
+    iteration = make_iteration(config, game, one_device())
+    state = iteration.init(game, jax.random.key_data(jax.random.key(config.seed)))
+    lines = []
+    for _ in range(iterations):
+        state, played = iteration.play(game, state)
+        state, learned = iteration.learn(state)
+        lines.append({k: float(v) for k, v in (played | learned).items()})
+    return state, lines
+
+
+def greedy(game: ProbeGame, config: Config, state: TrainState, program: int = 0) -> float:
+    agent = Agent(state.params, state.typical_advantage)
+    played = play(game, agent, config, program, jax.random.key(0), games=4)
+    assert played.saved == played.every.max() >= played.greedy
+    return played.greedy
+
+
+def test_three_programs_are_learned_to_their_values():
+    game = several(delayed(seed=0), legality(), delayed(seed=1))
+    config = small_config(targets={"td_lambda": 1.0}, rollout={"games": 48})
+    state, lines = learn(game, config, 40)
+    assert lines[0]["return_mean"] == pytest.approx(0.12, abs=0.02)  # what random moves save
+    for program in range(3):
+        assert greedy(game, config, state, program) >= 0.22 - 1e-6  # of 0.24
+        start = game.observe(game.init(jnp.array([program])))
+        network = MuZeroNetwork(config.network)
+        latent = network.apply(state.params, start, method="represent")
+        value = decode_value(network.apply(state.params, latent, method="predict").value_logits)
+        assert float(value[0] * state.scale[program]) == pytest.approx(0.23, abs=0.03)
+    # The tempting action of the second program is never legal.
+    moves = state.replay.moves
+    assert not bool(jnp.any((moves.program == 1) & (moves.action == COPY)))
+
+
+def test_a_trap_is_not_paid_for():
+    game = trap()
+    config = small_config(rollout={"moves": 12}, replay={"moves": 96})
+    state, lines = learn(game, config, 30)
+    assert lines[0]["undone_share"] > 0.02
+    # Springing the trap ends in the same return as avoiding it, and never in what it refunds.
+    assert float(state.best.saved[0]) == pytest.approx(0.5, abs=1e-6)
+    assert greedy(game, config, state) == pytest.approx(0.5, abs=1e-6)
+    assert np.isfinite(lines[-1]["loss"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sections", [{}, {"search": {"algorithm": "puct"}}])
+def test_tiny_advantages(sections: dict[str, Any]):
+    game = tiny_advantages()
+    base: dict[str, Any] = {
+        "rollout": {"games": 32, "moves": 100, "guided_fraction": 0.3},
+        "replay": {"moves": 800},
+        "learner": {"batch_size": 256, "updates": 32},
+        "targets": {"td_lambda": 1.0},
+        "search": {"advantage_logits": 2.0},
+    }
+    for name, section in sections.items():
+        base[name] = base[name] | section
+    config = small_config(**base)
+    state, lines = learn(game, config, 60)
+    assert lines[0]["return_mean"] == pytest.approx(0.1, abs=0.005)
+    assert greedy(game, config, state) > 0.13  # of 0.15

@@ -1,0 +1,82 @@
+"""Self-play in a scan against a plain loop, on a small game."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from agent_setup import small_config
+from probe_games import DROP, ProbeGame, delayed, trap
+
+from agent import networks
+from agent.rollout import Best, init_best, init_lanes, play_moves
+from agent.search import search
+
+
+def setup(game: ProbeGame, **sections):
+    config = small_config(**({"rollout": {"games": 4, "moves": 20}, "replay": {"moves": 20}} | sections))
+    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
+    lanes = init_lanes(game, config.rollout.games, jax.random.key(1))
+    return config, params, lanes, init_best(game, lanes.state)
+
+
+def test_scan_equals_a_plain_loop():
+    game = delayed(7, delay=3)
+    config, params, lanes, best = setup(game)
+    scale, typical, key = jnp.ones(1), jnp.float32(0.1), jax.random.key(2)
+    play = jax.jit(lambda *x: play_moves(config, *x))
+    _, got_best, moves, _ = play(game, params, scale, typical, best, lanes, key)
+    look = jax.jit(
+        lambda observation, legal, key: search(
+            params, observation, legal, key, config=config, typical_advantage=typical
+        )
+    )
+    step, reset, observe = jax.jit(game.step), jax.jit(game.reset), jax.jit(game.observe)
+    state = lanes.state
+    finished = []
+    for t, step_key in enumerate(jax.random.split(key, config.rollout.moves)):
+        search_key, _ = jax.random.split(step_key)
+        observation = observe(state).astype(jnp.float16).astype(jnp.float32)
+        legal = game.legal_actions(state)
+        result = look(observation, legal, search_key)
+        np.testing.assert_array_equal(moves.action[t], result.action)
+        np.testing.assert_allclose(moves.value[t], result.value, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(moves.observation[t], observation.astype(jnp.float16))
+        state, reward = step(state, result.action)
+        done = game.done(state)
+        np.testing.assert_allclose(moves.reward[t], reward, atol=1e-7)
+        np.testing.assert_array_equal(moves.done[t], done)
+        finished += [float(s) for s, d in zip(game.saved_fraction(state), done, strict=True) if d]
+        state = reset(state, done, jnp.zeros(4, jnp.int32))
+    assert len(finished) == 8  # 20 moves are two games of 7 in each of 4 lanes
+    assert float(got_best.saved[0]) == max(finished)
+
+
+def test_the_best_log_repeats_the_best_game():
+    game = trap()
+    config, params, lanes, best = setup(game, rollout={"games": 16, "moves": 40}, replay={"moves": 40})
+    _, best, moves, _ = play_moves(
+        config, game, params, jnp.ones(1), jnp.float32(1.0), best, lanes, jax.random.key(0)
+    )
+    state = game.init(jnp.zeros(1, jnp.int32))
+    step = jax.jit(game.step)
+    # The log has the forced answers too, so that repeating it springs no trap.
+    for action in best.log[0, : int(best.length[0])]:
+        state, _ = step(state, action[None].astype(jnp.int32))
+    assert bool(game.done(state)[0])
+    assert int(game.backups(state)[0]) == 0
+    np.testing.assert_allclose(game.saved_fraction(state)[0], best.saved[0], rtol=1e-6)
+    assert bool(jnp.any(moves.kept <= moves.index)), "no game sprang the trap"
+
+
+def test_guided_games_follow_the_best_game():
+    game = delayed(7, delay=3)
+    config, params, lanes, best = setup(game, rollout={"games": 4, "moves": 20, "guided_fraction": 1.0})
+    legal = np.asarray(game.legal[0])
+    told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
+    best = Best(jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]))
+    lanes = lanes.replace(guide=jnp.full(4, 5))
+    _, _, moves, _ = play_moves(
+        config, game, params, jnp.ones(1), jnp.float32(1.0), best, lanes, jax.random.key(3)
+    )
+    np.testing.assert_array_equal(np.asarray(moves.action)[:5], np.repeat(told[:5, None], 4, 1))

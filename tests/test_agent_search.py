@@ -1,0 +1,74 @@
+"""Networks' coding of scalars, and the search."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from agent_setup import small_config
+
+from agent import networks
+from agent.search import search
+
+
+@pytest.mark.parametrize("atoms", [32, 64])
+def test_scalars_survive_their_coding(atoms):
+    values = jnp.linspace(-0.4, 1.4, 101)
+    probabilities = networks.encode_value(values, atoms)
+    np.testing.assert_allclose(np.asarray(probabilities.sum(-1)), 1, rtol=1e-5)
+    decoded = networks.decode_value(jnp.log(probabilities + 1e-12))
+    np.testing.assert_allclose(np.asarray(decoded), np.asarray(values), atol=1e-3)
+    rewards = jnp.array([-1.0, -0.01, 0.0, 0.001, 0.02, 0.5])
+    decoded = networks.decode_reward(jnp.log(networks.encode_reward(rewards, atoms) + 1e-12))
+    np.testing.assert_allclose(np.asarray(decoded), np.asarray(rewards), atol=2e-4)
+
+
+def test_values_outside_the_range_are_clipped():
+    probabilities = networks.encode_value(jnp.array([-9.0, 9.0]), 64)
+    assert np.isfinite(np.asarray(probabilities)).all()
+    decoded = np.asarray(networks.decode_value(jnp.log(probabilities + 1e-12)))
+    low, high = networks.VALUE_RANGE
+    assert abs(decoded[0] - low) < 0.05 and abs(decoded[1] - high) < 0.05
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_search_plays_legal_moves_only(algorithm):
+    config = small_config(search={"algorithm": algorithm})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    key = jax.random.key(1)
+    observation = jax.random.normal(key, (64, 5))
+    legal = jax.random.bernoulli(key, 0.5, (64, 3)).at[:, 2].set(True)
+    result = jax.jit(
+        lambda p, k: search(
+            p, observation, legal, k, config=config, typical_advantage=jnp.float32(0.1)
+        )
+    )(params, key)
+    chosen = np.take_along_axis(np.asarray(legal), np.asarray(result.action)[:, None], axis=1)
+    assert chosen.all()
+    policy = np.asarray(result.policy)
+    np.testing.assert_allclose(policy.sum(-1), 1, rtol=1e-5)
+    assert (policy[~np.asarray(legal)] < 1e-6).all()
+    assert np.isfinite(np.asarray(result.value)).all()
+
+
+def test_without_noise_search_is_deterministic():
+    config = small_config()
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    observation = jax.random.normal(jax.random.key(1), (16, 5))
+    legal = jnp.ones((16, 3), bool)
+
+    @jax.jit
+    def act(seed: int, noise: float) -> jax.Array:
+        return search(
+            params,
+            observation,
+            legal,
+            jax.random.key(seed),
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            noise=noise,
+        ).action
+
+    np.testing.assert_array_equal(act(0, 0.0), act(1, 0.0))
+    assert (act(0, 1.0) != act(1, 1.0)).any()
