@@ -15,7 +15,7 @@ from mallocgame.game import Game, build_game
 from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program import Program
 from mallocgame.rules import micro_step, start
-from mallocgame.state import ASK_DEPART, DIRTY, DROP, EVICTED, EVICTING, PROMISED, State
+from mallocgame.state import ASK_DEPART, ASK_READ, DIRTY, DROP, EVICTED, EVICTING, PROMISED, State
 from mallocgame.tables import EventRow
 
 CHUNK = 512
@@ -23,10 +23,11 @@ COLUMNS = ("value", "start", "end", "offset", "flags", "ticket")
 
 
 class _Look(NamedTuple):
-    """One micro step: the slot and the arrival it began with (value -1 without), the table after."""
+    """One micro step: its slot, the arrival it began with (value, -1 without), the table after."""
 
     slot: np.ndarray
     arrival: np.ndarray
+    copied: np.ndarray
     table: np.ndarray
 
 
@@ -68,8 +69,7 @@ def _looks(
     while not done:
         before = state
         state, looks = _trace(game, state, moves, jnp.int32(count))
-        slots, arrivals, tables = (np.asarray(x) for x in looks)
-        for row in zip(slots, arrivals, tables, strict=True):
+        for row in zip(*(np.asarray(x) for x in looks), strict=True):
             yield _Look(*row), state
         stuck = bool(state.waiting) and int(state.length) >= count
         done = bool(state.done) or stuck or bool(state.length < before.length)
@@ -88,7 +88,7 @@ def _trace(game: Game, state: State, moves: jax.Array, count: jax.Array) -> tupl
         )
         arrives = plays & (state.pending != DROP) & (state.question != ASK_DEPART)
         value = game.events[0, state.event, EventRow._fields.index("value")]
-        look = state.slot, jnp.where(arrives, value, -1)
+        look = state.slot, jnp.where(arrives, value, -1), state.question == ASK_READ
         state = micro_step(game, state)
         table = jnp.stack([state.table[name] for name in COLUMNS], axis=-1)
         return state, (*look, table)
@@ -113,12 +113,12 @@ class _Recorder:
             return
         self.table = look.table
         for row in _newest(look.table):
-            self._entry(row, int(look.slot), int(look.arrival) == row[0])
+            arrives = int(look.arrival) == row[0]
+            self._entry(row, int(look.slot), arrives, arrives and bool(look.copied))
 
-    def _entry(self, row: list[int], slot: int, arrives: bool) -> None:
+    def _entry(self, row: list[int], slot: int, arrives: bool, copied: bool) -> None:
         value, begin, end, offset, flags, ticket = row
         if arrives or value not in self.current:
-            copied = not flags & DIRTY
             self.current[value] = len(self.residencies)
             self.residencies.append([value, offset, begin, end, COPIED if copied else DEFINED])
             if copied:
