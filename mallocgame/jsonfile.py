@@ -43,7 +43,7 @@ def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any
     if data.get("format") != file_format:
         found = _short(data.get("format"))
         raise InputError(f"{path}: format: expected {file_format!r}, found {found}")
-    if data.get("version") != version:
+    if type(data.get("version")) is not int or data["version"] != version:
         found = _short(data.get("version"))
         raise InputError(f"{path}: version: this release reads version {version}, found {found}")
     return data
@@ -54,19 +54,28 @@ def _gunzip(raw: bytes) -> bytes:
     text = decoder.decompress(raw, MAX_TEXT_BYTES)
     if not decoder.eof:
         raise EOFError("the stream ends early or is larger than 1 GiB")
+    if decoder.unused_data:
+        raise EOFError(f"{len(decoder.unused_data)} bytes follow the end of the stream")
     return text
 
 
 def write_json(path: str | Path, data: dict[str, Any]) -> None:
-    """Writes `data` atomically; the same data gives the same bytes."""
+    """Writes `data` atomically; the same data gives the same bytes.
+
+    Raises:
+      InputError: the place cannot be written.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     raw = json.dumps(data, separators=(",", ":")).encode()
     if path.name.endswith(".gz"):
         raw = gzip.compress(raw, mtime=0)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(raw)
-    temporary.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(raw)
+        temporary.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _short(value: Any) -> str:
@@ -81,6 +90,11 @@ class Record:
         self._data = data
         self._source = source
         self._prefix = prefix
+
+    @property
+    def source(self) -> str:
+        """The file that the object comes from."""
+        return self._source
 
     def _get(self, key: str, default: Any) -> Any:
         if key in self._data:

@@ -23,6 +23,7 @@ FORMAT = "mallocgame.program"
 VERSION = 1
 INT32_MAX = 2**31 - 1
 MAX_SECONDS = 1e6
+MAX_LOOP_DEPTH = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +162,7 @@ def load_program(path: str | Path) -> Program:
 
 
 def save_program(program: Program, path: str | Path) -> None:
-    """Writes a program as JSON, gzipped where the name ends in `.gz`; the bytes are reproducible."""
+    """Writes a program as JSON, gzipped where the name ends in `.gz`, in reproducible bytes."""
     validate(program, str(path))
     write_json(path, _to_record(program))
 
@@ -174,8 +175,8 @@ def validate(program: Program, source: str = "program") -> None:
     """
     _validate_instructions(program, source)
     _validate_values(program, source)
-    _validate_loops(program, source)
     _validate_accesses(program, source)
+    _validate_loops(program, source)
     _validate_contents(program, source)
     _validate_carried(program, source)
 
@@ -256,13 +257,35 @@ def _validate_loops(program: Program, source: str) -> None:
                 cost == 0 and not program.accesses_at[marker],
                 source,
                 field,
-                f"marker {marker} ({ins.name}) has a cost or accesses; a loop's markers have none",
+                f"marker {marker} ({ins.name!r}) has a cost or accesses; markers have none",
             )
-        for j, other in enumerate(program.loops[:i]):
-            apart = loop.exit < other.entry or other.exit < loop.entry
-            inside = other.entry < loop.entry and loop.exit < other.exit
-            around = loop.entry < other.entry and other.exit < loop.exit
-            _require(apart or inside or around, source, field, f"overlaps loops[{j}] in part")
+    _validate_nesting(program, source)
+
+
+def _validate_nesting(program: Program, source: str) -> None:
+    around: list[int] = []
+    executions = [1]
+    for i in sorted(range(len(program.loops)), key=lambda i: program.loops[i].entry):
+        loop = program.loops[i]
+        while around and program.loops[around[-1]].exit < loop.entry:
+            around.pop()
+            executions.pop()
+        inside = not around or loop.exit < program.loops[around[-1]].exit
+        _require(inside, source, f"loops[{i}]", f"overlaps loops{around[-1:]} in part")
+        around.append(i)
+        executions.append(executions[-1] * loop.trip_count)
+        _require(
+            len(around) <= MAX_LOOP_DEPTH,
+            source,
+            f"loops[{i}]",
+            f"is nested {len(around)} deep, the limit is {MAX_LOOP_DEPTH}",
+        )
+        _require(
+            executions[-1] <= INT32_MAX,
+            source,
+            f"loops[{i}].trip_count",
+            f"with the loops around it makes {executions[-1]} executions, more than {INT32_MAX}",
+        )
 
 
 def _validate_accesses(program: Program, source: str) -> None:
@@ -285,6 +308,13 @@ def _validate_accesses(program: Program, source: str) -> None:
             a.kind in ("read", "write"), source, f"{field}.kind", f"{a.kind!r} is no read or write"
         )
         _check_bytes(a.bytes, source, f"{field}.bytes")
+        _require(
+            all(0 <= number <= INT32_MAX for number in a.operands),
+            source,
+            f"{field}.operands",
+            f"{min(a.operands, default=0)} to {max(a.operands, default=0)} "
+            f"are not in [0, {INT32_MAX}]",
+        )
         _require(
             (a.slow_s is None) == (a.fast_s is None),
             source,
@@ -319,7 +349,7 @@ def _validate_contents(program: Program, source: str) -> None:
     for t, accesses in enumerate(program.accesses_at):
         for a in accesses:
             name = program.values[a.value].name
-            field = f"values[{a.value}] ({name})"
+            field = f"values[{a.value}] ({name!r})"
             if a.kind == "read":
                 _require(
                     state[a.value] != "empty",
@@ -347,15 +377,16 @@ def _validate_contents(program: Program, source: str) -> None:
 
 def _validate_carried(program: Program, source: str) -> None:
     taken: set[tuple[int, int]] = set()
+    accesses: dict[int, list[Access]] = {}
+    for access in program.accesses if program.carried else ():
+        accesses.setdefault(access.value, []).append(access)
     for i, group in enumerate(program.carried):
         field = f"carried[{i}]"
         _require(
             0 <= group.loop < len(program.loops), source, f"{field}.loop", f"no loop {group.loop}"
         )
         for member in (group.parameter, group.result):
-            _require(
-                0 <= member < len(program.values), source, field, f"no value {member}"
-            )
+            _require(0 <= member < len(program.values), source, field, f"no value {member}")
             _require(
                 (group.loop, member) not in taken,
                 source,
@@ -363,10 +394,18 @@ def _validate_carried(program: Program, source: str) -> None:
                 f"value {member} is in two groups of loop {group.loop}",
             )
             taken.add((group.loop, member))
-        _validate_group(program, group, source, field)
+        of_members = (accesses.get(group.parameter, []), accesses.get(group.result, []))
+        _validate_group(program, group, *of_members, source, field)
 
 
-def _validate_group(program: Program, group: CarriedGroup, source: str, field: str) -> None:
+def _validate_group(
+    program: Program,
+    group: CarriedGroup,
+    of_parameter: list[Access],
+    of_result: list[Access],
+    source: str,
+    field: str,
+) -> None:
     loop = program.loops[group.loop]
     parameter, result = program.values[group.parameter], program.values[group.result]
     _require(
@@ -377,11 +416,9 @@ def _validate_group(program: Program, group: CarriedGroup, source: str, field: s
     )
     _require(not parameter.is_output, source, field, f"{parameter.name!r} is an output")
     inner = [
-        other
-        for other in program.loops
-        if loop.entry < other.entry and other.exit < loop.exit
+        other for other in program.loops if loop.entry < other.entry and other.exit < loop.exit
     ]
-    defined = [a.instruction for a in program.accesses if a.value == group.result and a.defines]
+    defined = [a.instruction for a in of_result if a.defines]
     _require(
         len(defined) == 1
         and loop.entry < defined[0] < loop.exit
@@ -390,19 +427,27 @@ def _validate_group(program: Program, group: CarriedGroup, source: str, field: s
         field,
         f"{result.name!r} is not defined in the body of loop {group.loop} itself",
     )
-    uses = [a.instruction for a in program.accesses if a.value == group.parameter]
     _require(
-        all(t <= defined[0] for t in uses),
+        all(a.instruction <= defined[0] for a in of_parameter),
         source,
         field,
         f"{parameter.name!r} is used after {result.name!r} took its place at {defined[0]}",
     )
-    body_defined = any(
-        a.defines and a.instruction > loop.entry
-        for a in program.accesses
-        if a.value == group.parameter
+    _require(
+        not any(a.defines and a.instruction > loop.entry for a in of_parameter),
+        source,
+        field,
+        f"{parameter.name!r} is defined in the body",
     )
-    _require(not body_defined, source, field, f"{parameter.name!r} is defined in the body")
+    for i, other in enumerate(program.loops):
+        if other.entry < loop.entry and loop.exit < other.exit:
+            inside = [other.entry < a.instruction < other.exit for a in of_parameter]
+            _require(
+                not any(inside) or (all(inside) and not parameter.is_input),
+                source,
+                field,
+                f"{parameter.name!r} crosses loop {i}, which is around loop {group.loop}",
+            )
 
 
 def _to_record(program: Program) -> dict[str, Any]:
