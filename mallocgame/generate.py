@@ -173,7 +173,8 @@ class _Builder:
         born = len(self.values)
         self.body(slots, depth, pairs)
         self.around.pop()
-        trips = int(self.rng.choice([1, 2, 3, 10, 1000], p=[0.1, 0.3, 0.3, 0.2, 0.1]))
+        # Large products of trip counts would make an instruction's own time a matter of few ticks.
+        trips = int(self.rng.choice([1, 2, 3, 10], p=[0.1, 0.4, 0.3, 0.2]))
         self.loops[index] = Loop(entry, len(self.instructions), trips)
         self.marker("exit")
         # Most of what a body defines is not seen outside it.
