@@ -1,7 +1,8 @@
-"""Trains a MuZero agent on programs: `python train.py --config configs/quickstart.yaml [key=value ...]`.
+"""Trains a MuZero agent on programs: `python train.py --config configs/X.yaml [key.sub=value ...]`.
 
-Writes runs/NAME/: config.yaml, metrics.jsonl, tensorboard/, checkpoints/, best/PROGRAM.mapping.json.
-Started again with the same configuration it goes on from its last checkpoint.
+Writes runs/NAME/: config.yaml, metrics.jsonl, tensorboard/, checkpoints/ and
+best/PROGRAM.mapping.json. Started again with the same configuration it goes on from its last
+checkpoint.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from mallocgame.jsonfile import InputError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for unusable input, or 130 when interrupted."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description="Trains a MuZero agent on programs; goes on where it stopped."
+    )
     parser.add_argument("--config", required=True, help="YAML file, see configs/")
     parser.add_argument("--runs", default="runs", help="folder of the runs (default: runs)")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")

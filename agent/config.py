@@ -1,4 +1,4 @@
-"""Configuration of a training run: frozen dataclasses, read from YAML and `key.sub=value` overrides.
+"""Configuration of a training run: frozen dataclasses, from YAML and `key.sub=value` overrides.
 
 Every field is validated where it is defined; an unknown key, a value of the wrong type and a value
 out of range each end in one line that names the key.

@@ -242,9 +242,9 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         state, moves, gap = sharded_play(game, state)
         return state, _play_metrics(moves) | {"search_gap": gap}
 
-    abstract = jax.eval_shape(shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(
-        jax.random.key(0)
-    ))
+    abstract = jax.eval_shape(
+        shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(jax.random.key(0))
+    )
     abstract = jax.tree.map(
         lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
         abstract,

@@ -1,4 +1,4 @@
-"""The training loop on the host: resume, iterate, write metrics, checkpoints and the best mappings."""
+"""The training loop on the host: resumes, iterates, writes metrics, checkpoints and mappings."""
 
 from __future__ import annotations
 

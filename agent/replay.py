@@ -50,7 +50,9 @@ def sample(weights: jax.Array, count: int, key: jax.Array) -> tuple[jax.Array, j
     # enough with millions of cells.
     per_time = jnp.cumsum(jnp.sum(weights, axis=1))
     time_key, game_key = jax.random.split(key)
-    time = jnp.searchsorted(per_time, jax.random.uniform(time_key, (count,)) * per_time[-1], "right")
+    time = jnp.searchsorted(
+        per_time, jax.random.uniform(time_key, (count,)) * per_time[-1], "right"
+    )
     time = jnp.minimum(time, weights.shape[0] - 1).astype(jnp.int32)
     rows = jnp.cumsum(weights[time], axis=1)  # [N, B]
     mark = jax.random.uniform(game_key, (count, 1)) * rows[:, -1:]

@@ -75,8 +75,14 @@ def init_lanes(game: Any, games: int, key: jax.Array) -> Lanes:
     return Lanes(game.init(program), program, jnp.zeros(games, jnp.int32))
 
 
-def update_best(best: Best, saved: jax.Array, ended: jax.Array, program: jax.Array, log: jax.Array,
-                length: jax.Array) -> Best:
+def update_best(
+    best: Best,
+    saved: jax.Array,
+    ended: jax.Array,
+    program: jax.Array,
+    log: jax.Array,
+    length: jax.Array,
+) -> Best:
     """Keeps the best of the games [B] that have ended; the first one wins a tie."""
     programs = jnp.arange(best.saved.shape[0])
     mine = ended[None, :] & (program[None, :] == programs[:, None])  # [P, B]

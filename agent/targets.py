@@ -75,9 +75,7 @@ def replay_targets(replay: Replay, td_lambda: float) -> Targets:
     return jax.tree.map(lambda x: jnp.roll(x, replay.cursor, axis=0), targets)
 
 
-def elite_cells(
-    moves: Moves, targets: Targets, quantile: float, programs: int
-) -> jax.Array:
+def elite_cells(moves: Moves, targets: Targets, quantile: float, programs: int) -> jax.Array:
     """Cells [T, B] of games above the quantile of their program's returns in the replay.
 
     The quantile is over cells, so longer games count more; the best game always qualifies.

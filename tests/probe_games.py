@@ -152,7 +152,9 @@ def legality(decisions: int = 12) -> ProbeGame:
 
 def several(*games: ProbeGame) -> ProbeGame:
     """One game of several programs with as many decisions each, and the first one's delay."""
-    rewards, legal = (jnp.concatenate(x) for x in zip(*[(g.rewards, g.legal) for g in games], strict=True))
+    rewards, legal = (
+        jnp.concatenate(x) for x in zip(*[(g.rewards, g.legal) for g in games], strict=True)
+    )
     return games[0].replace(rewards=rewards, legal=legal)
 
 

@@ -14,7 +14,9 @@ from agent.search import search
 
 
 def setup(game: ProbeGame, **sections):
-    config = small_config(**({"rollout": {"games": 4, "moves": 20}, "replay": {"moves": 20}} | sections))
+    config = small_config(
+        **({"rollout": {"games": 4, "moves": 20}, "replay": {"moves": 20}} | sections)
+    )
     params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
     lanes = init_lanes(game, config.rollout.games, jax.random.key(1))
     return config, params, lanes, init_best(game, lanes.state)
@@ -54,7 +56,9 @@ def test_scan_equals_a_plain_loop():
 
 def test_the_best_log_repeats_the_best_game():
     game = trap()
-    config, params, lanes, best = setup(game, rollout={"games": 16, "moves": 40}, replay={"moves": 40})
+    config, params, lanes, best = setup(
+        game, rollout={"games": 16, "moves": 40}, replay={"moves": 40}
+    )
     _, best, moves, _ = play_moves(
         config, game, params, jnp.ones(1), jnp.float32(1.0), best, lanes, jax.random.key(0)
     )
@@ -71,7 +75,9 @@ def test_the_best_log_repeats_the_best_game():
 
 def test_guided_games_follow_the_best_game():
     game = delayed(7, delay=3)
-    config, params, lanes, best = setup(game, rollout={"games": 4, "moves": 20, "guided_fraction": 1.0})
+    config, params, lanes, best = setup(
+        game, rollout={"games": 4, "moves": 20, "guided_fraction": 1.0}
+    )
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
     best = Best(jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]))

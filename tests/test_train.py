@@ -1,0 +1,128 @@
+"""The command line of training: bad input, folders, resumed runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from agent_setup import one_device, small_config
+from probe_games import delayed
+
+import train as command
+from agent.config import save_config
+from agent.loop import CLOCK_FIELDS, _divisor, _truncate, train
+from mallocgame.jsonfile import InputError
+
+HERE = Path(__file__).parent
+CONFIG = "name: test\nprograms: [none_such]\n"
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_clock(rows: list[dict]) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in CLOCK_FIELDS} for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (None, [], "config.yaml: no such file"),
+        (CONFIG, [], "none_such: neither a file, a folder nor a committed program"),
+        (CONFIG, ["learner.lr=1"], "learner.lr: unknown key"),
+        (CONFIG, ["seed=-1"], "seed: -1 is not in"),
+        ("name: test\n", [], "programs: none given"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, overrides, message):
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    runs = tmp_path / "runs"
+    assert command.main(["--config", str(path), "--runs", str(runs), *overrides]) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert message in error
+    assert not runs.exists()
+
+
+def refused(run: Path, message: str, **sections) -> None:
+    before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
+    with pytest.raises(InputError, match=message) as caught:
+        train(small_config(**sections), delayed(5), run, one_device())
+    assert "\n" not in str(caught.value)
+    after = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
+    assert before == after
+
+
+def test_a_folder_of_another_run_is_left_alone(tmp_path):
+    save_config(small_config(), tmp_path / "config.yaml")
+    refused(tmp_path, r"another config \(learner.updates\)", learner={"updates": 3})
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    refused(tmp_path, "is no training run")
+
+
+def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    _truncate(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize(
+    ("limit", "numbers", "expected"), [(2, (64, 256), 2), (3, (64,), 2), (8, (5, 256), 1)]
+)
+def test_games_are_divided_evenly(limit, numbers, expected):
+    assert _divisor(limit, *numbers) == expected
+
+
+def start(run: Path, iterations: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "train_probe.py"), str(run), str(iterations)],
+        cwd=HERE,
+        env=os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(whole, 24)
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert "\n" in error  # plain lines where no terminal is
+
+    for step in (7, 18):  # between two checkpoints
+        process = start(killed, 10_000)
+        deadline = time.monotonic() + 240
+        while not (killed / "metrics.jsonl").exists() or len(lines_so_far(killed)) < step:
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    reached = len(lines_so_far(killed))
+    process = start(killed, max(24, reached + 1))
+    _, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    expected, got = without_clock(lines(whole)), without_clock(lines(killed))
+    assert [row["step"] for row in got] == list(range(1, len(got) + 1))
+    assert got[:24] == expected
+    assert any(row["return_mean"] for row in expected)
+
+
+def lines_so_far(run: Path) -> list[str]:
+    return (run / "metrics.jsonl").read_text().splitlines()
