@@ -108,6 +108,8 @@ class Record:
 
     def _typed(self, key: str, default: Any, kinds: tuple[type, ...], what: str) -> Any:
         value = self._get(key, default)
+        if value is None and default is None:
+            return None  # null says what a missing optional number says
         if key in self._data and (
             not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         ):

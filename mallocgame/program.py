@@ -188,6 +188,9 @@ def _require(ok: bool, source: str, field: str, message: str) -> None:
 
 def _validate_instructions(program: Program, source: str) -> None:
     _require(bool(program.instructions), source, "instructions", "a program needs at least one")
+    _require(
+        len(program.instructions) < 2**20, source, "instructions", "more than 2**20 instructions"
+    )
     for t, ins in enumerate(program.instructions):
         for field in ("compute_s", "fixed_read_s", "fixed_write_s"):
             _check_seconds(getattr(ins, field), source, f"instructions[{t}].{field}")
@@ -200,9 +203,6 @@ def _validate_instructions(program: Program, source: str) -> None:
             f"{ins.reserved_bytes} exceeds the fast memory of "
             f"{program.machine.fast_capacity_bytes} bytes",
         )
-    _require(
-        len(program.instructions) < 2**20, source, "instructions", "more than 2**20 instructions"
-    )
 
 
 def _check_seconds(seconds: float, source: str, field: str) -> None:
