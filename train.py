@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(config: Config, runs: Path) -> None:
     """Trains on the configured programs."""
     # Imported here so that a bad configuration is reported at once.
+    import jax
     import numpy as np
 
     from agent.loop import make_mesh, train
@@ -49,6 +50,8 @@ def run(config: Config, runs: Path) -> None:
     from mallocgame.suites import load_programs
 
     programs = load_programs(config.programs)
+    # A run that goes on, and the next run of the same shapes, compile nothing again.
+    jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
     mesh = make_mesh(config)
     game = build_game(programs, config.game)
     folder = runs / config.name

@@ -95,11 +95,12 @@ def _train(
 ) -> TrainState:
     iteration = make_iteration(config, game, mesh)
     state, counters = _start(config, game, iteration, checkpoints, programs)
-    step = int(state.iteration)
+    first = step = int(state.iteration)
     save_config(config, run / "config.yaml")
     _truncate(run / "metrics.jsonl", step)
     written = np.full(game.num_programs, -np.inf)
     clock = time.perf_counter() - counters.wall_s
+    pace = None
     with (
         open(run / "metrics.jsonl", "a") as metrics_file,
         SummaryWriter(str(run / "tensorboard"), purge_step=step + 1) as board,
@@ -121,7 +122,10 @@ def _train(
                 wall_s=ended - clock,
                 programs=programs,
             )
+            # The first iteration compiles: it says nothing about the time that is left.
+            pace = _smooth(pace, ended - began) if step > first + 1 else None
             line = _metrics(config, step, counters, measured, state, (began, played, ended))
+            line["left_s"] = _left(config, step, counters, pace)
             _record(line, metrics_file, board)
             progress.show(line)
             if write_best:
@@ -154,6 +158,19 @@ def _start(
     return state, counters
 
 
+def _smooth(mean: float | None, new: float) -> float:
+    return new if mean is None else mean + 0.1 * (new - mean)
+
+
+def _left(config: Config, step: int, counters: Counters, pace: float | None) -> float | None:
+    """Seconds of training left, None while the pace is unknown."""
+    by_clock = max(0.0, 60 * config.train.minutes - counters.wall_s)
+    if pace is None:
+        return by_clock if config.train.minutes else None
+    by_steps = (config.train.iterations - step) * pace
+    return min(by_steps, by_clock) if config.train.minutes else by_steps
+
+
 def _out_of_time(config: Config, clock: float) -> bool:
     minutes = config.train.minutes
     return minutes > 0 and time.perf_counter() - clock >= 60 * minutes
@@ -170,9 +187,6 @@ def _metrics(
     began, played, ended = clock
     best = np.asarray(state.best.saved)
     rate = config.rollout.games * config.rollout.moves / (ended - began)
-    left = (config.train.iterations - step) * (ended - began)
-    if config.train.minutes:
-        left = min(left, max(0.0, 60 * config.train.minutes - counters.wall_s))
     line = {
         "step": step,
         "wall_s": counters.wall_s,
@@ -183,7 +197,6 @@ def _metrics(
         "moves_per_s": rate,
         "simulations_per_s": rate * config.search.simulations,
         "play_share": (played - began) / (ended - began),
-        "left_s": left,
     }
     for name, value in measured.items():
         line[name] = float(value) if math.isfinite(value) else None
@@ -201,7 +214,8 @@ def _record(line: dict[str, Any], metrics_file: TextIO, board: SummaryWriter) ->
 def _write_improved(state: TrainState, written: np.ndarray, write_best: BestWriter) -> None:
     """Hands on the best games that are better than what was handed on before."""
     best = np.asarray(state.best.saved)
-    for program in np.flatnonzero(best > written):
+    # A failed game (-1, only without Drop-backup) has no mapping.
+    for program in np.flatnonzero((best > written) & (best > -1)):
         length = int(state.best.length[program])
         write_best(int(program), np.asarray(state.best.log[program, :length]), float(best[program]))
         written[program] = best[program]

@@ -53,9 +53,10 @@ class Progress:
             value = line.get(name)
             return "-" if value is None else f"{100 * value:.2f} %"
 
+        left = "-" if line["left_s"] is None else f"{line['left_s']:.0f}"
         return (
             f"{line['step']}/{self._iterations}  {line['wall_s']:.0f} s  {line['games']} games  "
             f"saved {percent('return_mean')} (best {percent('best_saved')})  "
             f"value error {percent('value_error')}  {line['moves_per_s']:,.0f} moves/s  "
-            f"{line['left_s']:.0f} s left"
+            f"{left} s left"
         )
