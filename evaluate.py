@@ -4,10 +4,10 @@
     python evaluate.py --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
 
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
-with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (everything that fits in
-fast memory at no cost: no mapping, a limit), and with a checkpoint `agent`, `untrained` (the same
-play with fresh parameters), `trained_best` (the best game seen in training) and `hybrid` (the better
-of agent and production).
+with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (everything that fits
+in fast memory at no cost: no mapping, a limit), and with a checkpoint `agent`, `untrained` (the
+same play with fresh parameters), `trained_best` (the best game seen in training) and `hybrid` (the
+better of agent and production).
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="a folder for results; must not hold any yet")
     parser.add_argument("--games", type=int, default=32, help="games the agent plays a program")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the results in --out"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     return parser
 
 
@@ -87,9 +85,9 @@ def run(options: argparse.Namespace) -> int:
 
     # Imported late, so that a bad option is reported at once.
     from mallocgame.judge import simulate
+    from mallocgame.program import load_program
     from mallocgame.report import print_results, summarize, write_report
     from mallocgame.suites import find_programs, load_production
-    from mallocgame.program import load_program
 
     paths = find_programs([options.suite])
     programs = [load_program(path) for path in paths]
@@ -104,7 +102,9 @@ def run(options: argparse.Namespace) -> int:
         for name, outcome in outcomes.items():
             if outcome.mapping is None:
                 continue
-            save_mapping(outcome.mapping, out / "mappings" / f"{program.name}.{name}.mapping.json.gz")
+            save_mapping(
+                outcome.mapping, out / "mappings" / f"{program.name}.{name}.mapping.json.gz"
+            )
         best = max((r for r in mine if r["mapper"] != "bound"), key=lambda r: r["saved_fraction"])
         shown = dict.fromkeys(n for n in ("production", best["mapper"]) if n in outcomes)
         for name in shown:

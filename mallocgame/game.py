@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 from jax import Array, lax
 

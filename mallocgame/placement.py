@@ -85,7 +85,6 @@ def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array,
     from_left = to_right & (index > position) & (index <= victim)
     from_right = to_left & (index >= victim) & (index < target)
 
-
     def shifted(x: Array, new: Array) -> Array:
         left = jnp.concatenate([x[:1], x[:-1]])
         right = jnp.concatenate([x[1:], x[-1:]])
@@ -125,5 +124,3 @@ def gather(table: Array, *index: Array) -> tuple[Array, ...]:
     """Rows of an [..., C] table at the given indices, as C arrays of the indices' shape."""
     rows = table.at[index].get(mode="clip")
     return tuple(jnp.moveaxis(rows, -1, 0))
-
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -51,9 +51,7 @@ def replay_game(
     moves = np.zeros(game.max_decisions, np.int32)
     moves[: len(actions)] = actions
     recorder = _Recorder()
-    state = start(game, jnp.int32(0))
-    for look, state in _looks(game, state, jnp.asarray(moves), len(actions)):
-        recorder.look(look)
+    state = _play_through(game, jnp.asarray(moves), len(actions), recorder)
     if not bool(state.done) or bool(state.failed):
         raise ValueError(
             f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
@@ -62,17 +60,17 @@ def replay_game(
     return recorder.mapping(program), float(game.saved_fraction(state))
 
 
-def _looks(
-    game: Game, state: State, moves: jax.Array, count: int
-) -> Iterator[tuple[_Look, State]]:
-    done = False
-    while not done:
-        before = state
+def _play_through(game: Game, moves: jax.Array, count: int, recorder: _Recorder) -> State:
+    """Plays the moves until the game ends or needs another one; the recorder looks on."""
+    state, goes_on = start(game, jnp.int32(0)), True
+    while goes_on:
+        length = int(state.length)
         state, looks = _trace(game, state, moves, jnp.int32(count))
         for row in zip(*(np.asarray(x) for x in looks), strict=True):
-            yield _Look(*row), state
+            recorder.look(_Look(*row))
         stuck = bool(state.waiting) and int(state.length) >= count
-        done = bool(state.done) or stuck or bool(state.length < before.length)
+        goes_on = not (bool(state.done) or stuck or int(state.length) < length)
+    return state
 
 
 @jax.jit

@@ -127,9 +127,7 @@ def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
     defines = state.question == ASK_DEFINE
     entry = row.kind == ENTRY
     up = jnp.where(defines, (row.ask_end == 0) & (row.writeback == 1), (row.ask_end > 0) & ~entry)
-    end = jnp.where(
-        entry, row.hold_end, jnp.where(defines, jnp.maximum(row.ask_end, t + 1), t + 1)
-    )
+    end = jnp.where(entry, row.hold_end, jnp.where(defines, jnp.maximum(row.ask_end, t + 1), t + 1))
     leaving = has(state.table["flags"], UP) & (departure_order(state.table) == state.key)
     promise = holds & (row.promise_slot >= 0)
     place = jnp.where(departs, at_row(state.table["offset"], leaving), state.place)

@@ -209,9 +209,7 @@ class _Compiler:
             for t, (w, ins) in enumerate(zip(program.weights, program.instructions, strict=True))
         )
         copies = math.fsum(
-            value.size_bytes / bandwidth
-            for v, value in enumerate(program.values)
-            if self.fits[v]
+            value.size_bytes / bandwidth for v, value in enumerate(program.values) if self.fits[v]
         )
         stalls = int(self.weights[self.segment_end == 1].sum()) * copies
         self.tick_s = max(latency, stalls) / TICKS or 1.0
@@ -264,7 +262,10 @@ class _Compiler:
         threshold = self.config.inert_fraction * self.total
         self.threshold = threshold
         worth = np.array(
-            [sum(self.bound[a.instruction, a.value, a.kind] for a in of) for of in self.accesses_of],
+            [
+                sum(self.bound[a.instruction, a.value, a.kind] for a in of)
+                for of in self.accesses_of
+            ],
             np.int64,
         )
         family = np.arange(len(worth))
@@ -290,9 +291,7 @@ class _Compiler:
         inside = [body.entry < t < body.exit for t in times]
         value = self.program.values[v]
         member = (loop, v) in self.parameters or (loop, v) in self.results
-        return any(inside) and (
-            value.is_input or value.is_output or not all(inside) or member
-        )
+        return any(inside) and (value.is_input or value.is_output or not all(inside) or member)
 
     def _stops(self, v: int) -> list[tuple[int, int, Access | None, int]]:
         """(slot, kind, access, loop) of the value's stops in the order of the schedule."""

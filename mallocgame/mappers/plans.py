@@ -42,9 +42,7 @@ def _play(game: Game, arrive: Array, hold: Array) -> State:
 
     def move(state: State) -> State:
         event = jnp.minimum(state.event, arrive.shape[1] - 1)
-        wants = jnp.where(
-            state.question == ASK_DEPART, hold[lanes, event], arrive[lanes, event]
-        )
+        wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], arrive[lanes, event])
         yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
         return game.step(state, jnp.where(wants, yes, DROP))[0]
 

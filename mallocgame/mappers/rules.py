@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mallocgame.mapping import Mapping, Residency
 from mallocgame.mappers.plans import Plans
+from mallocgame.mapping import Mapping, Residency
 from mallocgame.tables import ENTRY, EventRow, Tables
 
 THRESHOLDS = 64

@@ -13,10 +13,11 @@ Row = dict[str, Any]
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
-    """Statistics of each mapper over the programs that have a production mapping.
+    """Statistics of each mapper, the one that saves most first.
 
-    A speed-up is `latency(production) / latency(mapper) - 1`; wins and losses count beyond a
-    relative 1e-6, the rounding of the game's clock.
+    A speed-up is `latency(production) / latency(mapper) - 1`, over the programs that have a
+    production mapping (None without any); wins and losses count beyond a relative 1e-6, the
+    rounding of the game's clock.  `verified` counts the mappings that the judge accepts.
     """
     summary = {}
     for mapper in dict.fromkeys(row["mapper"] for row in rows):
@@ -26,6 +27,7 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
         closed = [r["gap_to_bound_closed"] for r in mine if r["gap_to_bound_closed"] is not None]
         summary[mapper] = {
             "programs": len(mine),
+            "verified": sum(bool(row["verified"]) for row in mine),
             "mean_saved_fraction": statistics.fmean(r["saved_fraction"] for r in mine),
             "mean_speedup_vs_production": statistics.fmean(speedups) if speedups else None,
             "median_speedup_vs_production": statistics.median(speedups) if speedups else None,
@@ -38,7 +40,7 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
             "best": max(speedups, default=None),
             "gap_to_bound_closed": statistics.fmean(closed) if closed else None,
         }
-    return summary
+    return dict(sorted(summary.items(), key=lambda item: -item[1]["mean_saved_fraction"]))
 
 
 def percent(fraction: float | None, sign: bool = False) -> str:
@@ -56,34 +58,39 @@ def program_cells(row: Row) -> tuple[str, ...]:
         percent(row["saved_fraction"]),
         percent(row["speedup_vs_production"], sign=True),
         f"{1e6 * row['latency_s']:,.1f}",
-        percent(row["stall_fraction"]),
-        percent(row["gap_to_bound_closed"]),
+        percent(row.get("stall_fraction")),
+        percent(row.get("gap_to_bound_closed")),
+        f"{row['decisions']:,}" if row.get("decisions") else "-",
+        f"{row['drop_backups']:,}" if row.get("decisions") else "-",
         verdict,
         f"{row['seconds']:.1f}",
     )
 
 
 PROGRAM_HEADER = (
-    "mapper", "saved", "vs production", "latency, us", "of it stalls", "gap closed", "verified", "s"
+    "mapper", "saved", "vs production", "latency, µs", "stalls", "gap closed", "moves", "backups",
+    "valid", "s",
 )  # fmt: skip
 SUMMARY_HEADER = (
-    "mapper", "programs", "mean saved", "mean vs production", "median", "wins", "losses", "worst",
-    "best",
+    "mapper", "mean saved", "vs production: mean", "median", "geomean", "worst", "best", "won",
+    "lost", "gap closed", "valid",
 )  # fmt: skip
 
 
 def summary_cells(mapper: str, summary: dict[str, Any]) -> tuple[str, ...]:
     """The cells of one mapper's row over the whole suite."""
+    speedups = ("mean", "median", "geomean")
+    of_production = [percent(summary[f"{s}_speedup_vs_production"], sign=True) for s in speedups]
     return (
         mapper,
-        str(summary["programs"]),
         percent(summary["mean_saved_fraction"]),
-        percent(summary["mean_speedup_vs_production"], sign=True),
-        percent(summary["median_speedup_vs_production"], sign=True),
-        str(summary["wins"]),
-        str(summary["losses"]),
+        *of_production,
         percent(summary["worst"], sign=True),
         percent(summary["best"], sign=True),
+        str(summary["wins"]),
+        str(summary["losses"]),
+        percent(summary["gap_to_bound_closed"]),
+        "limit" if mapper == "bound" else f"{summary['verified']} of {summary['programs']}",
     )
 
 
@@ -99,7 +106,7 @@ def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def print_results(results: dict[str, Any], console: Console | None = None) -> None:
     """Prints a table for each program, and a summary where there are several."""
-    console = console or Console(width=100, highlight=False)
+    console = console or Console(width=120, highlight=False)
     for name, rows in by_program(results["rows"]).items():
         _print(console, name, PROGRAM_HEADER, [program_cells(row) for row in rows])
     if len({row["program"] for row in results["rows"]}) > 1:
