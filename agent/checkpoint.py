@@ -22,6 +22,7 @@ from agent.learner import TrainState
 from mallocgame.jsonfile import InputError
 
 T = TypeVar("T")
+Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
 # What makes up the agent, as far as playing is concerned.
 AGENT_PARTS = (".params", ".typical_advantage", ".scale")
@@ -31,7 +32,7 @@ AGENT_PARTS = (".params", ".typical_advantage", ".scale")
 class Agent:
     """params and typical_advantage: what `agent.play` needs."""
 
-    params: dict
+    params: networks.Params
     typical_advantage: jax.Array
 
 
@@ -52,7 +53,7 @@ class Checkpoints:
     def __init__(self, directory: Path):
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
         self._directory = directory.absolute()
-        self._checkpointer = ocp.training.Checkpointer(
+        self._checkpointer = Checkpointer(
             self._directory,
             preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
             cleanup_tmp_directories=True,
@@ -81,8 +82,9 @@ class Checkpoints:
         agent, run = _split(_flatten(abstract))
         loaded = _load(self._checkpointer, self._directory, step, {"agent": agent, "run": run})
         try:
-            metadata = self._checkpointer.metadata(step).custom_metadata or {}
-            counters = Counters(**(metadata | {"programs": tuple(metadata["programs"])}))
+            metadata: Any = dict(self._checkpointer.metadata(step).custom_metadata or {})
+            metadata["programs"] = tuple(metadata["programs"])
+            counters = Counters(**metadata)
         except (KeyError, TypeError, ValueError, OSError) as error:
             raise InputError(f"{self._directory / str(step)}: damaged: {_line(error)}") from None
         return _unflatten(abstract, loaded["agent"] | loaded["run"]), counters
@@ -105,7 +107,7 @@ def load_agent(run: str | Path, observation_size: int) -> tuple[Agent, Config]:
     directory = run / "checkpoints"
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
-    with ocp.training.Checkpointer(directory.absolute()) as checkpointer:
+    with Checkpointer(directory.absolute()) as checkpointer:
         if checkpointer.latest is None:
             raise InputError(f"{directory}: no finished checkpoint")
         step = int(checkpointer.latest.step)

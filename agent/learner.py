@@ -5,6 +5,7 @@ Everything a run needs to go on is in one `TrainState`; checkpoints store it as 
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from jax.sharding import PartitionSpec as P
 
 from agent import networks
 from agent.config import Config
-from agent.networks import MuZeroNetwork
+from agent.networks import Model, Params
 from agent.replay import Replay, gather, init_replay, insert, sample
 from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
 from agent.targets import Targets, elite_cells, replay_targets
@@ -36,7 +37,7 @@ class TrainState:
 
     iteration: jax.Array
     key: jax.Array
-    params: dict
+    params: Params
     optimiser: Any
     scale: jax.Array
     typical_advantage: jax.Array
@@ -69,7 +70,7 @@ def make_optimiser(config: Config) -> optax.GradientTransformation:
 
 
 def loss_fn(
-    params: dict,
+    params: Params,
     config: Config,
     moves: Moves,
     value: jax.Array,
@@ -84,7 +85,7 @@ def loss_fn(
     state; what was undone, and the policy behind the end, count for nothing.
     """
     c = config.learner
-    network = MuZeroNetwork(config.network)
+    model = Model(config.network, params)
     atoms = config.network.atoms
     unroll = moves.reward.shape[1] - 1
     ends = jnp.cumsum(moves.done, axis=1)
@@ -95,18 +96,18 @@ def loss_fn(
     reward = jnp.where(inside, moves.reward, 0.0) / scale[:, None]
     observation = moves.observation.astype(jnp.float32)
 
-    seen = network.apply(params, observation, method="represent")  # [N, K+1, D]
+    seen = model.represent(observation)  # [N, K+1, D]
     latents = [seen[:, 0]]
     for k in range(unroll):
         action = moves.action[:, k].astype(jnp.int32)
-        latent, _ = network.apply(params, latents[-1], action, method="dynamics")
+        latent, _ = model.dynamics(latents[-1], action)
         # Half the gradient: the dynamics sees every step of the unroll (MuZero, appendix G).
         latents.append(0.5 * latent + 0.5 * jax.lax.stop_gradient(latent))
     latent = jnp.stack(latents, axis=1)  # [N, K+1, D]
-    prediction = network.apply(params, latent, method="predict")
-    reward_logits = network.apply(params, latent[:, 1:], method="predict_reward")
+    prediction = model.predict(latent)
+    reward_logits = model.predict_reward(latent[:, 1:])
     likeness = optax.cosine_similarity(
-        network.apply(params, latent[:, 1:], method="project"),
+        model.project(latent[:, 1:]),
         jax.lax.stop_gradient(seen[:, 1:]),
         epsilon=1e-6,
     )
@@ -184,7 +185,8 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         squares, count = jax.lax.psum(gaps, AXIS)
         gap = jnp.sqrt(squares / jnp.maximum(count, 1))
         typical = state.typical_advantage + ADVANTAGE_RATE * (gap - state.typical_advantage)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             key=next_key,
             best=best,
             lanes=lanes,
@@ -203,7 +205,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
         ready = jax.lax.pmin(jnp.any(targets.usable).astype(jnp.int32), AXIS) > 0
 
-        def update(carry: tuple[dict, Any], key: jax.Array):
+        def update(carry: tuple[Params, Any], key: jax.Array):
             params, opt_state = carry
             batch = _sample_batch(config, state, targets, elite, local_batch, key)
             (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
@@ -227,7 +229,8 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         )
         metrics["value_error"] = jnp.sqrt(squares / jnp.maximum(count, 1))
         metrics["usable_share"] = count / (usable.size * devices)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             key=next_key,
             params=params,
             optimiser=opt_state,
@@ -261,7 +264,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 def _init_state(
     config: Config,
     game: Any,
-    params: dict,
+    params: Params,
     optimiser: optax.GradientTransformation,
     lanes_key: jax.Array,
     key: jax.Array,
@@ -298,19 +301,23 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
         )
 
     state = jax.eval_shape(abstract, game, jax.random.key_data(jax.random.key(0)))
-    specs = jax.tree.map(lambda _: P(), state)
-    return specs.replace(
+    specs: Any = jax.tree.map(lambda _: P(), state)
+    games: Any = P(AXIS)
+    along_time: Any = P(None, AXIS)
+    nowhere: Any = P()
+    return dataclasses.replace(
+        specs,
         lanes=Lanes(
             state=jax.tree.map(
                 lambda x: P(*(None,) * (x.ndim - 1), AXIS) if x.ndim else P(), state.lanes.state
             ),
-            program=P(AXIS),
-            guide=P(AXIS),
+            program=games,
+            guide=games,
         ),
         replay=Replay(
-            moves=jax.tree.map(lambda _: P(None, AXIS), state.replay.moves),
-            written=P(None, AXIS),
-            cursor=P(),
+            moves=jax.tree.map(lambda _: along_time, state.replay.moves),
+            written=along_time,
+            cursor=nowhere,
         ),
     )
 

@@ -6,7 +6,7 @@ seen so far.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,8 @@ from flax import linen as nn
 
 from agent.config import NetworkConfig
 
+# A nested dictionary of arrays.
+Params = Any
 NUM_ACTIONS = 3
 VALUE_RANGE = (-0.5, 1.5)
 # Rewards are coded as signed square roots: most are a few thousandths of the return, a few large.
@@ -114,10 +116,40 @@ class MuZeroNetwork(nn.Module):
         return self.project(latent)
 
 
-def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) -> dict:
+def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) -> Params:
     """Fresh parameters; the key is consumed."""
     observation = jnp.zeros((1, observation_size))
     return MuZeroNetwork(config).init(key, observation, jnp.zeros((1,), jnp.int32))
+
+
+class Model(NamedTuple):
+    """The networks' functions for given parameters."""
+
+    config: NetworkConfig
+    params: Params
+
+    def represent(self, observation: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.represent`."""
+        return self._call("represent", observation)
+
+    def dynamics(self, latent: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """See `MuZeroNetwork.dynamics`."""
+        return self._call("dynamics", latent, action)
+
+    def predict(self, latent: jax.Array) -> Prediction:
+        """See `MuZeroNetwork.predict`."""
+        return self._call("predict", latent)
+
+    def predict_reward(self, latent: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.predict_reward`."""
+        return self._call("predict_reward", latent)
+
+    def project(self, latent: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.project`."""
+        return self._call("project", latent)
+
+    def _call(self, method: str, *inputs: jax.Array) -> Any:
+        return MuZeroNetwork(self.config).apply(self.params, *inputs, method=method)
 
 
 def encode(x: jax.Array, span: tuple[float, float], atoms: int) -> jax.Array:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from agent.config import Config
+from agent.networks import Params
 from agent.search import search
 
 # Observations are kept in half precision: they are most of the replay's memory.
@@ -100,7 +101,7 @@ def update_best(
 def play_moves(
     config: Config,
     game: Any,
-    params: dict,
+    params: Params,
     scale: jax.Array,
     typical_advantage: jax.Array,
     best: Best,

@@ -7,14 +7,17 @@ is added to the prior: an action predicted illegal keeps a prior near zero and i
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mctx
+import mctx as _mctx
 
 from agent.config import Config
-from agent.networks import MuZeroNetwork, decode_reward, decode_value
+from agent.networks import Model, Params, decode_reward, decode_value
+
+# Its annotations are chex types, which type checkers do not understand.
+mctx: Any = _mctx
 
 ILLEGAL_LOGIT = -8.0
 
@@ -32,7 +35,7 @@ class SearchResult(NamedTuple):
 
 
 def search(
-    params: dict,
+    params: Params,
     observation: jax.Array,
     legal: jax.Array,
     key: jax.Array,
@@ -47,19 +50,21 @@ def search(
     noise: [B] or scalar; 1 samples actions as in self-play, 0 takes the best.
     The key is consumed.
     """
-    network = MuZeroNetwork(config.network)
-    latent = network.apply(params, observation, method="represent")
-    prediction = network.apply(params, latent, method="predict")
+    model = Model(config.network, params)
+    latent = model.represent(observation)
+    prediction = model.predict(latent)
+    root_value = decode_value(prediction.value_logits)
     root = mctx.RootFnOutput(
         prior_logits=prediction.policy_logits,
-        value=decode_value(prediction.value_logits),
+        value=root_value,
         embedding=latent,
     )
 
-    def recurrent(params: dict, key: jax.Array, action: jax.Array, latent: jax.Array):
+    def recurrent(params: Params, key: jax.Array, action: jax.Array, latent: jax.Array):
         del key
-        latent, reward_logits = network.apply(params, latent, action, method="dynamics")
-        prediction = network.apply(params, latent, method="predict")
+        model = Model(config.network, params)
+        latent, reward_logits = model.dynamics(latent, action)
+        prediction = model.predict(latent)
         legality = jax.nn.log_sigmoid(prediction.legal_logits)
         output = mctx.RecurrentFnOutput(
             reward=decode_reward(reward_logits),
@@ -103,7 +108,7 @@ def search(
         action = jnp.argmax(jnp.where(legal, logits, -jnp.inf), axis=-1).astype(jnp.int32)
     summary = output.search_tree.summary()
     visited = legal & (summary.visit_counts > 0)
-    values = jnp.where(visited, summary.qvalues, root.value[:, None])
+    values = jnp.where(visited, summary.qvalues, root_value[:, None])
     gap = jnp.max(jnp.where(visited, values, -jnp.inf), axis=-1) - jnp.min(
         jnp.where(visited, values, jnp.inf), axis=-1
     )
@@ -111,12 +116,12 @@ def search(
         action=action,
         policy=output.action_weights,
         value=jnp.sum(output.action_weights * values, axis=-1),
-        raw_value=root.value,
+        raw_value=root_value,
         advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
     )
 
 
-def _scaled_values(tree: mctx.Tree, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:
+def _scaled_values(tree: Any, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:
     """Completed action values [A] as logits: a fixed multiple of the advantage.
 
     mctx's default stretches every node's values to [0, 1], so that at a decision that hardly

@@ -8,6 +8,8 @@ the first of them, so that returns telescope to what the game saved.
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -68,10 +70,10 @@ def compute_targets(moves: Moves, written: jax.Array, td_lambda: float) -> Targe
 def replay_targets(replay: Replay, td_lambda: float) -> Targets:
     """Targets of every cell of the replay, in the order of its cells."""
     # The ring's oldest cell comes first in time.
-    in_order = jax.tree.map(
+    moves, written = jax.tree.map(
         lambda x: jnp.roll(x, -replay.cursor, axis=0), (_small(replay.moves), replay.written)
     )
-    targets = compute_targets(*in_order, td_lambda)
+    targets = compute_targets(moves, written, td_lambda)
     return jax.tree.map(lambda x: jnp.roll(x, replay.cursor, axis=0), targets)
 
 
@@ -105,4 +107,4 @@ def _program_range(
 def _small(moves: Moves) -> Moves:
     """The moves without what targets do not need: no observations travel through the scan."""
     nothing = jnp.zeros((moves.reward.shape[0], 0))
-    return moves.replace(observation=nothing, legal=nothing, policy=nothing)
+    return dataclasses.replace(moves, observation=nothing, legal=nothing, policy=nothing)

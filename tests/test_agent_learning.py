@@ -14,7 +14,7 @@ from probe_games import COPY, ProbeGame, delayed, legality, several, tiny_advant
 from agent.checkpoint import Agent
 from agent.config import Config
 from agent.learner import TrainState, make_iteration
-from agent.networks import MuZeroNetwork, decode_value
+from agent.networks import Model, decode_value
 from agent.play import play
 
 
@@ -44,9 +44,8 @@ def test_three_programs_are_learned_to_their_values():
     for program in range(3):
         assert greedy(game, config, state, program) >= 0.22 - 1e-6  # of 0.24
         start = game.observe(game.init(jnp.array([program])))
-        network = MuZeroNetwork(config.network)
-        latent = network.apply(state.params, start, method="represent")
-        value = decode_value(network.apply(state.params, latent, method="predict").value_logits)
+        model = Model(config.network, state.params)
+        value = decode_value(model.predict(model.represent(start)).value_logits)
         assert float(value[0] * state.scale[program]) == pytest.approx(0.23, abs=0.03)
     # The tempting action of the second program is never legal.
     moves = state.replay.moves
