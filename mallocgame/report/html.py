@@ -47,10 +47,10 @@ code { overflow-wrap: anywhere; }
 """
 NOTE = (
     "Saved: the share of the all-slow latency that a mapping saves when the judge runs it; stalls: "
-    "the share of the all-slow latency spent waiting for copies. Vs production: latency(production) "
-    "/ latency(mapper) - 1. The bound keeps all that fits in fast memory at no cost: a limit, no "
-    "mapping. Gap closed: how far a mapper goes from production to the bound. Valid: the judge "
-    "finds no broken rule; s: seconds the mapper took."
+    "the share of the all-slow latency spent waiting for copies. Vs production: "
+    "latency(production) / latency(mapper) - 1. The bound keeps all that fits in fast memory at no "
+    "cost: a limit, no mapping. Gap closed: how far a mapper goes from production to the bound. "
+    "Valid: the judge finds no broken rule; s: seconds the mapper took."
 )
 
 

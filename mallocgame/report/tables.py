@@ -12,19 +12,18 @@ from rich.table import Table
 Row = dict[str, Any]
 
 
-def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
+def summarize(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Statistics of each mapper, the one that saves most first.
 
     A speed-up is `latency(production) / latency(mapper) - 1`, over the programs that have a
     production mapping (None without any); wins and losses count beyond a relative 1e-6, the
     rounding of the game's clock.  `verified` counts the mappings that the judge accepts.
     """
-    summary = {}
+    summary: dict[str, dict[str, Any]] = {}
     for mapper in dict.fromkeys(row["mapper"] for row in rows):
         mine = [row for row in rows if row["mapper"] == mapper]
-        speedups = [r["speedup_vs_production"] for r in mine
-                    if r["speedup_vs_production"] is not None]  # fmt: skip
-        closed = [r["gap_to_bound_closed"] for r in mine if r["gap_to_bound_closed"] is not None]
+        speedups = _known(mine, "speedup_vs_production")
+        closed = _known(mine, "gap_to_bound_closed")
         summary[mapper] = {
             "programs": len(mine),
             "verified": sum(bool(row["verified"]) for row in mine),
@@ -41,6 +40,10 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float | int | None]]:
             "gap_to_bound_closed": statistics.fmean(closed) if closed else None,
         }
     return dict(sorted(summary.items(), key=lambda item: -item[1]["mean_saved_fraction"]))
+
+
+def _known(rows: Sequence[Row], field: str) -> list[float]:
+    return [row[field] for row in rows if row.get(field) is not None]
 
 
 def percent(fraction: float | None, sign: bool = False) -> str:
