@@ -156,13 +156,14 @@ class Bench:
         self.agents = {}
         config = GameConfig()
         if options.checkpoint:
-            from agent.checkpoint import load_agent
             from agent.config import load_config
 
             config = load_config(Path(options.checkpoint) / "config.yaml").game
         self.tables = compile_program(program, config)
         self.game = stack([self.tables], config)
         if options.checkpoint:
+            from agent.checkpoint import load_agent
+
             self.agent, self.config = load_agent(options.checkpoint, self.game.observation_size)
 
     def run(self, mappers: Sequence[str]) -> dict[str, Outcome]:

@@ -19,8 +19,7 @@ ARRIVING, DEPARTING = range(2)
 DIRTY, EVICTING, READ_LATE, EVICTED, PROMISED, UP, DONE = (1 << i for i in range(7))
 
 
-@struct.dataclass
-class State:
+class State(struct.PyTreeNode):
     """One game or a batch; [...] stands for the batch axes.
 
     table: int32 [R, ...] columns, sorted by offset.  `end` is NEVER + queue position during an

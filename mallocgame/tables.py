@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,39 +42,39 @@ class EventRow(NamedTuple):
     last: the slot's last event.
     """
 
-    slot: int
-    kind: int
-    value: int
-    size: int
-    demand: int
-    valid: int
-    ask_end: int
-    hold_end: int
-    reserved: int
-    read: int
-    write: int
-    bus: int
-    alone: int
-    writeback: int
-    inert_arrival: int
-    inert_departure: int
-    promise_slot: int
-    promise_value: int
-    last: int
+    slot: Any
+    kind: Any
+    value: Any
+    size: Any
+    demand: Any
+    valid: Any
+    ask_end: Any
+    hold_end: Any
+    reserved: Any
+    read: Any
+    write: Any
+    bus: Any
+    alone: Any
+    writeback: Any
+    inert_arrival: Any
+    inert_departure: Any
+    promise_slot: Any
+    promise_value: Any
+    last: Any
 
 
 class SlotRow(NamedTuple):
     """Columns of the slot list, int32: all-slow ticks of slot t and its place in the loops."""
 
-    compute: int
-    read: int
-    write: int
-    bus: int
-    slow_elapsed: int
-    weight: int
-    reserved: int
-    segment_start: int
-    segment_end: int
+    compute: Any
+    read: Any
+    write: Any
+    bus: Any
+    slow_elapsed: Any
+    weight: Any
+    reserved: Any
+    segment_start: Any
+    segment_end: Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -28,7 +29,7 @@ KINDS = {
 }
 PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#c8c8c8", "#882255", "#7a7a7a"
 LOOP, RESERVED = "#f1f1f1", "#bbbbbb"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "mallocgame",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -132,8 +133,8 @@ def _memory(axes: Axes, program: Program, mapping: Mapping, edges: np.ndarray) -
         )
     handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if by_kind[kind]]
     if reserved:
-        hatched = {"facecolor": "white", "edgecolor": RESERVED, "hatch": "////"}
-        handles.append(Patch(label="reserved by an instruction", **hatched))
+        label = "reserved by an instruction"
+        handles.append(Patch(label=label, facecolor="white", edgecolor=RESERVED, hatch="////"))
     if handles:
         axes.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
