@@ -67,7 +67,10 @@ def run(config: Config, runs: Path) -> None:
         save_mapping(mapping, folder / "best" / f"{program.name}.mapping.json")
 
     fingerprints = tuple(program.fingerprint for program in programs)
-    train(config, game, folder, mesh, fingerprints, write_best)
+    state = train(config, game, folder, mesh, fingerprints, write_best)
+    for program, saved in zip(programs, np.asarray(state.best.saved), strict=True):
+        print(f"{program.name}: best game saves {100 * saved:.2f} %")
+    print(f"{folder}: {int(state.iteration)} iterations")
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def _claim(run: Path, config: Config) -> Iterator[None]:
                 f"{run}: belongs to a run with another config ({', '.join(keys)}); "
                 "choose another name or remove the folder"
             )
-    elif run.exists() and any(p.name != ".lock" for p in run.iterdir()):
+    elif run.exists() and any(not p.name.startswith(".") for p in run.iterdir()):
         raise InputError(f"{run}: is no training run (it has no config.yaml), and is not empty")
     run.mkdir(parents=True, exist_ok=True)
     with open(run / ".lock", "w") as lock:
@@ -258,4 +258,6 @@ def _claim(run: Path, config: Config) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise InputError(f"{run}: another process is training there") from None
+        if not (run / "config.yaml").exists():  # first of all, so that a killed run is recognised
+            save_config(config, run / "config.yaml")
         yield
