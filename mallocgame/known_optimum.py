@@ -39,7 +39,7 @@ def known_optimum_program(
     for _ in range(turns):
         plan.turn()
     plan.finish()
-    plan.add_decoys(turns)
+    plan.add_decoys(2 * turns)
     program = plan.program(name)
     validate(program, name)
     return program, plan.optimum(), plan.actions(program)

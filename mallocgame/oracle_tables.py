@@ -172,15 +172,6 @@ class OracleTables:
         most = self.all_slow[t] - self.all_fast[t]
         return self.program.weights[t] * min(self._ticks(slow_s) - self._ticks(fast_s), most)
 
-    def _family(self, v: int) -> set[int]:
-        """The values of v's carried groups and of groups chained to those; v alone without one."""
-        family, found = set(), {v}
-        while found:
-            family |= found
-            groups = [{group.parameter, group.result} for group in self.program.carried]
-            found = {m for group in groups if group & family for m in group} - family
-        return family
-
     def inert_from(self, v: int, first: int) -> bool:
         """Whether v's accesses in slots `first` and later are too small for a question."""
         worth = sum(self._worth(a) for a in self._accesses[v] if a.instruction >= first)
