@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-REPETITIONS = 5
+REPETITIONS = 3
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
 
     program = sized_program(np.random.default_rng(0), accesses=accesses)
     game = build_game([program], GameConfig())
-    steps = 200
+    steps = 100
 
     def rollout(keys: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Plays from the start; returns moves and rewards of each game of this share."""
@@ -132,7 +132,7 @@ def _peer(name: str, batch: int, devices: int) -> tuple[Callable, dict]:
     from jumanji.wrappers import AutoResetWrapper
 
     env = AutoResetWrapper(jumanji.make(name))
-    steps = 200
+    steps = 100
 
     def choose(key: jax.Array, mask: jax.Array) -> jax.Array:
         """A uniformly random legal action, one entry a component where there are several."""
