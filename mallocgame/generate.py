@@ -82,6 +82,7 @@ class _Style:
     memory_bound: float
     reserved: float
     updates: float
+    gaps: float  # per slot, that a carried parameter has been used for the last time
     reads: float  # mean number per instruction
 
     @staticmethod
@@ -89,17 +90,26 @@ class _Style:
         alignment = int(rng.choice([1, 8, 16, 64]))
         units = int(rng.integers(64 // alignment, max_capacity_bytes // alignment + 1))
         capacity = alignment * max(units, 1)
-        few = rng.integers(1, max(2, capacity // 2), size=int(rng.integers(2, 7)))
+        if rng.random() < 0.4:
+            # Two, three or four of one size fill the memory: places are handed on as they are.
+            few = capacity // rng.integers(1, 5, size=int(rng.integers(1, 3)))
+        else:
+            few = rng.integers(1, max(2, capacity // 2), size=int(rng.integers(2, 7)))
         bandwidth = float(rng.choice([1.0, 3.0, 1e9]))
         machine = Machine("small", capacity, alignment, bandwidth, 8 * bandwidth)
+        if rng.random() < 0.3:
+            # Carried groups that are worth holding, and others who want the place in between.
+            some = tuple(int(capacity // k) for k in rng.integers(1, 4, size=2))
+            return _Style(machine, some, 0.4, 0.0, 0.5, 0.02, 0.1, gaps=0.5, reads=1.5)
         return _Style(
             machine,
             tuple(int(size) for size in few),
-            loops=float(rng.choice([0.0, 0.1, 0.25])),
+            loops=float(rng.choice([0.0, 0.1, 0.25, 0.4])),
             calibrated=float(rng.choice([0.0, 0.5, 1.0])),
             memory_bound=float(rng.uniform(0, 1)),
             reserved=float(rng.choice([0.0, 0.1, 0.3])),
             updates=float(rng.choice([0.0, 0.15, 0.4])),
+            gaps=float(rng.choice([0.0, 0.3])),
             reads=float(rng.uniform(0.5, 2.5)),
         )
 
@@ -149,9 +159,12 @@ class _Builder:
             if depth and until - len(self.instructions) > 3 and self.chance(self.style.loops):
                 self.loop(int(self.rng.integers(1, until - len(self.instructions) - 2)), depth - 1)
             else:
-                now = [pair for pair in pending if self.chance(2 / max(slots, 2))]
+                rate = (0.5 if self.style.gaps else 2) / max(slots, 2)
+                now = [pair for pair in pending if self.chance(rate)]
                 self.operation(now)
                 pending = [pair for pair in pending if pair not in now]
+                done = {parameter for parameter, _ in pending if self.chance(self.style.gaps)}
+                self.usable = [v for v in self.usable if v not in done]
         if pending or not self.around:
             self.operation(pending)
 
@@ -161,7 +174,7 @@ class _Builder:
         self.marker("entry")
         parameters = [v for v in self.usable if self.may_be_parameter(v)]
         self.rng.shuffle(parameters)
-        chosen = parameters[: int(self.rng.integers(0, 3))]
+        chosen = parameters[: int(self.rng.integers(1 if self.style.gaps else 0, 3))]
         self.around.append(index)
         pairs = []
         for parameter in chosen:
@@ -198,7 +211,7 @@ class _Builder:
     def operation(self, groups: list[tuple[int, int]]) -> None:
         """One instruction; `groups` are those whose result it defines."""
         t, rng = len(self.instructions), self.rng
-        reads = {parameter for parameter, _ in groups if self.chance(0.7)}
+        reads = {p for p, _ in groups if p in self.usable and self.chance(0.7)}
         count = min(int(rng.poisson(self.style.reads)), len(self.usable))
         if count:
             # The recent ones are read most, and so are the parameters that are soon gone.
@@ -206,8 +219,8 @@ class _Builder:
             weights[[v in self.parameters for v in self.usable]] += 1.0
             drawn = rng.choice(self.usable, count, replace=False, p=weights / weights.sum())
             reads |= {int(v) for v in drawn}
-        for parameter, _ in groups:
-            self.usable.remove(parameter)
+        dead = {parameter for parameter, _ in groups}
+        self.usable = [v for v in self.usable if v not in dead]
         writes = {result: True for _, result in groups}
         if self.usable and self.chance(self.style.updates):
             writes[int(rng.choice(self.usable))] = False

@@ -14,6 +14,7 @@ from mallocgame.oracle import Oracle
 from mallocgame.program import Access, CarriedGroup, Instruction, Loop, Program, Value, validate
 
 FREE = GameConfig(inert_fraction=0.0)
+A_BIT = 1e-4  # seconds by which idle times exceed a demand that they just meet: ticks round it up
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,3 +95,84 @@ def play(oracle: Oracle, *moves: tuple[str, str, int, int]) -> float:
 def seconds(oracle: Oracle) -> float:
     """Latency saved so far."""
     return oracle.saved_ticks * oracle.tables.tick_s
+
+
+# --- Programs; those who play them by hand say what happens and why ---
+
+
+def gaps(size: int) -> Program:
+    """When e is defined, [0, 30), [40, 60) and [70, 100) are free."""
+    values = {"a": value(30), "b": value(10), "c": value(20), "d": value(10), "e": value(size)}
+    slots = [Slot(defines=name) for name in "abcd"]
+    slots += [Slot(reads="a c"), Slot(defines="e"), Slot(reads="b d e")]
+    return program(100, values, slots)
+
+
+def prefetching() -> Program:
+    """Idle: 8 s in slot 0, none in slot 1, 4 s in slot 2; a, b, c are read in slot 3."""
+    values = {"a": value(10, is_input=True), "b": value(2, is_input=True)}
+    values |= {"c": value(1, is_input=True), "x": value(40, is_input=True, is_pinned=True)}
+    slots = [Slot(compute=8 + A_BIT), Slot(reads="x"), Slot(compute=4), Slot(reads="a b c")]
+    return program(64, values, slots)
+
+
+def evicting() -> Program:
+    """a (5 s) and b (3 s) are dirty and may leave at slot 1; then 4, 3, 3 s are idle."""
+    values = {"a": value(5), "b": value(3), "c": value(2, is_input=True)}
+    slots = [Slot(defines="a b"), Slot(reads="a b")]
+    slots += [Slot(compute=4 + A_BIT), Slot(compute=3), Slot(compute=3), Slot(reads="c a b")]
+    return program(8, values, slots)
+
+
+def late() -> Program:
+    """v is dropped dirty at slot 1 and read again at slot 2, before its eviction can be done."""
+    slots = [Slot(defines="v"), Slot(reads="v"), Slot(reads="v"), Slot(compute=6), Slot(reads="v")]
+    return program(8, {"v": value(5)}, slots)
+
+
+def reserved() -> Program:
+    """v (5 s) cannot be evicted between slot 1 and the reservation of slot 2."""
+    values = {"v": value(5), "w": value(3)}
+    slots = [Slot(defines="w"), Slot(defines="v"), Slot(reads="v w")]
+    slots += [Slot(reserved=8), Slot(compute=9), Slot(reads="v")]
+    return program(8, values, slots)
+
+
+def carried(**result_flags: bool) -> Program:
+    """p (4 s) is carried as r, three times; q (4 s) is alive between p's last use and r.
+
+    Slots: 0 idle, 1 entry, 2 reads p, 3 defines q, 4 reads q, 5 defines r, 6 exit, 7 reads r.
+    """
+    values = {"p": value(4, is_input=True), "q": value(4), "r": value(4, **result_flags)}
+    slots = [Slot(compute=9), MARKER, Slot(reads="p"), Slot(defines="q"), Slot(reads="q")]
+    slots += [Slot(defines="r"), MARKER, Slot(reads="r")]
+    return program(4, values, slots, (Loop(1, 6, 3),), ((0, "p", "r"),))
+
+
+def occupied() -> Program:
+    """As `carried`, but q is read again in slot 6, where r has taken the place.
+
+    Slots: 0 idle, 1 entry, 2 reads p, 3 defines q, 4 reads q, 5 defines r, 6 reads q, 7 exit.
+    """
+    values = {"p": value(4, is_input=True), "q": value(4), "r": value(4)}
+    slots = [Slot(compute=9), MARKER, Slot(reads="p"), Slot(defines="q"), Slot(reads="q")]
+    slots += [Slot(defines="r"), Slot(reads="q"), MARKER, Slot(compute=3, reads="r")]
+    return program(4, values, slots, (Loop(1, 7, 3),), ((0, "p", "r"),))
+
+
+def reentered() -> Program:
+    """A group that fails as in `occupied`, and a reservation that meets u's eviction later.
+
+    Slots: 0 defines u and p, 1 idle, 2 entry, 3 reads p, 4 defines q, 5 reads q, 6 defines r,
+    7 reads q, 8 exit, 9 reads r, 10 reads u, 11 is reserved, 12 idle, 13 reads u.
+    """
+    values = {"u": value(2), "p": value(4), "q": value(4), "r": value(4)}
+    slots = [Slot(defines="u p"), Slot(compute=20), MARKER, Slot(reads="p"), Slot(defines="q")]
+    slots += [Slot(reads="q"), Slot(defines="r"), Slot(reads="q"), MARKER, Slot(reads="r")]
+    slots += [Slot(reads="u"), Slot(reserved=8), Slot(compute=9), Slot(reads="u")]
+    return program(8, values, slots, (Loop(2, 8, 3),), ((0, "p", "r"),))
+
+
+def all_programs() -> list[Program]:
+    made = [gaps(20), prefetching(), evicting(), late(), reserved(), carried()]
+    return [*made, carried(is_output=True), carried(is_pinned=True), occupied(), reentered()]

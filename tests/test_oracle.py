@@ -9,7 +9,26 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from handmade import FREE, MARKER, Slot, asked, play, program, seconds, start, value
+from handmade import (
+    A_BIT,
+    FREE,
+    MARKER,
+    Slot,
+    asked,
+    carried,
+    evicting,
+    gaps,
+    late,
+    occupied,
+    play,
+    prefetching,
+    program,
+    reentered,
+    reserved,
+    seconds,
+    start,
+    value,
+)
 
 from mallocgame.config import GameConfig
 from mallocgame.generate import random_program
@@ -17,8 +36,6 @@ from mallocgame.jsonfile import InputError
 from mallocgame.mapping import Transfer
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
 from mallocgame.program import Loop
-
-A_BIT = 1e-4
 
 
 def approx(expected: float):
@@ -35,14 +52,6 @@ def stays(oracle: Oracle) -> dict[str, list[tuple[int, int, int, str]]]:
 
 
 # --- Placement (4) ---
-
-
-def gaps(size: int):
-    """When e is defined, [0, 30), [40, 60) and [70, 100) are free."""
-    values = {"a": value(30), "b": value(10), "c": value(20), "d": value(10), "e": value(size)}
-    slots = [Slot(defines=name) for name in "abcd"]
-    slots += [Slot(reads="a c"), Slot(defines="e"), Slot(reads="b d e")]
-    return program(100, values, slots)
 
 
 GAPS = [("define", name, t, NO_COPY) for t, name in enumerate("abcd")]
@@ -84,14 +93,6 @@ def test_zero_bytes_lie_at_zero_and_block_nothing():
 
 
 # --- Supply of a prefetch (4) ---
-
-
-def prefetching():
-    """Idle: 8 s in slot 0, none in slot 1, 4 s in slot 2; a, b, c are read in slot 3."""
-    values = {"a": value(10, is_input=True), "b": value(2, is_input=True)}
-    values |= {"c": value(1, is_input=True), "x": value(40, is_input=True, is_pinned=True)}
-    slots = [Slot(compute=8 + A_BIT), Slot(reads="x"), Slot(compute=4), Slot(reads="a b c")]
-    return program(64, values, slots)
 
 
 def test_prefetch_takes_the_supply_backwards():
@@ -145,14 +146,6 @@ def test_table_of_residencies():
 # --- Departures and evictions (3 C, 3 D, 5) ---
 
 
-def evicting():
-    """a (5 s) and b (3 s) are dirty and may leave at slot 1; then 4, 3, 3 s are idle."""
-    values = {"a": value(5), "b": value(3), "c": value(2, is_input=True)}
-    slots = [Slot(defines="a b"), Slot(reads="a b")]
-    slots += [Slot(compute=4 + A_BIT), Slot(compute=3), Slot(compute=3), Slot(reads="c a b")]
-    return program(8, values, slots)
-
-
 def test_evictions_queue():
     oracle = start(evicting())
     play(oracle, ("define", "a", 0, NO_COPY), ("define", "b", 0, NO_COPY))
@@ -179,12 +172,6 @@ def test_an_eviction_waits_for_earlier_ones_even_with_nothing_to_move():
     play(oracle, ("depart", "a", 1, DROP), ("depart", "z", 1, DROP))
     play(oracle, ("read", "z", 4, DROP))
     assert oracle.mapping().evictions == (Transfer(0, 2, 4), Transfer(1, 2, 4))
-
-
-def late():
-    """v is dropped dirty at slot 1 and read again at slot 2, before its eviction can be done."""
-    slots = [Slot(defines="v"), Slot(reads="v"), Slot(reads="v"), Slot(compute=6), Slot(reads="v")]
-    return program(8, {"v": value(5)}, slots)
 
 
 def test_late_eviction_stays_and_is_asked_again():
@@ -264,14 +251,6 @@ def test_an_output_of_the_last_slot_is_all_stall():
 # --- Drop-backup (6) ---
 
 
-def reserved():
-    """v (5 s) cannot be evicted between slot 1 and the reservation of slot 2."""
-    values = {"v": value(5), "w": value(3)}
-    slots = [Slot(defines="w"), Slot(defines="v"), Slot(reads="v w")]
-    slots += [Slot(reserved=8), Slot(compute=9), Slot(reads="v")]
-    return program(8, values, slots)
-
-
 def test_reservation_backs_up_and_refunds():
     oracle = start(reserved())
     play(oracle, ("define", "w", 0, NO_COPY))
@@ -298,17 +277,6 @@ def test_without_drop_backup_the_return_is_minus_one():
 
 
 # --- Loops and carried groups (7) ---
-
-
-def carried(**result_flags: bool):
-    """p (4 s) is carried as r, three times; q (4 s) is alive between p's last use and r.
-
-    Slots: 0 idle, 1 entry, 2 reads p, 3 defines q, 4 reads q, 5 defines r, 6 exit, 7 reads r.
-    """
-    values = {"p": value(4, is_input=True), "q": value(4), "r": value(4, **result_flags)}
-    slots = [Slot(compute=9), MARKER, Slot(reads="p"), Slot(defines="q"), Slot(reads="q")]
-    slots += [Slot(defines="r"), MARKER, Slot(reads="r")]
-    return program(4, values, slots, (Loop(1, 6, 3),), ((0, "p", "r"),))
 
 
 def test_held_group_comes_back_to_its_place():
@@ -341,20 +309,23 @@ def test_group_with_a_pinned_result_is_not_held():
     assert asked(oracle) == ("define", "q", 3)
 
 
+def test_one_question_at_an_entry_whether_to_copy_or_to_keep():
+    oracle = start(reentered())
+    play(oracle, ("define", "u", 0, NO_COPY), ("define", "p", 0, NO_COPY))
+    # The group fails on q's eviction, as in `occupied`, and p's entry is a DROP from now on.
+    play(oracle, ("depart", "p", 2, NO_COPY), ("define", "q", 4, NO_COPY))
+    assert oracle.backups == 1
+    # Then u's eviction meets the reservation of slot 11.
+    play(oracle, ("define", "q", 4, NO_COPY), ("depart", "q", 5, NO_COPY))
+    assert oracle.backups == 2
+    # p may be copied at the entry now, but that question was answered before.
+    play(oracle, ("define", "p", 0, DROP))
+    assert asked(oracle) == ("define", "q", 4)
+
+
 def test_group_needs_room_for_two():
     for room, first in ((1, ("define", "q", 3)), (2, ("read", "p", 1))):
         assert asked(start(carried(), max_residencies=room)) == first
-
-
-def occupied():
-    """As `carried`, but q is read again in slot 6, where r has taken the place.
-
-    Slots: 0 idle, 1 entry, 2 reads p, 3 defines q, 4 reads q, 5 defines r, 6 reads q, 7 exit.
-    """
-    values = {"p": value(4, is_input=True), "q": value(4), "r": value(4)}
-    slots = [Slot(compute=9), MARKER, Slot(reads="p"), Slot(defines="q"), Slot(reads="q")]
-    slots += [Slot(defines="r"), Slot(reads="q"), MARKER, Slot(compute=3, reads="r")]
-    return program(4, values, slots, (Loop(1, 7, 3),), ((0, "p", "r"),))
 
 
 def test_result_finds_its_place_occupied():
