@@ -1,0 +1,116 @@
+"""Recommenders: large embedding tables, small dense networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mallocgame.suites.models.common import (
+    Dense,
+    Embed,
+    cross_entropy,
+    ids,
+    inference,
+    spec,
+    training,
+)
+from mallocgame.xla.workload import Workload
+
+# Rows of the 26 categorical features of Criteo's display advertising data, capped.
+CRITEO_ROWS = (
+    *(1460, 583, 100_000, 100_000, 305, 24, 12_517, 633, 3, 93_145, 5683, 100_000, 3194),
+    *(27, 14_992, 100_000, 10, 5652, 2173, 4, 100_000, 18, 15, 100_000, 105, 100_000),
+)
+
+
+def _mlp(x: jax.Array, widths: Sequence[int]) -> jax.Array:
+    for width in widths:
+        x = nn.relu(Dense(width)(x))
+    return x
+
+
+class Dlrm(nn.Module):
+    """Dense features [B, 13] and one row number per table [B, 26] to a click's logit [B, 1]."""
+
+    rows: Sequence[int] = CRITEO_ROWS
+    width: int = 64
+
+    @nn.compact
+    def __call__(self, dense: jax.Array, sparse: jax.Array) -> jax.Array:
+        bottom = _mlp(dense, (512, 256, self.width))
+        vectors = [Embed(n, self.width)(sparse[:, k]) for k, n in enumerate(self.rows)]
+        stacked = jnp.stack([bottom, *vectors], axis=1)
+        products = jnp.einsum("bid,bjd->bij", stacked, stacked)
+        upper = jnp.triu_indices(stacked.shape[1], 1)
+        x = jnp.concatenate([bottom, products[:, upper[0], upper[1]]], axis=-1)
+        return Dense(1)(_mlp(x, (1024, 1024, 512, 256)))
+
+
+def _click_loss(logit: jax.Array, label: jax.Array) -> jax.Array:
+    logit = logit[:, 0].astype(jnp.float32)
+    return jnp.mean(nn.softplus(logit) - logit * label)
+
+
+def dlrm(batch: int, train: bool = False) -> Workload:
+    """Click prediction on 26 tables."""
+    source = "own definition; after Naumov et al., arXiv 1906.00091"
+    inputs = [spec(batch, 13), ids(batch, len(CRITEO_ROWS))]
+    if train:
+        label = spec(batch, dtype=jnp.float32)
+        return training(Dlrm(), inputs, label, loss=_click_loss, source=source)
+    return inference(Dlrm(), *inputs, source=source)
+
+
+class TwoTower(nn.Module):
+    """Users' histories [B, H] and items [B] to scores [B, B] of every user for every item."""
+
+    items: int = 200_000
+    width: int = 128
+
+    @nn.compact
+    def __call__(self, user: jax.Array, history: jax.Array, item: jax.Array) -> jax.Array:
+        table = Embed(self.items, self.width)
+        users = Embed(100_000, self.width)(user)
+        x = jnp.concatenate([users, jnp.mean(table(history), axis=1)], axis=-1)
+        towers = [self._tower(x), self._tower(table(item))]
+        return jnp.einsum("ud,id->ui", *towers, preferred_element_type=jnp.float32)
+
+    def _tower(self, x: jax.Array) -> jax.Array:
+        x = Dense(self.width)(_mlp(x, (1024, 512, 256)))
+        return x * jax.lax.rsqrt(jnp.sum(jnp.square(x), axis=-1, keepdims=True) + 1e-6)
+
+
+def two_tower(batch: int, train: bool = False) -> Workload:
+    """Retrieval with the batch's other items as negatives."""
+    source = "own definition; after Yi et al., RecSys 2019"
+    inputs = [ids(batch), ids(batch, 50), ids(batch)]
+    if train:
+        return training(TwoTower(), inputs, ids(batch), loss=cross_entropy, source=source)
+    return inference(TwoTower(), *inputs, source=source)
+
+
+class DeepAndCross(nn.Module):
+    """Click prediction with low-rank cross layers beside a deep network."""
+
+    rows: Sequence[int] = CRITEO_ROWS
+    width: int = 39
+    crosses: int = 4
+
+    @nn.compact
+    def __call__(self, dense: jax.Array, sparse: jax.Array) -> jax.Array:
+        vectors = [Embed(n, self.width)(sparse[:, k]) for k, n in enumerate(self.rows)]
+        x0 = jnp.concatenate([dense, *vectors], axis=-1)
+        x = x0
+        for _ in range(self.crosses):
+            x = x0 * Dense(x0.shape[-1])(Dense(256, use_bias=False)(x)) + x
+        return Dense(1)(jnp.concatenate([x, _mlp(x0, (768, 768))], axis=-1))
+
+
+def dcn(batch: int) -> Workload:
+    """Deep and cross network, second version."""
+    source = "own definition; after Wang et al., arXiv 2008.13535"
+    inputs = (spec(batch, 13), ids(batch, len(CRITEO_ROWS)))
+    return inference(DeepAndCross(), *inputs, source=source)
