@@ -30,7 +30,6 @@ class Shape:
     gated: three-matrix network with SiLU, else two matrices with GELU.
     rms: root mean square norm without bias, else layer norm; also drops all other biases.
     post_norm: norm after the sum (BERT), else before the sublayer.
-    cross: attends to a memory between self-attention and network.
     """
 
     width: int
@@ -42,7 +41,6 @@ class Shape:
     gated: bool = False
     rms: bool = False
     post_norm: bool = False
-    cross: bool = False
 
     @property
     def keys(self) -> int:
@@ -171,7 +169,7 @@ class Network(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention if asked for, network; residual around each."""
+    """Self-attention, cross-attention if there is a memory, network; residual around each."""
 
     shape: Shape
 

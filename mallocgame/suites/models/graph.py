@@ -1,0 +1,97 @@
+"""Graph networks: learned message passing on edges, convolution and attention on nodes."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from mallocgame.suites.models.common import (
+    Dense,
+    LayerNorm,
+    cross_entropy,
+    ids,
+    inference,
+    spec,
+    squared_error,
+    training,
+)
+from mallocgame.xla.workload import Workload
+
+
+class _Mlp(nn.Module):
+    """Two hidden layers and a norm."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        for _ in range(2):
+            x = nn.relu(Dense(self.width)(x))
+        return LayerNorm()(Dense(self.width)(x))
+
+
+class MeshGraphNet(nn.Module):
+    """Nodes [N, 12], edges [E, 7], their ends [E] to accelerations [N, 3]."""
+
+    steps: int = 5
+    width: int = 128
+
+    @nn.compact
+    def __call__(
+        self, nodes: jax.Array, edges: jax.Array, senders: jax.Array, receivers: jax.Array
+    ) -> jax.Array:
+        nodes, edges = _Mlp(self.width)(nodes), _Mlp(self.width)(edges)
+        for _ in range(self.steps):
+            message = jnp.concatenate([edges, nodes[senders], nodes[receivers]], axis=-1)
+            edges = edges + _Mlp(self.width)(message)
+            total = jax.ops.segment_sum(edges, receivers, nodes.shape[0])
+            nodes = nodes + _Mlp(self.width)(jnp.concatenate([nodes, total], axis=-1))
+        return Dense(3)(nn.relu(Dense(self.width)(nodes)))
+
+
+def meshgraphnet(nodes: int, edges: int, steps: int = 5, train: bool = False) -> Workload:
+    """Simulation on a mesh: encode, message passing steps, decode."""
+    source = "own definition; after Pfaff et al., arXiv 2010.03409"
+    inputs = [spec(nodes, 12), spec(edges, 7), ids(edges), ids(edges)]
+    model = MeshGraphNet(steps)
+    if train:
+        return training(model, inputs, spec(nodes, 3), loss=squared_error, source=source)
+    return inference(model, *inputs, source=source)
+
+
+class GraphAttention(nn.Module):
+    """Nodes [N, C] and adjacency [N, N] to class logits [N, classes], two attention layers."""
+
+    heads: int = 8
+    width: int = 32
+    classes: int = 7
+
+    @nn.compact
+    def __call__(self, x: jax.Array, adjacent: jax.Array) -> jax.Array:
+        x = nn.elu(self._layer(x, adjacent, self.heads, self.width))
+        return self._layer(x, adjacent, 1, self.classes)
+
+    def _layer(self, x: jax.Array, adjacent: jax.Array, heads: int, width: int) -> jax.Array:
+        x = Dense(heads * width, use_bias=False)(x).reshape(-1, heads, width)
+        sent, received = (Dense(1, use_bias=False)(x)[..., 0] for _ in range(2))
+        scores = (received.T[:, :, None] + sent.T[:, None, :]).astype(jnp.float32)
+        scores = jnp.where(adjacent > 0, nn.leaky_relu(scores, 0.2), -1e9)
+        weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+        return jnp.einsum("hij,jhc->ihc", weights, x).reshape(x.shape[0], -1)
+
+
+def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workload:
+    """Graph attention in the size of Cora, with a dense adjacency as is usual on TPUs."""
+    source = "own definition; after Velickovic et al., arXiv 1710.10903"
+    inputs = [spec(nodes, features), spec(nodes, nodes)]
+    if train:
+        return training(
+            GraphAttention(),
+            inputs,
+            ids(nodes),
+            loss=cross_entropy,
+            source=source,
+            optimizer="adam",
+        )
+    return inference(GraphAttention(), *inputs, source=source)
