@@ -5,9 +5,9 @@
 
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
 with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (everything that fits
-in fast memory at no cost: no mapping, a limit), and with a checkpoint `agent`, `untrained` (the
-same play with fresh parameters), `trained_best` (the best game seen in training) and `hybrid` (the
-better of agent and production).
+in fast memory at no cost: no mapping, a limit), on demand `local_search` (for `--budget` seconds),
+and with a checkpoint `agent`, `untrained` (the same play with fresh parameters), `trained_best`
+(the best game seen in training) and `hybrid` (the better of agent and production).
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from mallocgame.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.program import Program
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")
+SEARCHES = ("local_search",)
 LEARNED = ("untrained", "agent", "trained_best", "hybrid")
-MAPPERS = (*RULES, "bound", *LEARNED)
+MAPPERS = (*RULES, *SEARCHES, "bound", *LEARNED)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, help="a folder for results; must not hold any yet")
     parser.add_argument("--games", type=int, default=32, help="games the agent plays a program")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--budget", type=float, default=60.0, help="seconds a program for mappers that search"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     return parser
 
@@ -82,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"--out {out}: is a file")
     if options.games < 1:
         raise InputError(f"--games {options.games}: at least 1")
+    if not 0 <= options.budget < float("inf"):
+        raise InputError(f"--budget {options.budget}: is no time in seconds")
 
     # Imported late, so that a bad option is reported at once.
     from mallocgame.judge import simulate
@@ -132,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _mappers(options: argparse.Namespace) -> tuple[str, ...]:
     if options.mappers is None:
-        return MAPPERS if options.checkpoint else (*RULES, "bound")
+        return (*RULES, "bound", *LEARNED) if options.checkpoint else (*RULES, "bound")
     names = tuple(dict.fromkeys(name.strip() for name in options.mappers.split(",")))
     for name in names:
         if name not in MAPPERS:
@@ -159,6 +165,7 @@ class Bench:
             from agent.config import load_config
 
             config = load_config(Path(options.checkpoint) / "config.yaml").game
+        self.rules = config
         self.tables = compile_program(program, config)
         self.game = stack([self.tables], config)
         if options.checkpoint:
@@ -192,17 +199,16 @@ class Bench:
     def _rule(self, name: str) -> Outcome | None:
         from mallocgame.mappers import rules
         from mallocgame.mappers.plans import play_plans
+        from mallocgame.mappers.registry import MAPPERS as BY_NAME
 
+        if name != "imitated":
+            budget, seed = self.options.budget, self.options.seed
+            mapped = BY_NAME[name](self.program, self.rules, budget, seed)
+            return Outcome(mapped.mapping, mapped.seconds, mapped.decisions, mapped.drop_backups)
+        if self.production is None:
+            return None
         started = time.perf_counter()
-        if name == "imitated":
-            if self.production is None:
-                return None
-            plans = rules.imitate(self.tables, self.production)
-        elif name == "random":
-            plans = rules.random(self.tables, self.options.seed)
-        else:
-            plans = {"all_fast": rules.all_fast, "greedy": rules.greedy}[name](self.tables)
-        played = play_plans(self.game, self.program, plans)
+        played = play_plans(self.game, self.program, rules.imitate(self.tables, self.production))
         seconds = time.perf_counter() - started
         return Outcome(played.mapping, seconds, played.decisions, played.drop_backups)
 

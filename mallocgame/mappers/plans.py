@@ -51,11 +51,21 @@ def _play(game: Game, arrive: Array, hold: Array) -> State:
     )
 
 
-def play_plans(game: Game, program: Program, plans: Plans) -> Played:
-    """Plays all plans of the program that `game` was built from and keeps the best."""
+def finish_plans(game: Game, plans: Plans) -> State:
+    """Plays all plans of the program that `game` was built from to the end: states of [K] games."""
     # A program without stops has nothing to plan; the padding row stands in.
     arrive, hold = (np.pad(p, ((0, 0), (0, 1))) for p in plans)
-    state = _play(game, jnp.asarray(arrive), jnp.asarray(hold))
+    return _play(game, jnp.asarray(arrive), jnp.asarray(hold))
+
+
+def score_plans(game: Game, plans: Plans) -> np.ndarray:
+    """The saved fraction of each plan: float32 [K]."""
+    return np.asarray(game.saved_fraction(finish_plans(game, plans)))
+
+
+def play_plans(game: Game, program: Program, plans: Plans) -> Played:
+    """Plays all plans of the program that `game` was built from and keeps the best."""
+    state = finish_plans(game, plans)
     best = int(np.argmax(np.asarray(game.saved_fraction(state))))
     length = int(state.length[best])
     mapping, saved = replay_game(game, program, np.asarray(game.action_log(state))[best, :length])

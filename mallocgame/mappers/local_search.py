@@ -1,0 +1,241 @@
+"""Large-neighbourhood search over mappings: take some stays out, put others in, keep what helps."""
+
+from __future__ import annotations
+
+import math
+import random
+
+from mallocgame.config import GameConfig
+from mallocgame.judge import simulate, verify
+from mallocgame.mappers.base import Clock, Mapped
+from mallocgame.mappers.layout import Layout, Placed
+from mallocgame.mappers.stays import Stay, possible_stays
+from mallocgame.mapping import Mapping, all_slow
+from mallocgame.program import Program
+
+# Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
+HOT, COLD, WORTH = 1e-4, 1e-7, 1e-9
+STARTS = 6
+PATIENCE = 3000
+
+
+def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+    """Ruins and recreates a layout until time is up; returns the best mapping met.
+
+    It is bound by the judge's rules, not by the game's: it lays out the whole program at once and
+    may pay with a stall for a copy that is worth it.  `config` does not matter to it.
+    """
+    del config
+    clock = Clock(budget_s)
+    search = Search(program, random.Random(seed))
+    search.start()
+    while search.step(clock.seconds / budget_s if budget_s > 0 else 1.0) and clock.expects(0.0):
+        pass
+    mapping = search.best_mapping()
+    info = {"steps": float(search.steps), "improvements": float(search.improvements)}
+    return Mapped(mapping, clock.seconds, info=info)
+
+
+class Search:
+    """A layout, the best one met, and the moves between."""
+
+    def __init__(self, program: Program, rng: random.Random):
+        self.program, self.rng = program, rng
+        self.layout = Layout(program)
+        self.slow = self.layout.cost
+        self.stays = possible_stays(program)
+        self.reach: dict[int, tuple[int, int]] = {}
+        self.worth: dict[int, float] = {}
+        for v, stays in enumerate(self.stays):
+            most = max((self.layout.saving(s) for s in stays), default=0.0)
+            if most > WORTH:
+                self.worth[v] = most
+                self.reach[v] = (min(s.first for s in stays), max(s.last for s in stays))
+        self.values = list(self.worth)
+        self.near: list[list[int]] = [[] for _ in program.instructions]
+        for v in self.values:
+            for t in {gain.slot for stay in self.stays[v] for gain in stay.gains}:
+                self.near[t].append(v)
+        self.busy = [t for t, row in enumerate(self.near) if row]
+        self.best_cost = math.inf
+        self.best: list[Placed] = []
+        self.steps = self.improvements = self.since = 0
+        area = [s.size * (s.last - s.first) for v in self.values for s in self.stays[v]]
+        self.mean_area = sum(area) / max(1, len(area)) or 1.0
+
+    def start(self) -> None:
+        """Fills an empty layout by density, for several tastes, and keeps the best."""
+        tastes = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25][:STARTS]
+        for taste in tastes:
+            for number in list(self.layout.placed):
+                self.layout.remove(number)
+            order = sorted(self.values, key=lambda v: -self._density(v, taste))
+            for v in order:
+                self.insert(v, 0.0)
+            self._note()
+        self._back_to_best()
+
+    def _density(self, v: int, taste: float) -> float:
+        first, last = self.reach[v]
+        area = max(1, self.stays[v][0].size) * (last - first)
+        return self.worth[v] / area**taste
+
+    def _note(self) -> None:
+        if self.layout.cost < self.best_cost - 1e-12:
+            self.best_cost = self.layout.cost
+            self.best = list(self.layout.placed.values())
+            self.improvements += 1
+            self.since = 0
+
+    def _back_to_best(self) -> None:
+        for number in list(self.layout.placed):
+            self.layout.remove(number)
+        for placed in self.best:
+            self.layout.restore(placed)
+
+    def insert(self, v: int, rent: float) -> None:
+        """Puts in the best stays of a value, after rent for bytes times slots."""
+        rated: list[tuple[float, int, Stay]] = []
+        for i, stay in enumerate(self.stays[v]):
+            saving = self.layout.saving(stay)
+            score = saving - rent * stay.size * (stay.last - stay.first)
+            if saving > WORTH and score > 0:
+                rated.append((score, -i, stay))
+        rated.sort(key=lambda r: r[:2], reverse=True)
+        taken: list[Stay] = []
+        for _, _, stay in rated:
+            free = all(s.last <= stay.first or stay.last <= s.first for s in taken)
+            least = max(WORTH / 10, rent * stay.size * (stay.last - stay.first))
+            if free and self.layout.try_place(stay, least) >= 0:
+                taken.append(stay)
+
+    def step(self, progress: float) -> bool:
+        """One ruin and recreate; False if there is nothing to search."""
+        if not self.values:
+            return False
+        self.steps += 1
+        self.since += 1
+        layout, rng = self.layout, self.rng
+        before = layout.cost
+        kind = rng.random()
+        wanted: tuple[Stay, int] | None = None
+        if kind < 0.5:
+            wanted, ruin = self._want()
+        elif kind < 0.85:
+            ruin = self._window()
+        else:
+            ruin = self._some()
+        removed = [layout.remove(number) for number in ruin]
+        kept_after = layout.number
+        if wanted is not None:
+            layout.try_place(wanted[0], -math.inf, wanted[1])
+        pool = list(dict.fromkeys([p.stay.value for p in removed] + self._others(removed, wanted)))
+        self._recreate(pool)
+        temperature = HOT * (COLD / HOT) ** min(1.0, progress)
+        change = layout.cost - before
+        if change <= 0 or rng.random() < math.exp(-change / temperature):
+            self._note()
+        else:
+            for number in [n for n in layout.placed if n >= kept_after]:
+                layout.remove(number)
+            for placed in removed:
+                layout.restore(placed)
+        if self.since > PATIENCE:
+            self._back_to_best()
+            self.since = 0
+        return True
+
+    def _recreate(self, pool: list[int]) -> None:
+        rng = self.rng
+        rent = 0.0
+        if rng.random() < 0.5:
+            rent = 10 ** rng.uniform(-2, 0) * (self.slow / len(self.program.instructions))
+            rent /= self.layout.capacity
+        taste = rng.choice((0.0, 0.5, 1.0))
+        noise = rng.uniform(0.0, 1.5)
+        keys = {v: math.log(self._density(v, taste)) + rng.gauss(0, noise) for v in pool}
+        for v in sorted(pool, key=lambda v: -keys[v]):
+            self.insert(v, rent)
+
+    def _others(self, removed: list[Placed], wanted: tuple[Stay, int] | None) -> list[int]:
+        """Some values that are used about the same time."""
+        anchors = [p.stay for p in removed] or ([wanted[0]] if wanted else [])
+        if not anchors:
+            return []
+        stay = self.rng.choice(anchors)
+        t = self.rng.randint(stay.first, max(stay.first, min(stay.last, len(self.near)) - 1))
+        width = int(self.rng.expovariate(1 / 4))
+        some = [v for row in self.near[max(0, t - width) : t + width + 1] for v in row]
+        self.rng.shuffle(some)
+        return some[: self.rng.randint(0, 12)]
+
+    def _want(self) -> tuple[tuple[Stay, int] | None, list[int]]:
+        """A stay that is not there, a place for it, and what stands in the way."""
+        rng, layout = self.rng, self.layout
+        for _ in range(20):
+            v = rng.choice(self.near[rng.choice(self.busy)])
+            stay = rng.choice(self.stays[v])
+            if layout.saving(stay) > WORTH:
+                break
+        else:
+            return None, []
+        clash = {
+            n for value in {stay.value, stay.result[0]} for n in layout.of_value.get(value, ())
+        }
+        span = range(max(0, stay.first - 1), min(stay.last + 1, len(layout.at)))
+        lies: dict[int, tuple[int, int]] = {}
+        for t in span:
+            lies.update(layout.at[t])
+        top = layout.capacity - stay.size
+        if top < 0:
+            return None, []
+        alignment = self.program.machine.alignment_bytes
+        top -= top % alignment
+        edges = {0, top}
+        for low, high in lies.values():
+            edges.update((high, low - stay.size))
+        places = [e for e in edges if 0 <= e <= top]
+        best: tuple[float, int, list[int]] = (math.inf, 0, [])
+        for place in rng.sample(places, min(6, len(places))):
+            hits = [
+                n for n, (low, high) in lies.items() if low < place + stay.size and high > place
+            ]
+            value = sum(self.worth.get(layout.placed[n].stay.value, 0.0) for n in hits)
+            value *= rng.uniform(0.5, 1.5)
+            if value < best[0]:
+                best = (value, place, hits)
+        ruin = list(clash.union(best[2]))
+        return (stay, best[1]), ruin
+
+    def _window(self) -> list[int]:
+        """Most of what is in fast memory over some slots."""
+        rng, layout = self.rng, self.layout
+        t = rng.choice(self.busy)
+        width = 1 + int(rng.expovariate(1 / 3))
+        rate = rng.choice((0.2, 0.5, 1.0))
+        found: dict[int, None] = {}
+        for slot in range(t, min(t + width, len(layout.at))):
+            found.update(dict.fromkeys(layout.at[slot]))
+        some = [n for n in found if rng.random() < rate]
+        if len(some) > 24:
+            some = rng.sample(some, 24)
+        return some
+
+    def _some(self) -> list[int]:
+        """A few stays of values that are used near each other."""
+        layout, rng = self.layout, self.rng
+        t = rng.choice(self.busy)
+        width = 1 + int(rng.expovariate(1 / 8))
+        numbers = {
+            n for row in self.near[t : t + width] for v in row for n in layout.of_value.get(v, ())
+        }
+        return rng.sample(sorted(numbers), min(len(numbers), rng.randint(1, 8)))
+
+    def best_mapping(self) -> Mapping:
+        """The best mapping; all slow if the judge should reject it."""
+        self._back_to_best()
+        mapping = self.layout.mapping()
+        if verify(self.program, mapping):
+            return all_slow(self.program)
+        slow = all_slow(self.program)
+        return min((mapping, slow), key=lambda m: simulate(self.program, m).latency_s)

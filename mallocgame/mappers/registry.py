@@ -1,0 +1,32 @@
+"""The mappers by name, for command lines and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mallocgame.config import GameConfig
+from mallocgame.game import stack
+from mallocgame.mappers import rules
+from mallocgame.mappers.base import Clock, Mapped, Mapper
+from mallocgame.mappers.local_search import local_search
+from mallocgame.mappers.plans import Plans, play_plans
+from mallocgame.program import Program
+from mallocgame.tables import Tables, compile_program
+
+
+def _rule(plans: Callable[[Tables, int], Plans]) -> Mapper:
+    def play(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+        clock = Clock(budget_s)
+        tables = compile_program(program, config)
+        played = play_plans(stack([tables], config), program, plans(tables, seed))
+        return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
+
+    return play
+
+
+MAPPERS: dict[str, Mapper] = {
+    "all_fast": _rule(lambda tables, _: rules.all_fast(tables)),
+    "greedy": _rule(lambda tables, _: rules.greedy(tables)),
+    "random": _rule(rules.random),
+    "local_search": local_search,
+}
