@@ -25,7 +25,7 @@ T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
 # What makes up the agent, as far as playing is concerned.
-AGENT_PARTS = (".params", ".typical_advantage", ".scale")
+AGENT_PARTS = (".params", ".typical_advantage")
 
 
 @struct.dataclass

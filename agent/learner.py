@@ -21,25 +21,27 @@ from agent import networks
 from agent.config import Config
 from agent.networks import Model, Params
 from agent.replay import Replay, gather, init_replay, insert, sample
-from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.rollout import Best, Lanes, Moves, Units, init_best, init_lanes, play_moves
 from agent.targets import Targets, elite_cells, replay_targets
 
 AXIS = "games"
-MIN_SCALE = 1e-4
+# Nearly all values lie within three standard deviations; when all games are alike, a share of the
+# best return keeps the unit away from zero.
+DEVIATIONS, MIN_SHARE, MIN_SCALE = 3.0, 0.02, 1e-4
 # A fresh network knows no advantages: the running mean starts where noise cannot move the policy.
 FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
 
 
 @struct.dataclass
 class TrainState:
-    """iteration; key; params; optimiser; scale [P], the return scale of each program;
-    typical_advantage, in units of the scale; best games; games in progress; replay."""
+    """iteration; key; params; optimiser; units of the networks' values; typical_advantage,
+    in these units; best games; games in progress; replay."""
 
     iteration: jax.Array
     key: jax.Array
     params: Params
     optimiser: Any
-    scale: jax.Array
+    units: Units
     typical_advantage: jax.Array
     best: Best
     lanes: Lanes
@@ -49,7 +51,8 @@ class TrainState:
 class Iteration(NamedTuple):
     """The jitted parts of an iteration, and how the state lies on the devices.
 
-    init(game, key) -> state; play(game, state) -> state, metrics; learn(state) -> state, metrics.
+    init(game, key) -> state; play(game, state) -> state, metrics; learn(game, state) -> state,
+    metrics.
     """
 
     init: Callable[..., TrainState]
@@ -76,13 +79,13 @@ def loss_fn(
     value: jax.Array,
     usable: jax.Array,
     policy: jax.Array,
-    scale: jax.Array,
+    units: Units,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The MuZero loss over unrolls of K steps from N sampled moves.
 
     moves: [N, K+1]; value: unscaled value targets [N, K+1]; usable [N, K+1]; policy: policy
-    targets [N, K+1, A]; scale [N]. Behind a game's end value and reward are 0, as for any absorbing
-    state; what was undone, and the policy behind the end, count for nothing.
+    targets [N, K+1, A]. Behind a game's end value and reward are 0, as for any absorbing state;
+    what was undone, and the policy behind the end, count for nothing.
     """
     c = config.learner
     model = Model(config.network, params)
@@ -92,8 +95,9 @@ def loss_fn(
     inside = jnp.concatenate([jnp.ones_like(ends[:, :1]), ends[:, :-1] == 0], axis=1) > 0
     usable = usable & inside
     counted = jnp.where(inside, usable, True)
-    value = jnp.where(inside, value, 0.0) / scale[:, None]
-    reward = jnp.where(inside, moves.reward, 0.0) / scale[:, None]
+    value = units.of_return(value, moves.program, moves.ahead)
+    reward = units.of_return(moves.reward, moves.program, moves.past)
+    value, reward = jnp.where(inside, value, 0.0), jnp.where(inside, reward, 0.0)
     observation = moves.observation.astype(jnp.float32)
 
     seen = model.represent(observation)  # [N, K+1, D]
@@ -175,7 +179,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             config,
             game,
             state.params,
-            state.scale,
+            state.units,
             state.typical_advantage,
             state.best,
             state.lanes,
@@ -191,15 +195,15 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             best=best,
             lanes=lanes,
             replay=insert(state.replay, moves),
-            scale=jnp.maximum(jnp.where(jnp.isfinite(best.saved), best.saved, 0.0), MIN_SCALE),
             typical_advantage=jnp.maximum(typical, MIN_ADVANTAGE),
         )
         return state, moves, gap
 
-    def learn(state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
+    def learn(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         targets = replay_targets(state.replay, config.targets.td_lambda)
+        state = dataclasses.replace(state, units=_units(game, state, targets))
         elite = elite_cells(
-            state.replay.moves, targets, config.replay.elite_quantile, state.scale.shape[0]
+            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs
         )
         key, next_key = jax.random.split(state.key)
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
@@ -256,7 +260,9 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
     return Iteration(
         init=jax.jit(shard(init, in_specs=P(), out_specs=specs)),
         play=jax.jit(play_with_metrics, donate_argnums=1),
-        learn=jax.jit(shard(learn, in_specs=(specs,), out_specs=(specs, P())), donate_argnums=0),
+        learn=jax.jit(
+            shard(learn, in_specs=(P(), specs), out_specs=(specs, P())), donate_argnums=1
+        ),
         abstract_state=abstract,
     )
 
@@ -272,17 +278,17 @@ def _init_state(
 ) -> TrainState:
     lanes = init_lanes(game, local_games, lanes_key)
     best = init_best(game, lanes.state)
-    scale = jnp.full(game.num_programs, 1.0)
+    units = Units(jnp.zeros(game.num_programs), jnp.ones(game.num_programs))
     typical = jnp.float32(FIRST_ADVANTAGE)
     shapes = jax.eval_shape(
-        functools.partial(play_moves, config), game, params, scale, typical, best, lanes, key
+        functools.partial(play_moves, config), game, params, units, typical, best, lanes, key
     )
     return TrainState(
         iteration=jnp.int32(0),
         key=key,
         params=params,
         optimiser=optimiser.init(params),
-        scale=scale,
+        units=units,
         typical_advantage=typical,
         best=best,
         lanes=lanes,
@@ -322,6 +328,23 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
     )
 
 
+def _units(game: Any, state: TrainState, targets: Targets) -> Units:
+    """Compares returns with the best game's share of the bound, in units of their deviation."""
+    programs = jnp.arange(game.num_programs)
+    bound = game.remaining_bound(game.init(programs))
+    best = jnp.where(jnp.isfinite(state.best.saved), state.best.saved, 0.0)
+    share = jnp.clip(best / jnp.maximum(bound, MIN_SCALE), 0.0, 1.0)
+    moves = state.replay.moves
+    excess = targets.value - share[moves.program] * moves.ahead
+    zeros = jnp.zeros(game.num_programs)
+    squares = zeros.at[moves.program].add(jnp.where(targets.usable, excess**2, 0.0))
+    count = zeros.at[moves.program].add(targets.usable)
+    squares, count = jax.lax.psum((squares, count), AXIS)
+    scale = DEVIATIONS * jnp.sqrt(squares / jnp.maximum(count, 1))
+    scale = jnp.maximum(scale, jnp.maximum(MIN_SHARE * best, MIN_SCALE))
+    return Units(share, jnp.where(count > 0, scale, state.units.scale))
+
+
 def _merge_best(best: Best) -> Best:
     """The best games over all devices."""
     everyone = jax.lax.all_gather(best, AXIS)
@@ -339,7 +362,7 @@ def _sample_batch(
     elite: jax.Array,
     count: int,
     key: jax.Array,
-) -> tuple[Moves, jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[Moves, jax.Array, jax.Array, jax.Array, Units]:
     usable = targets.usable.astype(jnp.float32)
     share = config.replay.elite_fraction
     weights = (1 - share) * usable / jnp.maximum(jnp.sum(usable), 1.0)
@@ -357,7 +380,7 @@ def _sample_batch(
         targets.value[at, across],
         targets.usable[at, across],
         policy,
-        state.scale[moves.program[:, 0]],
+        state.units,
     )
 
 

@@ -112,7 +112,7 @@ def _train(
             state, play_metrics = iteration.play(game, state)
             finished = int(play_metrics.pop("finished"))
             played = time.perf_counter()
-            state, learn_metrics = iteration.learn(state)
+            state, learn_metrics = iteration.learn(game, state)
             measured = jax.device_get(play_metrics | learn_metrics)
             ended = time.perf_counter()
             step += 1

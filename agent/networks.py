@@ -1,7 +1,6 @@
 """The three networks of MuZero and the categorical coding of values and rewards.
 
-Values are in units of the program's return scale (see `targets.py`), so 1 is about the best return
-seen so far.
+Values are relative to a share of the bound and in units of their deviation (`rollout.Units`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from agent.config import NetworkConfig
 # A nested dictionary of arrays.
 Params = Any
 NUM_ACTIONS = 3
-VALUE_RANGE = (-0.5, 1.5)
+VALUE_RANGE = (-1.5, 1.5)
 # Rewards are coded as signed square roots: most are a few thousandths of the return, a few large.
 REWARD_RANGE = (-1.25, 1.25)
 

@@ -23,7 +23,9 @@ class Moves:
     observation [.., F]; legal [.., A]; action, reward (unscaled), done (the move ended its game);
     program [..]; index [..]: moves on the branch before this one; kept [..]: the move undid those
     with this index or a later one (index + 1 where it undid none, not even itself);
-    policy [.., A], value and raw_value (unscaled): the search's; saved: saved fraction after it.
+    policy [.., A], value and raw_value (unscaled): the search's; saved: saved fraction after it;
+    branched [..]: the move was drawn at random to leave the best game; ahead [..]: what could still
+    be saved before the move, at most, and past [..]: by how much the move reduced that.
     """
 
     observation: jax.Array
@@ -38,6 +40,33 @@ class Moves:
     value: jax.Array
     raw_value: jax.Array
     saved: jax.Array
+    branched: jax.Array
+    ahead: jax.Array
+    past: jax.Array
+
+
+@struct.dataclass
+class Units:
+    """What the networks' values mean: the return is compared with a share of what could be saved.
+
+    Of a state from which a share b of the latency could be saved at most, the networks value
+    (return - share * b) / scale.  This is potential-based shaping of the rewards (Ng,
+    Harada and Russell, ICML 1999): it changes no policy, but what is left to learn is far smaller
+    than the return.
+
+    share, scale: [P].
+    """
+
+    share: jax.Array
+    scale: jax.Array
+
+    def to_return(self, value: jax.Array, program: jax.Array, ahead: jax.Array) -> jax.Array:
+        """Returns [...] of values [...] of states of `program` [...], `ahead` [...] being b."""
+        return value * self.scale[program] + self.share[program] * ahead
+
+    def of_return(self, value: jax.Array, program: jax.Array, ahead: jax.Array) -> jax.Array:
+        """Values [...] of returns [...]; of rewards, with `ahead` what the move has passed."""
+        return (value - self.share[program] * ahead) / self.scale[program]
 
 
 @struct.dataclass
@@ -51,8 +80,8 @@ class Best:
 
 @struct.dataclass
 class Lanes:
-    """Games in progress: the game's state, the program of each [B], and how many decisions of the
-    program's best game each still follows [B] (0: none)."""
+    """Games in progress: the game's state, the program of each [B], and the decision at which each
+    leaves the program's best game [B], which it follows up to there (-1: it follows none)."""
 
     state: Any
     program: jax.Array
@@ -73,7 +102,7 @@ def init_best(game: Any, state: Any) -> Best:
 def init_lanes(game: Any, games: int, key: jax.Array) -> Lanes:
     """Starts `games` games of random programs; the key is consumed."""
     program = jax.random.randint(key, (games,), 0, game.num_programs)
-    return Lanes(game.init(program), program, jnp.zeros(games, jnp.int32))
+    return Lanes(game.init(program), program, jnp.full(games, -1, jnp.int32))
 
 
 def update_best(
@@ -102,7 +131,7 @@ def play_moves(
     config: Config,
     game: Any,
     params: Params,
-    scale: jax.Array,
+    units: Units,
     typical_advantage: jax.Array,
     best: Best,
     lanes: Lanes,
@@ -110,7 +139,7 @@ def play_moves(
 ) -> tuple[Lanes, Best, Moves, jax.Array]:
     """Plays `rollout.moves` moves of every game.
 
-    scale: return scale of each program [P]. The key is consumed.
+    units: what the networks' values of each program mean. The key is consumed.
 
     Returns:
       Lanes and best games afterwards, the moves [T, B], and the root-mean-square gap between the
@@ -119,7 +148,7 @@ def play_moves(
 
     def step(carry: tuple[Lanes, Best], key: jax.Array):
         lanes, best = carry
-        search_key, reset_key = jax.random.split(key)
+        search_key, branch_key, reset_key = jax.random.split(key, 3)
         state, program = lanes.state, lanes.program
         observation = game.observe(state).astype(OBSERVATION_DTYPE)
         legal = game.legal_actions(state)
@@ -132,7 +161,8 @@ def play_moves(
             config=config,
             typical_advantage=typical_advantage,
         )
-        action, guide = _follow(best, lanes, index, legal, result.action)
+        action, guide, branched = _follow(best, lanes, index, legal, result.action, branch_key)
+        ahead = game.remaining_bound(state)
         state, reward = game.step(state, action)
         done = game.done(state)
         saved = game.saved_fraction(state)
@@ -153,9 +183,12 @@ def play_moves(
             index=index,
             kept=game.kept_index(state),
             policy=result.policy,
-            value=result.value * scale[program],
-            raw_value=result.raw_value * scale[program],
+            value=units.to_return(result.value, program, ahead),
+            raw_value=units.to_return(result.raw_value, program, ahead),
             saved=saved,
+            branched=branched,
+            ahead=ahead,
+            past=ahead - game.remaining_bound(state),
         )
         lanes = _restart(config, game, best, Lanes(state, program, guide), done, reset_key)
         gaps = result.advantage
@@ -167,13 +200,27 @@ def play_moves(
 
 
 def _follow(
-    best: Best, lanes: Lanes, index: jax.Array, legal: jax.Array, action: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The action [B] of a guided game is the best game's as long as it is to be followed."""
+    best: Best,
+    lanes: Lanes,
+    index: jax.Array,
+    legal: jax.Array,
+    action: jax.Array,
+    key: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The actions [B] of guided games: the best game's up to where it is left, there a random other
+    one. A game whose followed action is not legal plays on by itself.
+
+    Returns:
+      Actions, `Lanes.guide` afterwards, and which games were left here.
+    """
     told = best.log[lanes.program, jnp.minimum(index, best.log.shape[1] - 1)].astype(jnp.int32)
     allowed = jnp.take_along_axis(legal, told[:, None], axis=1)[:, 0]
-    follows = (index < lanes.guide) & allowed
-    return jnp.where(follows, told, action), jnp.where(follows, lanes.guide, 0)
+    others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
+    other = jnp.argmax(jnp.where(others, jax.random.uniform(key, legal.shape), -1.0), axis=1)
+    follows = allowed & (index < lanes.guide)
+    branched = allowed & (index == lanes.guide) & jnp.any(others, axis=1)
+    action = jnp.where(follows, told, jnp.where(branched, other, action))
+    return action, jnp.where(follows, lanes.guide, -1), branched
 
 
 def _restart(
@@ -185,7 +232,8 @@ def _restart(
     program = jnp.where(done, fresh, lanes.program)
     guided = jax.random.uniform(guided_key, done.shape) < config.rollout.guided_fraction
     share = jax.random.uniform(length_key, done.shape)
-    guide = jnp.where(guided, (share * best.length[program]).astype(jnp.int32), 0)
+    length = best.length[program]
+    guide = jnp.where(guided & (length > 0), (share * length).astype(jnp.int32), -1)
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,

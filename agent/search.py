@@ -25,7 +25,7 @@ ILLEGAL_LOGIT = -8.0
 class SearchResult(NamedTuple):
     """action [B]; policy [B, A], the improved policy; value [B], its value; raw_value [B], the
     network's; advantage [B], the largest gap between values of legal actions. Values are in units
-    of the return scale."""
+    of `rollout.Units`."""
 
     action: jax.Array
     policy: jax.Array

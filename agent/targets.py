@@ -4,6 +4,10 @@ A Drop-backup undoes moves: the game refunds their rewards and asks an earlier q
 Moves that this or a later move of the game undid get no targets: neither they nor their states
 are part of what the game came to.  The rewards and refunds between two surviving moves belong to
 the first of them, so that returns telescope to what the game saved.
+
+A random move that left the best game says little about the state it was made in, unless it turned
+out well: there the value is the larger of the return and the search's (in a deterministic game any
+return is a lower bound of the optimum), and earlier states see that.
 """
 
 from __future__ import annotations
@@ -53,6 +57,7 @@ def compute_targets(moves: Moves, written: jax.Array, td_lambda: float) -> Targe
         survives = move.index < lowest
         reward = move.reward + pending
         target = reward + (1 - td_lambda) * bootstrap + td_lambda * future
+        target = jnp.where(move.branched, jnp.maximum(target, move.value), target)
         carry = (
             jnp.where(survives, target, future),
             jnp.where(survives, move.value, bootstrap),

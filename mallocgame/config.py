@@ -6,10 +6,10 @@ import dataclasses
 import math
 
 from mallocgame.jsonfile import InputError
+from mallocgame.latency import SUPPLIES
 
 PLACEMENTS = ("best_fit", "first_fit")
 LATE_EVICTIONS = ("stay", "backup")
-SUPPLIES = ("idle", "elapsed")
 REWARDS = ("exact", "proxy")
 
 

@@ -20,7 +20,7 @@ from mallocgame.observation import observation_size, observe, stop_features
 from mallocgame.placement import gather
 from mallocgame.program import Program
 from mallocgame.rules import advance, start
-from mallocgame.state import ASK_READ, COPY, DROP, NO_COPY, State, select, write_log
+from mallocgame.state import ASK_DEPART, ASK_READ, COPY, DROP, NO_COPY, State, select, write_log
 from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
 
 NUM_ACTIONS = 3
@@ -32,6 +32,7 @@ class Game:
 
     events: int32 [P, E, columns of EventRow]; slots: int32 [P, T, columns of SlotRow].
     num_slots, capacity, total_ticks, floor_ticks: int32 [P].
+    bound: float32 [P, T + 1]; fraction of the latency that slots t, t + 1, ... save at most.
     capacity_ticks: float32 [P]; ticks that a copy of the whole fast memory takes.
     features: float32 [P, E, K]; what the observation knows about each stop.
     """
@@ -42,6 +43,7 @@ class Game:
     capacity: Array
     total_ticks: Array
     floor_ticks: Array
+    bound: Array
     capacity_ticks: Array
     features: Array
     config: GameConfig = struct.field(pytree_node=False)
@@ -132,6 +134,12 @@ class Game:
         """Float32 [...]; fraction of the all-slow latency saved so far."""
         return (self.saved_ticks(state) / self.total_ticks[state.program]).astype(jnp.float32)
 
+    def remaining_bound(self, state: State) -> Array:
+        """Float32 [...]; fraction of the latency that what is not played yet saves at most."""
+        slot = state.slot + (state.question == ASK_DEPART)
+        bound = self.bound.at[state.program, slot].get(mode="fill", fill_value=0.0)
+        return jnp.where(state.done, 0.0, bound)
+
     def backups(self, state: State) -> Array:
         """Int32 [...]; Drop-backups so far."""
         return state.backups
@@ -175,6 +183,9 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         capacity=jnp.array([t.capacity for t in tables], jnp.int32),
         total_ticks=jnp.array([max(t.total_ticks, 1) for t in tables], jnp.int32),
         floor_ticks=jnp.array([t.floor_ticks for t in tables], jnp.int32),
+        bound=jnp.asarray(
+            pad([t.bound[:, None] for t in tables], 1 + slots.shape[1], 0)[..., 0], jnp.float32
+        ),
         capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
         features=jnp.asarray(pad(features, events.shape[1], 0)),
         config=config,

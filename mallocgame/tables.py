@@ -87,6 +87,7 @@ class Tables:
     residency_bound: residencies that the game can have to remember at once.
     total_ticks: all-slow latency; tick_s: seconds a tick.
     floor_ticks: weighted latency with everything that fits in fast memory, at no cost.
+    bound [T + 1]: float64, share of all-slow latency that slots t, t + 1, ... save at most.
     savings [E, 2]: float64, share of all-slow latency that the accesses from the stop on, and those
         after it, can save.
     """
@@ -96,6 +97,7 @@ class Tables:
     slots: np.ndarray
     savings: np.ndarray
     following: np.ndarray
+    bound: np.ndarray
     residency_bound: int
     total_ticks: int
     floor_ticks: int
@@ -180,6 +182,7 @@ class _Compiler:
             slots=slots.astype(np.int32),
             savings=of_stops,
             following=_savings_of_next(EventRow(*events.T), of_stops),
+            bound=self._bound(),
             residency_bound=self._residency_bound(EventRow(*events.T)),
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
@@ -379,6 +382,10 @@ class _Compiler:
             total = max(self.total, 1)
             rows.append((key, row, (from_here / total, after / total)))
         return rows
+
+    def _bound(self) -> np.ndarray:
+        saved = self.weights * (self.slow_elapsed - self.fast_elapsed) / max(self.total, 1)
+        return np.append(np.cumsum(saved[::-1])[::-1], 0.0)
 
     def _residency_bound(self, events: EventRow) -> int:
         """The most residencies whose end can lie in reach of a prefetch at one time.

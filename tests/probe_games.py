@@ -91,6 +91,11 @@ class ProbeGame:
         rewards = self.rewards[state.program[None, :], decisions, jnp.maximum(state.log, 0)]
         return jnp.sum(jnp.where(paid, rewards, 0.0), axis=0)
 
+    def remaining_bound(self, state: ProbeState) -> jax.Array:
+        ahead = jnp.arange(self.max_decisions)[:, None] >= state.position
+        best = jnp.max(jnp.where(self.legal, self.rewards, 0.0), axis=-1)[state.program]  # [B, N]
+        return jnp.sum(jnp.where(ahead.T, best, 0.0), axis=1)
+
     def observe(self, state: ProbeState) -> jax.Array:
         at = jnp.minimum(state.position, self.max_decisions - 1)
         owed = self._total(state) - self.saved_fraction(state)

@@ -24,7 +24,7 @@ def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState,
     lines = []
     for _ in range(iterations):
         state, played = iteration.play(game, state)
-        state, learned = iteration.learn(state)
+        state, learned = iteration.learn(game, state)
         lines.append({k: float(v) for k, v in (played | learned).items()})
     return state, lines
 
@@ -46,7 +46,9 @@ def test_three_programs_are_learned_to_their_values():
         start = game.observe(game.init(jnp.array([program])))
         model = Model(config.network, state.params)
         value = decode_value(model.predict(model.represent(start)).value_logits)
-        assert float(value[0] * state.scale[program]) == pytest.approx(0.23, abs=0.03)
+        ahead = game.remaining_bound(game.init(jnp.array([program])))
+        expected = state.units.to_return(value, jnp.array([program]), ahead)
+        assert float(expected[0]) == pytest.approx(0.23, abs=0.03)
     # The tempting action of the second program is never legal.
     moves = state.replay.moves
     assert not bool(jnp.any((moves.program == 1) & (moves.action == COPY)))

@@ -9,8 +9,10 @@ from agent_setup import small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.rollout import Best, init_best, init_lanes, play_moves
+from agent.rollout import Best, Units, init_best, init_lanes, play_moves
 from agent.search import search
+
+UNITS = Units(jnp.ones(1), jnp.ones(1))
 
 
 def setup(game: ProbeGame, **sections):
@@ -25,9 +27,9 @@ def setup(game: ProbeGame, **sections):
 def test_scan_equals_a_plain_loop():
     game = delayed(7, delay=3)
     config, params, lanes, best = setup(game)
-    scale, typical, key = jnp.ones(1), jnp.float32(0.1), jax.random.key(2)
+    units, typical, key = UNITS, jnp.float32(0.1), jax.random.key(2)
     play = jax.jit(lambda *x: play_moves(config, *x))
-    _, got_best, moves, _ = play(game, params, scale, typical, best, lanes, key)
+    _, got_best, moves, _ = play(game, params, units, typical, best, lanes, key)
     look = jax.jit(
         lambda observation, legal, key: search(
             params, observation, legal, key, config=config, typical_advantage=typical
@@ -37,12 +39,13 @@ def test_scan_equals_a_plain_loop():
     state = lanes.state
     finished = []
     for t, step_key in enumerate(jax.random.split(key, config.rollout.moves)):
-        search_key, _ = jax.random.split(step_key)
+        search_key, _, _ = jax.random.split(step_key, 3)
         observation = observe(state).astype(jnp.float16).astype(jnp.float32)
         legal = game.legal_actions(state)
         result = look(observation, legal, search_key)
         np.testing.assert_array_equal(moves.action[t], result.action)
-        np.testing.assert_allclose(moves.value[t], result.value, rtol=1e-5, atol=1e-6)
+        returns = result.value + game.remaining_bound(state)
+        np.testing.assert_allclose(moves.value[t], returns, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(moves.observation[t], observation.astype(jnp.float16))
         state, reward = step(state, result.action)
         done = game.done(state)
@@ -60,7 +63,7 @@ def test_the_best_log_repeats_the_best_game():
         game, rollout={"games": 16, "moves": 40}, replay={"moves": 40}
     )
     _, best, moves, _ = play_moves(
-        config, game, params, jnp.ones(1), jnp.float32(1.0), best, lanes, jax.random.key(0)
+        config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(0)
     )
     state = game.init(jnp.zeros(1, jnp.int32))
     step = jax.jit(game.step)
@@ -73,7 +76,7 @@ def test_the_best_log_repeats_the_best_game():
     assert bool(jnp.any(moves.kept <= moves.index)), "no game sprang the trap"
 
 
-def test_guided_games_follow_the_best_game():
+def test_guided_games_follow_the_best_game_and_leave_it_once():
     game = delayed(7, delay=3)
     config, params, lanes, best = setup(
         game, rollout={"games": 4, "moves": 20, "guided_fraction": 1.0}
@@ -83,6 +86,9 @@ def test_guided_games_follow_the_best_game():
     best = Best(jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]))
     lanes = lanes.replace(guide=jnp.full(4, 5))
     _, _, moves, _ = play_moves(
-        config, game, params, jnp.ones(1), jnp.float32(1.0), best, lanes, jax.random.key(3)
+        config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(3)
     )
     np.testing.assert_array_equal(np.asarray(moves.action)[:5], np.repeat(told[:5, None], 4, 1))
+    assert np.all(np.asarray(moves.action)[5] != told[5])
+    np.testing.assert_array_equal(np.asarray(moves.branched)[:7].sum(axis=0), 1)
+    assert np.all(np.asarray(moves.branched)[5])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +14,7 @@ from agent.rollout import Moves
 from agent.targets import compute_targets, elite_cells, replay_targets
 
 
-def make_moves(reward, done, index, kept, value, saved=None) -> Moves:
+def make_moves(reward, done, index, kept, value, saved=None, branched=None) -> Moves:
     """Moves [T, B] from lists; what targets do not read is left empty."""
     reward = np.asarray(reward, np.float32)
     shape = reward.shape
@@ -28,7 +30,10 @@ def make_moves(reward, done, index, kept, value, saved=None) -> Moves:
         policy=jnp.zeros((*shape, 3)),
         value=jnp.asarray(value, jnp.float32),
         raw_value=jnp.asarray(value, jnp.float32),
+        ahead=jnp.zeros(shape),
+        past=jnp.zeros(shape),
         saved=jnp.asarray(np.zeros(shape) if saved is None else saved, jnp.float32),
+        branched=jnp.asarray(np.zeros(shape) if branched is None else branched, bool),
     )
 
 
@@ -172,3 +177,22 @@ def test_elite_cells_are_those_of_the_best_games():
     assert not elite.any(axis=0)[[0, 2]].any()
     only_best = np.asarray(elite_cells(moves, targets, 1.0, programs=1))
     assert only_best.any(axis=0).tolist() == [False, False, False, True]
+
+
+def test_a_random_move_counts_only_if_it_turned_out_well():
+    # One game of four moves of reward 1; before the second the search expected 2, it brought 3 in
+    # all; before the third it expected 5, which is more than the 2 that came.
+    column = np.ones((4, 1))
+    moves = make_moves(
+        column,
+        np.array([[0], [0], [0], [1]]),
+        np.arange(4)[:, None],
+        np.arange(1, 5)[:, None],
+        np.array([[9.0], [2.0], [5.0], [9.0]]),
+        branched=np.array([[0], [0], [1], [0]]),
+    )
+    found = compute_targets(moves, jnp.ones((4, 1), bool), 1.0)
+    np.testing.assert_allclose(np.asarray(found.value)[:, 0], [7.0, 6.0, 5.0, 1.0])
+    well = dataclasses.replace(moves, branched=jnp.array([[0], [1], [0], [0]], bool))
+    found = compute_targets(well, jnp.ones((4, 1), bool), 1.0)
+    np.testing.assert_allclose(np.asarray(found.value)[:, 0], [4.0, 3.0, 2.0, 1.0])
