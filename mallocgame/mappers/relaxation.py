@@ -6,14 +6,17 @@ pays demands on the slow bus: S to C a prefetch, D to C or S an eviction.  Value
 (bytes in every slot), supply (idle time of the segment, by deadlines and by releases) and the time
 of the instructions that access them, the maximum of compute, reads and writes.
 
-Left out, which can only make the optimum better: offsets (fragmentation), the place that a copy
-takes while it is under way, supply beyond prefix and suffix sums of each segment, later iterations
-of a loop.  Latency is in units of the all-slow latency, bytes in capacities.
+A copy takes its place for as many slots as it needs at least, with the bus to itself, or stalls.
+Times are tightened for flows of 0 or 1: a read saves no more than what brings its instruction to
+the floor.  Left out, which can only make the optimum better: offsets (fragmentation), copies that
+share the bus while they are under way beyond prefix and suffix sums of each segment's supply, later
+iterations of a loop.  Latency is in units of the all-slow latency, bytes in capacities.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -28,6 +31,7 @@ from mallocgame.reading import Levels
 # given up, prefetched (to be there at the piece's end), given up from D uncopied, crossed in S.
 HOLD_C, DROP_C, HOLD_D, CLEAN_D, EVICT_D, COPY, LOSE_D, SLOW = range(8)
 HOLDS = (HOLD_C, HOLD_D, CLEAN_D)
+MOST_WAYS = 12  # slots that a copy is modelled to be under way, at most
 Terms = list[tuple[int, float]]  # (column, factor)
 
 
@@ -127,6 +131,7 @@ class _Builder:
     def __init__(self, program: Program, times: Times):
         self.program, self.times, self.levels = program, times, Levels(program)
         self.total = len(program.instructions)
+        self.most_idle = _most_idle(program, times)
         self.results = {(g.loop, g.result) for g in program.carried}
         self.parameters = {(g.loop, g.parameter) for g in program.carried}
         members = {g.result for g in program.carried}
@@ -242,16 +247,64 @@ class _Builder:
             size = self._size(v)
             self.occupied[piece.first] += [(base + kind, size) for kind in HOLDS]
             self.occupied[piece.last] += [(base + kind, -size) for kind in HOLDS]
-        release, demand = max(piece.segment, piece.written + 1), float(self.times.demand[v])
-        for kind in (COPY, CLEAN_D, EVICT_D):
-            end = piece.last - (kind == COPY and piece.at_boundary)
-            if release >= end:  # no supply at all
-                self.cost[base + kind] += self.times.weight[piece.segment] * demand
-            else:
-                self.due[end].append((base + kind, demand))
-                self.released[release].append((base + kind, demand))
-                self.demands[piece.segment] = self.demands.get(piece.segment, 0.0) + demand
+        release, until = max(piece.segment, piece.written + 1), piece.last - piece.at_boundary
+        self._copy([base + CLEAN_D], v, piece, [(release, piece.last)], [])
+        # A prefetch as late as possible: by the number of slots that it is under way.
+        starts = self._useful(v, range(until - 1, release - 1, -1))
+        windows = [(until, until), *((s, until) for s in starts)]
+        windows[-1] = (min(release, until), until)
+        places = [(s, piece.last) for s in (until, *starts)]
+        self._copy(self._ways(base + COPY, len(windows)), v, piece, windows, places)
+        # An eviction as early as possible.
+        ends = [s + 1 for s in self._useful(v, range(release, piece.last))]
+        windows = [(release, release), *((release, e) for e in ends)]
+        windows[-1] = (release, max(release, piece.last))
+        places = [(piece.first, e) for e in (release, *ends)]
+        self._copy(self._ways(base + EVICT_D, len(windows)), v, piece, windows, places)
         return base
+
+    def _useful(self, v: int, slots: range) -> list[int]:
+        """Of slots in the order in which a copy takes them, those that can take it further."""
+        useful: list[int] = []
+        missing = float(self.times.demand[v])
+        for t in slots:
+            if missing <= 0 or len(useful) >= MOST_WAYS:
+                break
+            if self.most_idle[t] > 0:
+                useful.append(t)
+                missing -= self.most_idle[t]
+        return useful
+
+    def _ways(self, column: int, count: int) -> list[int]:
+        """`count` columns that add up to another one; that one alone if it is enough."""
+        if count == 1:
+            return [column]
+        ways = [self._column(1.0) for _ in range(count)]
+        self.eq.add([(column, 1.0), *((way, -1.0) for way in ways)])
+        return ways
+
+    def _copy(
+        self,
+        columns: list[int],
+        v: int,
+        piece: Piece,
+        windows: list[tuple[int, int]],
+        places: list[tuple[int, int]],
+    ) -> None:
+        """Copies with the supply of one window each, and the slots whose place they take."""
+        demand, size = float(self.times.demand[v]), self._size(v)
+        for column, (start, end) in zip(columns, windows, strict=True):
+            missing = max(0.0, demand - float(self.most_idle[start:end].sum()))
+            self.cost[column] += self.times.weight[piece.segment] * missing
+            if missing < demand:
+                asked = demand - missing
+                self.due[end].append((column, asked))
+                self.released[start].append((column, asked))
+                self.demands[piece.segment] = self.demands.get(piece.segment, 0.0) + asked
+        for column, (start, end) in zip(columns, places, strict=False):
+            if start < end:
+                self.occupied[start].append((column, size))
+                self.occupied[end].append((column, -size))
 
     def _loops(self, life: Life) -> None:
         """What crosses one end of a loop's body crosses all of it, groups apart (section 7)."""
@@ -314,8 +367,8 @@ class _Builder:
                     slowed[side].append((column, float(times.slow[i] - times.fast[i])))
                     bus_terms.append((column, float(times.bus[i])))
             for side, terms in slowed.items():
-                if sides[side] + sum(f for _, f in terms) > times.floor[t]:
-                    self.ub.add([*terms, (above, -1.0)], float(times.floor[t]) - sides[side])
+                for row, right in _tightened(terms, sides[side], float(times.floor[t])):
+                    self.ub.add([*row, (above, -1.0)], right)
             used = self._column(float(times.slow_elapsed[t]))
             self.ub.add([(used, 1.0), (above, -1.0)], float(times.floor[t]))
             surplus = _surplus(bus, bus_terms, sides, slowed, float(times.compute[t]))
@@ -363,6 +416,43 @@ class _Builder:
             self.eq.add(terms, shift)
             self.ub.add([(now, 1.0)], full + free - self.certain[t])
             before = now
+
+
+def _tightened(slowed: Terms, fast: float, floor: float) -> list[tuple[Terms, float]]:
+    """Rows `terms <= right + above` of one side of an instruction, `above` its time over the floor.
+
+    slowed: (column, seconds that slow memory adds); fast: seconds with all of them at 0.
+    For any set of accesses taken as fast, the others' sum exceeds the floor by `excess`; where
+    columns are 0 or 1, one of them alone saves no more than that (coefficient tightening).
+    """
+    rows = []
+    several = range(min(len(slowed), 2 if len(slowed) <= 6 else 1) + 1)
+    for chosen in itertools.chain.from_iterable(
+        itertools.combinations(range(len(slowed)), n) for n in several
+    ):
+        others = [term for i, term in enumerate(slowed) if i not in chosen]
+        excess = fast + sum(f for _, f in others) - floor
+        if excess > 0:
+            row = [(column, min(f, excess)) for column, f in others]
+            rows.append((row, sum(f for _, f in row) - excess))
+    return rows
+
+
+def _most_idle(program: Program, times: Times) -> np.ndarray:
+    """An upper bound on every slot's supply, over all placements: [T]."""
+    total = len(program.instructions)
+    fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
+
+    def sums(seconds: np.ndarray, which: np.ndarray) -> np.ndarray:
+        return np.bincount(times.slot[which], seconds[which], total)
+
+    bus = times.fixed_bus + sums(times.bus, ~fits)
+    gained = times.fast + np.maximum(0.0, times.slow - times.fast - times.bus)
+    spent = np.where(fits, gained, times.slow)
+    most = np.maximum(
+        times.fixed_read + sums(spent, times.reads), times.fixed_write + sums(spent, ~times.reads)
+    )
+    return np.maximum(np.maximum(times.compute, most) - bus, 0.0)
 
 
 def _surplus(
