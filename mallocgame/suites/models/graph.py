@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from mallocgame.jsonfile import InputError
 from mallocgame.suites.models.common import (
     Dense,
     LayerNorm,
@@ -95,3 +98,58 @@ def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workloa
             optimizer="adam",
         )
     return inference(GraphAttention(), *inputs, source=source)
+
+
+def _jraph() -> Any:
+    try:
+        import jraph
+    except ImportError:
+        raise InputError("jraph is not installed: pip install 'mallocgame[suite]'") from None
+    return jraph
+
+
+class MoleculeNetwork(nn.Module):
+    """Full graph networks over a padded batch of G graphs, to a prediction per graph [G, 128]."""
+
+    steps: int = 3
+    width: int = 256
+
+    @nn.compact
+    def __call__(
+        self,
+        nodes: jax.Array,
+        edges: jax.Array,
+        whole: jax.Array,
+        ends: tuple[jax.Array, jax.Array],
+        counts: tuple[jax.Array, jax.Array],
+    ) -> jax.Array:
+        """nodes [N, 9], edges [E, 3], whole [G, 1], ends [E] twice, counts [G] of nodes, edges."""
+        jraph = _jraph()
+        update = jraph.concatenated_args(lambda x: _Mlp(self.width)(x))
+        graph = jraph.GraphsTuple(
+            nodes=Dense(self.width)(nodes),
+            edges=Dense(self.width)(edges),
+            globals=Dense(self.width)(whole),
+            senders=ends[0],
+            receivers=ends[1],
+            n_node=counts[0],
+            n_edge=counts[1],
+        )
+        for _ in range(self.steps):
+            graph = jraph.GraphNetwork(update, update, update)(graph)
+        return Dense(128)(graph.globals)
+
+
+def molecules(graphs: int = 64) -> Workload:
+    """jraph's example for molecular property prediction (ogbg-molpcba), padded batches."""
+    nodes, edges = 32 * graphs, 64 * graphs
+    source = f"jraph {_jraph().__version__}: GraphNetwork, as in its ogbg-molpcba example"
+    return inference(
+        MoleculeNetwork(),
+        spec(nodes, 9),
+        spec(edges, 3),
+        spec(graphs, 1),
+        (ids(edges), ids(edges)),
+        (ids(graphs), ids(graphs)),
+        source=source,
+    )

@@ -1,4 +1,4 @@
-"""Encoders and encoder-decoders: BERT, T5, Whisper; their decoders with caches in place."""
+"""BERT and T5 in training, and the decoders of T5 and Whisper with caches in place."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ from flax import linen as nn
 
 from mallocgame.suites.models.attention import Block, Cache, Shape, Stack
 from mallocgame.suites.models.common import (
-    BF16,
-    Conv,
     Dense,
     Embed,
     LayerNorm,
     cast,
     cross_entropy,
     ids,
-    inference,
-    spec,
     training,
     variables_of,
 )
@@ -38,31 +34,28 @@ class Bert(nn.Module):
 
     layers: int = 12
     vocabulary: int = 30_522
-    scan: bool = False
 
     @nn.compact
     def __call__(self, tokens: jax.Array, segments: jax.Array) -> jax.Array:
         embed = Embed(self.vocabulary, BERT.width)
         x = embed(tokens) + Embed(2, BERT.width)(segments)
         x = x + Embed(tokens.shape[1], BERT.width)(jnp.arange(tokens.shape[1]))
-        x = Stack(BERT, self.layers, self.scan)(LayerNorm()(x))
+        x = Stack(BERT, self.layers, scan=True)(LayerNorm()(x))
         return embed.attend(LayerNorm()(nn.gelu(Dense(BERT.width)(x))))
 
 
-def bert(batch: int, length: int = 128, layers: int = 12, train: bool = False) -> Workload:
-    """BERT base with its masked-word head; in training the layers are a loop."""
+def bert_train(batch: int, length: int = 128, layers: int = 12) -> Workload:
+    """BERT base with its masked-word head, an Adam step; the layers are a loop."""
     source = "own definition; after Devlin et al., arXiv 1810.04805"
-    inputs = [ids(batch, length), ids(batch, length)]
-    if train:
-        return training(
-            Bert(layers, scan=True),
-            inputs,
-            ids(batch, length),
-            loss=cross_entropy,
-            source=source,
-            optimizer="adam",
-        )
-    return inference(Bert(layers), *inputs, source=source)
+    tokens = ids(batch, length)
+    return training(
+        Bert(layers),
+        [tokens, tokens],
+        tokens,
+        loss=cross_entropy,
+        source=source,
+        optimizer="adam",
+    )
 
 
 class RelativeBias(nn.Module):
@@ -142,13 +135,10 @@ class T5Model(nn.Module):
 T5_SOURCE = "own definition; sizes of T5 small, Raffel et al., arXiv 1910.10683"
 
 
-def t5(batch: int, length: int = 256, answer: int = 64, train: bool = False) -> Workload:
-    """Encoder and decoder in one pass, as in scoring and training."""
+def t5_train(batch: int, length: int = 256, answer: int = 64, layers: int = 2) -> Workload:
+    """Encoder and decoder with fewer layers, one step."""
     inputs = [ids(batch, length), ids(batch, answer)]
-    if train:
-        model = T5Model(layers=2)
-        return training(model, inputs, inputs[1], loss=cross_entropy, source=T5_SOURCE)
-    return inference(T5Model(), *inputs, source=T5_SOURCE)
+    return training(T5Model(layers), inputs, inputs[1], loss=cross_entropy, source=T5_SOURCE)
 
 
 class T5Step(nn.Module):
@@ -187,25 +177,7 @@ def _step(
     return Workload(function, arguments, (1,), source)
 
 
-class WhisperEncoder(nn.Module):
-    """Log mel frames [B, 3000, 80] to a memory [B, 1500, D]."""
-
-    layers: int = 6
-
-    @nn.compact
-    def __call__(self, mel: jax.Array) -> jax.Array:
-        x = nn.gelu(Conv(WHISPER.width, (3,))(mel))
-        x = nn.gelu(Conv(WHISPER.width, (3,), strides=2)(x))
-        waves = self.variable("constants", "positions", jnp.zeros, (x.shape[1], WHISPER.width))
-        return Stack(WHISPER, self.layers)(x + waves.value.astype(BF16))
-
-
 WHISPER_SOURCE = "own definition; sizes of Whisper base, Radford et al., arXiv 2212.04356"
-
-
-def whisper_encode(batch: int) -> Workload:
-    """Thirty seconds of sound."""
-    return inference(WhisperEncoder(), spec(batch, 3000, 80), source=WHISPER_SOURCE)
 
 
 class WhisperStep(nn.Module):

@@ -122,16 +122,12 @@ class VisionTransformer(nn.Module):
 VIT_SMALL = Shape(width=384, heads=6, hidden=1536)
 
 
-def vit(batch: int, train: bool = False) -> Workload:
-    """ViT-S/16; in training the layers are a loop."""
+def vit_train(batch: int) -> Workload:
+    """ViT-S/16, an Adam step; the layers are a loop."""
     source = "own definition; after Dosovitskiy et al., arXiv 2010.11929"
+    model = VisionTransformer(VIT_SMALL, scan=True)
     image = spec(batch, 224, 224, 3)
-    model = VisionTransformer(VIT_SMALL, scan=train)
-    if train:
-        return training(
-            model, [image], ids(batch), loss=cross_entropy, source=source, optimizer="adam"
-        )
-    return inference(model, image, source=source)
+    return training(model, [image], ids(batch), loss=cross_entropy, source=source, optimizer="adam")
 
 
 class _MixerNetwork(nn.Module):

@@ -48,17 +48,11 @@ def _dtype_policy(keras: Any, name: str) -> Iterator[None]:
 def build(make: Callable[[Any], Any], policy: str) -> Any:
     """The model that `make(keras)` builds, without its weights: variables know their shapes only.
 
-    Weights are drawn while building, so the model is built inside a trace, where drawing is free.
+    In a stateless scope keras puts off drawing weights, here for ever.
     """
     keras = keras_with_jax()
-    made: list[Any] = []
-
-    def trace() -> None:
-        with _dtype_policy(keras, policy):
-            made.append(make(keras))
-
-    jax.eval_shape(trace)
-    return made[0]
+    with keras.StatelessScope(initialize_variables=False), _dtype_policy(keras, policy):
+        return make(keras)
 
 
 def variable_shapes(variables: list[Any]) -> list[jax.ShapeDtypeStruct]:
