@@ -71,7 +71,7 @@ class Stay:
         return max(self.end, self.result[2])
 
 
-class _Stop(NamedTuple):
+class Stop(NamedTuple):
     """A value at one place of its level: [start, end) and the accesses in it; loop -1 for none."""
 
     start: int
@@ -82,10 +82,10 @@ class _Stop(NamedTuple):
 
 def possible_stays(program: Program) -> list[list[Stay]]:
     """The stays of each value: [V] lists; those of a group stand with its parameter."""
-    return _Stays(program).run()
+    return Stays(program).run()
 
 
-class _Stays:
+class Stays:
     def __init__(self, program: Program):
         self.program, self.levels = program, Levels(program)
         self.needed = Needs(program, self.levels)
@@ -116,16 +116,16 @@ class _Stays:
                     level for i in accesses for level in [*self.levels.around(self._slot(i)), -1]
                 }
                 for level in sorted(levels):
-                    mine += self._chain_stays(v, self._stops(v, level))
+                    mine += self._chain_stays(v, self.stops(v, level))
             stays.append(mine)
         return stays
 
     def _slot(self, access: int) -> int:
         return self.program.accesses[access].instruction
 
-    def _stops(self, v: int, level: int) -> list[_Stop]:
+    def stops(self, v: int, level: int) -> list[Stop]:
         """The value's stops in the body of loop `level`, or at the outer level for -1."""
-        stops: list[_Stop] = []
+        stops: list[Stop] = []
         for i in self.of_value[v]:
             slot = self._slot(i)
             around = [-1, *reversed(self.levels.around(slot))]
@@ -141,15 +141,15 @@ class _Stays:
                 i_before = stops[-1].accesses
                 stops[-1] = stops[-1]._replace(accesses=(*i_before, i))
             else:
-                stops.append(_Stop(start, end, (i,), loop))
+                stops.append(Stop(start, end, (i,), loop))
         return stops
 
-    def _chain_stays(self, v: int, stops: list[_Stop]) -> list[Stay]:
+    def _chain_stays(self, v: int, stops: list[Stop]) -> list[Stay]:
         stays: list[Stay] = []
         written = -1  # last slot before the stop that writes the value
         for i, stop in enumerate(stops):
             starts = self._may_start(v, stop)
-            chain: list[_Stop] = []
+            chain: list[Stop] = []
             for other in stops[i : i + LONGEST_CHAIN] if starts else ():
                 if not self._may_cross(v, other):
                     break
@@ -162,15 +162,15 @@ class _Stays:
                 written = stop.end - 1
         return stays
 
-    def _may_start(self, v: int, stop: _Stop) -> bool:
+    def _may_start(self, v: int, stop: Stop) -> bool:
         first = self.program.accesses[stop.accesses[0]]
         return first.defines if stop.loop < 0 and first.kind == "write" else True
 
-    def _may_cross(self, v: int, stop: _Stop) -> bool:
+    def _may_cross(self, v: int, stop: Stop) -> bool:
         """Not a loop that defines the value."""
         return stop.loop < 0 or not any(self.program.accesses[a].defines for a in stop.accesses)
 
-    def _stay(self, v: int, chain: list[_Stop], written: int) -> Stay:
+    def _stay(self, v: int, chain: list[Stop], written: int) -> Stay:
         first, last = chain[0], chain[-1]
         accesses = [a for stop in chain for a in stop.accesses]
         copied = not self.program.accesses[first.accesses[0]].defines
@@ -200,7 +200,7 @@ class _Stays:
         later = [self._slot(i) for i in self.of_value[v] if self._slot(i) >= end]
         return begin, min([self.segment_end[inside], *later])
 
-    def _group_stays(self, v: int, chain: list[_Stop], written: int) -> list[Stay]:
+    def _group_stays(self, v: int, chain: list[Stop], written: int) -> list[Stay]:
         """Stays that hold a carried group over its loop, the last of the chain."""
         index = chain[-1].loop
         loop, result = self.program.loops[index], self.parameters[index, v]
@@ -215,7 +215,7 @@ class _Stays:
         begin = next(self._slot(i) for i in mine if self.program.accesses[i].defines)
         accesses = [a for stop in chain for a in stop.accesses]
         accesses += [i for i in mine if self.levels.inside(self._slot(i), index)]
-        after = [stop for stop in self._stops(result, level) if stop.start > loop.exit]
+        after = [stop for stop in self.stops(result, level) if stop.start > loop.exit]
         stays, result_end, written_end = [], loop.exit + 1, loop.exit + 1
         for stop in [None, *after[:LONGEST_CHAIN]]:
             if stop is not None:

@@ -1,0 +1,125 @@
+"""The bus as MSA sees it: every instruction's time is supply, copies take it first in, first out.
+
+Source: XLA, `AsynchronousCopyResource` (memory_space_assignment/algorithm.h).
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Sequence
+
+# Supply and demand are compared up to this fraction: sums of seconds round differently.
+SLACK = 1e-9
+
+
+@dataclasses.dataclass
+class _Copy:
+    start: int
+    end: int
+    seconds: float
+    used: list[tuple[int, float]]  # (time, seconds taken there)
+
+
+class CopyResource:
+    """Copies with exclusive times: a copy (start, end) may use the supply of start+1 .. end-1.
+
+    Copies are served in the order of their start, at equal start in the order they were added; one
+    that is added delays those behind it, which is allowed as long as all still end in time.
+    """
+
+    def __init__(self, supply: Sequence[float]):
+        self.supply = list(supply)
+        self.copies: list[_Copy] = []
+
+    def has_enough(self, start: int, end: int, seconds: float) -> bool:
+        """Whether a copy could be added."""
+        return self._served(start, end, seconds) is not None
+
+    def add(self, start: int, end: int, seconds: float) -> None:
+        """Adds a copy.
+
+        Raises:
+          ValueError: not enough supply, for it or for a copy that it delays.
+        """
+        served = self._served(start, end, seconds)
+        if served is None:
+            raise ValueError(f"no supply for a copy ({start}, {end}) of {seconds} s")
+        position, new, moved = served
+        for copy, used in moved:
+            copy.used = used
+        self.copies.insert(position, new)
+
+    def remove(self, start: int, end: int, seconds: float) -> None:
+        """Takes the copy out that was added first with these figures.
+
+        Raises:
+          ValueError: there is none.
+        """
+        figures = [(copy.start, copy.end, copy.seconds) for copy in self.copies]
+        position = figures.index((start, end, seconds))
+        del self.copies[position]
+        before = self._used(position)
+        for other in self.copies[position:]:
+            other.used = self._take(before, other.start, other.end, other.seconds) or []
+            for time, part in other.used:
+                before[time] = before.get(time, 0.0) + part
+
+    def left(self) -> list[float]:
+        """The supply that no copy uses, per time."""
+        left = list(self.supply)
+        for copy in self.copies:
+            for time, part in copy.used:
+                left[time] -= part
+        return left
+
+    def _served(
+        self, start: int, end: int, seconds: float
+    ) -> tuple[int, _Copy, list[tuple[_Copy, list[tuple[int, float]]]]] | None:
+        """Where a new copy stands in the queue, what it uses, and what those behind it use then."""
+        position = bisect.bisect_right(self.copies, start, key=lambda c: c.start)
+        before = self._used(position)
+        used = self._take(before, start, end, seconds)
+        if used is None:
+            return None
+        for time, part in used:
+            before[time] = before.get(time, 0.0) + part
+        horizon = used[-1][0] if used else -1
+        moved = []
+        for copy in self.copies[position:]:
+            if copy.start >= horizon:
+                break
+            again = self._take(before, copy.start, copy.end, copy.seconds)
+            if again is None:
+                return None
+            for time, part in again:
+                before[time] = before.get(time, 0.0) + part
+            if again != copy.used:
+                horizon = max(horizon, again[-1][0])
+                moved.append((copy, again))
+            elif copy.used:
+                horizon = max(horizon, copy.used[-1][0])
+        return position, _Copy(start, end, seconds, used), moved
+
+    def _used(self, position: int) -> dict[int, float]:
+        """What the first `position` copies use."""
+        before: dict[int, float] = {}
+        for copy in self.copies[:position]:
+            for time, part in copy.used:
+                before[time] = before.get(time, 0.0) + part
+        return before
+
+    def _take(
+        self, before: dict[int, float], start: int, end: int, seconds: float
+    ) -> list[tuple[int, float]] | None:
+        """The supply that a copy finds behind others; None if it does not end in time."""
+        missing = seconds
+        used = []
+        for time in range(start + 1, min(end, len(self.supply))):
+            if missing <= SLACK * seconds:
+                break
+            part = min(self.supply[time] - before.get(time, 0.0), missing)
+            if part > 0:
+                used.append((time, part))
+                missing -= part
+        return used if missing <= SLACK * seconds else None
