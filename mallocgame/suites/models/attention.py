@@ -72,7 +72,7 @@ def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], axis=-1).astype(BF16)
 
 
-def append(cache: Cache, new: Cache, index: jax.Array) -> Cache:
+def append(cache: Cache, new: Cache, index: jax.Array | int) -> Cache:
     """Writes new keys and values [B, K, T, W] at position `index`, in place where donated."""
     write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=index, axis=2)
     return write(cache[0], new[0]), write(cache[1], new[1])

@@ -70,7 +70,8 @@ def _decode(model: Decoder, batch: int, steps: int, source: str) -> Workload:
 
     def many(variables: Any, caches: Any, token: jax.Array, index: jax.Array) -> Any:
         def body(carry: Any, offset: jax.Array) -> Any:
-            caches, token = one(variables, *carry, index + offset)
+            caches, token = carry
+            caches, token = one(variables, caches, token, index + offset)
             return (caches, token), token
 
         (caches, _), tokens = jax.lax.scan(body, (caches, token), jnp.arange(steps))
@@ -177,13 +178,12 @@ class Experts(nn.Module):
 
 
 class MixtureLanguageModel(nn.Module):
-    """Tokens [B, T] to logits of the last position [B, vocabulary] (all positions in training)."""
+    """Tokens [B, T] to logits of the last position [B, vocabulary]."""
 
     shape: Shape
     layers: int
     experts: int
     vocabulary: int = 32_000
-    last_only: bool = True
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -192,16 +192,12 @@ class MixtureLanguageModel(nn.Module):
             y, _ = SelfAttention(self.shape)(self.shape.norm()(x))
             x = x + y
             x = x + Experts(self.shape, self.experts)(self.shape.norm()(x))
-        x = self.shape.norm()(x[:, -1] if self.last_only else x)
-        return Dense(self.vocabulary, use_bias=False)(x)
+        return Dense(self.vocabulary, use_bias=False)(self.shape.norm()(x[:, -1]))
 
 
-def moe(batch: int, length: int = 256, layers: int = 4, train: bool = False) -> Workload:
+def moe(batch: int, length: int = 256, layers: int = 4) -> Workload:
     """Mixtral's form in a smaller size: eight experts, two a token."""
     source = "own definition; after Jiang et al., arXiv 2401.04088, smaller"
     shape = dataclasses.replace(LLAMA, width=1024, heads=16, hidden=1792, kv_heads=4)
-    tokens = ids(batch, length)
-    model = MixtureLanguageModel(shape, layers, experts=8, last_only=not train)
-    if train:
-        return training(model, [tokens], tokens, loss=cross_entropy, source=source)
-    return inference(model, tokens, source=source)
+    model = MixtureLanguageModel(shape, layers, experts=8)
+    return inference(model, ids(batch, length), source=source)

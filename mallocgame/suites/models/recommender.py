@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from mallocgame.suites.models.common import (
@@ -44,7 +45,7 @@ class Dlrm(nn.Module):
         vectors = [Embed(n, self.width)(sparse[:, k]) for k, n in enumerate(self.rows)]
         stacked = jnp.stack([bottom, *vectors], axis=1)
         products = jnp.einsum("bid,bjd->bij", stacked, stacked)
-        upper = jnp.triu_indices(stacked.shape[1], 1)
+        upper = np.triu_indices(stacked.shape[1], 1)
         x = jnp.concatenate([bottom, products[:, upper[0], upper[1]]], axis=-1)
         return Dense(1)(_mlp(x, (1024, 1024, 512, 256)))
 

@@ -42,7 +42,7 @@ def muzero(batch: int, unroll: int = 5) -> Workload:
     def function(params: Any, observation: jax.Array, actions: jax.Array) -> Any:
         model = Model(config, params)
         latent = model.represent(observation)
-        outputs = [model.predict(latent)]
+        outputs: list[Any] = [model.predict(latent)]
         for k in range(unroll):
             latent, reward = model.dynamics(latent, actions[:, k])
             outputs.append((reward, model.predict(latent)))
