@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from mallocgame.jsonfile import InputError
 from mallocgame.suites.models.common import (
+    BF16,
     Dense,
     LayerNorm,
     cross_entropy,
@@ -72,16 +73,24 @@ class GraphAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, adjacent: jax.Array) -> jax.Array:
-        x = nn.elu(self._layer(x, adjacent, self.heads, self.width))
-        return self._layer(x, adjacent, 1, self.classes)
+        x = nn.elu(self._layer(x, adjacent, self.heads, self.width, "hidden"))
+        return self._layer(x, adjacent, 1, self.classes, "output")
 
-    def _layer(self, x: jax.Array, adjacent: jax.Array, heads: int, width: int) -> jax.Array:
+    def _layer(
+        self, x: jax.Array, adjacent: jax.Array, heads: int, width: int, name: str
+    ) -> jax.Array:
         x = Dense(heads * width, use_bias=False)(x).reshape(-1, heads, width)
-        sent, received = (Dense(1, use_bias=False)(x)[..., 0] for _ in range(2))
-        scores = (received.T[:, :, None] + sent.T[:, None, :]).astype(jnp.float32)
+        sent, received = (
+            jnp.einsum("nhc,hc->hn", x, self._vectors(f"{name}_{end}", heads, width))
+            for end in ("sent", "received")
+        )
+        scores = (received[:, :, None] + sent[:, None, :]).astype(jnp.float32)
         scores = jnp.where(adjacent > 0, nn.leaky_relu(scores, 0.2), -1e9)
         weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
         return jnp.einsum("hij,jhc->ihc", weights, x).reshape(x.shape[0], -1)
+
+    def _vectors(self, name: str, heads: int, width: int) -> jax.Array:
+        return self.param(name, nn.initializers.lecun_normal(), (heads, width)).astype(BF16)
 
 
 def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workload:

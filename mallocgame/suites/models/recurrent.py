@@ -74,8 +74,8 @@ class LstmLanguageModel(nn.Module):
 
 
 def lstm(batch: int, steps: int = 64, train: bool = False) -> Workload:
-    """A word-level language model in the size of "large" in Zaremba et al., four layers."""
-    source = "own definition; sizes after Zaremba et al., arXiv 1409.2329"
+    """A word-level language model."""
+    source = "own definition; after Zaremba et al., arXiv 1409.2329, four layers of 1,024 units"
     tokens = ids(batch, steps)
     model = LstmLanguageModel()
     if train:
