@@ -50,7 +50,7 @@ class Layout:
 
     def __init__(self, program: Program):
         self.program = program
-        times = Times(program)
+        self.times = times = Times(program)
         self.unit_s = times.scale_s or 1.0
         total = len(program.instructions)
         self.weight = times.weight.tolist()
@@ -88,6 +88,15 @@ class Layout:
             saved += self.weight[t] * (self.elapsed[t] - now)
         return saved
 
+    def most(self, stay: Stay) -> float:
+        """Latency that the accesses of a stay could save at best, whatever else is fast."""
+        times, unit = self.times, self.unit_s
+        spread = times.slow_elapsed - times.floor
+        return sum(
+            self.weight[t] * min(max(read, write) / unit, float(spread[t]))
+            for t, read, write, _ in stay.gains
+        )
+
     def try_place(self, stay: Stay, least: float, offset: int = -1) -> int:
         """Puts a stay in if it fits and saves more than `least`; its number, or -1.
 
@@ -96,6 +105,8 @@ class Layout:
         for start, end in ((stay.first, stay.end), stay.result[1:]):
             if start >= 0 and max(self.full[start:end]) + stay.size > self.capacity:
                 return -1
+        if self._is_served(stay):
+            return -1
         before = self.cost
         self._shift(stay, -1.0)
         fetch, fetch_start, missing = self._fetch(stay)
@@ -217,26 +228,27 @@ class Layout:
                 end = t
         return tuple(taken), end, demand * self.weight[stay.evict_from - 1]
 
-    def _orderly(self, stay: Stay, fetch_start: int, evict_end: int) -> bool:
-        """Whether the value's other stays leave it the accesses, and contents come in order."""
-        spans = _spans(stay)
-        for value, first, last in spans:
+    def _is_served(self, stay: Stay) -> bool:
+        """Whether another stay serves some of the accesses already."""
+        for value, first, last in stay.spans:
             for number in self.of_value.get(value, ()):
+                for other, other_first, other_last in self.placed[number].stay.spans:
+                    if other == value and first < other_last and other_first < last:
+                        return True
+        return False
+
+    def _orderly(self, stay: Stay, fetch_start: int, evict_end: int) -> bool:
+        """Whether slow memory holds what prefetches of the same value copy, here and later."""
+        leaves = stay.spans[-1][0]
+        for number in self.of_value.get(leaves, ()):
+            other = self.placed[number]
+            copies = other.stay.copied and other.stay.value == leaves
+            if copies and other.stay.first >= stay.last and evict_end > other.fetch_start:
+                return False
+        if stay.copied:
+            for number in self.of_value.get(stay.value, ()):
                 other = self.placed[number]
-                _, other_first, other_last = next(s for s in _spans(other.stay) if s[0] == value)
-                if first < other_last and other_first < last:
-                    return False
-                later = other_first >= last
-                copies = other.stay.copied and other.stay.value == value == spans[-1][0]
-                # Slow memory must hold what the later one copies.
-                if later and copies and evict_end > other.fetch_start:
-                    return False
-                if (
-                    not later
-                    and stay.copied
-                    and stay.value == value
-                    and (other.evict_end > fetch_start)
-                ):
+                if other.stay.first < stay.first and other.evict_end > fetch_start:
                     return False
         return True
 
@@ -297,14 +309,6 @@ class Layout:
             tuple(sorted(prefetches, key=lambda p: (p.start, p.value))),
             tuple(sorted(evictions, key=lambda e: (e.start, e.value))),
         )
-
-
-def _spans(stay: Stay) -> list[tuple[int, int, int]]:
-    """(value, first, last) of the accesses that a stay serves."""
-    spans = [(stay.value, stay.first, stay.end)]
-    if stay.result[0] >= 0:
-        spans.append(stay.result)
-    return spans
 
 
 def _parts(stay: Stay, fetch_start: int, evict_end: int) -> tuple[Part, ...]:

@@ -15,7 +15,7 @@ from mallocgame.program import Program
 
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
 HOT, COLD, WORTH = 1e-4, 1e-7, 1e-9
-STARTS = 6
+TRUST = 0.02
 PATIENCE = 3000
 
 
@@ -46,8 +46,11 @@ class Search:
         self.stays = possible_stays(program)
         self.reach: dict[int, tuple[int, int]] = {}
         self.worth: dict[int, float] = {}
+        self.hope: dict[Stay, float] = {}
         for v, stays in enumerate(self.stays):
-            most = max((self.layout.saving(s) for s in stays), default=0.0)
+            for stay in stays:
+                self.hope[stay] = self.layout.most(stay)
+            most = max((self.hope[s] for s in stays), default=0.0)
             if most > WORTH:
                 self.worth[v] = most
                 self.reach[v] = (min(s.first for s in stays), max(s.last for s in stays))
@@ -65,13 +68,15 @@ class Search:
 
     def start(self) -> None:
         """Fills an empty layout by density, for several tastes, and keeps the best."""
-        tastes = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25][:STARTS]
+        tastes = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
         for taste in tastes:
             for number in list(self.layout.placed):
                 self.layout.remove(number)
             order = sorted(self.values, key=lambda v: -self._density(v, taste))
             for v in order:
-                self.insert(v, 0.0)
+                self.insert(v, 0.0, 0.0)
+            for v in order:
+                self.insert(v, 0.0, TRUST)
             self._note()
         self._back_to_best()
 
@@ -93,20 +98,24 @@ class Search:
         for placed in self.best:
             self.layout.restore(placed)
 
-    def insert(self, v: int, rent: float) -> None:
-        """Puts in the best stays of a value, after rent for bytes times slots."""
-        rated: list[tuple[float, int, Stay]] = []
+    def insert(self, v: int, rent: float, trust: float) -> None:
+        """Puts in the best stays of a value, after rent for bytes times slots.
+
+        trust: how much counts what a stay would save if others came to help: an instruction may
+            have to get several accesses into fast memory before it is faster at all.
+        """
+        rated: list[tuple[float, float, int, Stay]] = []
         for i, stay in enumerate(self.stays[v]):
-            saving = self.layout.saving(stay)
-            score = saving - rent * stay.size * (stay.last - stay.first)
-            if saving > WORTH and score > 0:
-                rated.append((score, -i, stay))
-        rated.sort(key=lambda r: r[:2], reverse=True)
+            hope = trust * self.hope[stay]
+            due = rent * stay.size * (stay.last - stay.first) - hope
+            score = self.layout.saving(stay) - due
+            if score > 0 and self.hope[stay] > WORTH:
+                rated.append((score, due, -i, stay))
+        rated.sort(key=lambda r: r[:3], reverse=True)
         taken: list[Stay] = []
-        for _, _, stay in rated:
+        for _, due, _, stay in rated:
             free = all(s.last <= stay.first or stay.last <= s.first for s in taken)
-            least = max(WORTH / 10, rent * stay.size * (stay.last - stay.first))
-            if free and self.layout.try_place(stay, least) >= 0:
+            if free and self.layout.try_place(stay, due if due < 0 else max(due, WORTH)) >= 0:
                 taken.append(stay)
 
     def step(self, progress: float) -> bool:
@@ -153,9 +162,10 @@ class Search:
             rent /= self.layout.capacity
         taste = rng.choice((0.0, 0.5, 1.0))
         noise = rng.uniform(0.0, 1.5)
+        trust = rng.choice((0.0, TRUST, 0.3))
         keys = {v: math.log(self._density(v, taste)) + rng.gauss(0, noise) for v in pool}
         for v in sorted(pool, key=lambda v: -keys[v]):
-            self.insert(v, rent)
+            self.insert(v, rent, trust)
 
     def _others(self, removed: list[Placed], wanted: tuple[Stay, int] | None) -> list[int]:
         """Some values that are used about the same time."""
@@ -175,7 +185,7 @@ class Search:
         for _ in range(20):
             v = rng.choice(self.near[rng.choice(self.busy)])
             stay = rng.choice(self.stays[v])
-            if layout.saving(stay) > WORTH:
+            if layout.saving(stay) + TRUST * self.hope[stay] > WORTH:
                 break
         else:
             return None, []

@@ -9,6 +9,7 @@ parameter up to its last use and the result from its definition to the exit, at 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +31,9 @@ class Gain(NamedTuple):
     bus: float
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Stay:
-    """One possible stay.
+    """One possible stay; an object equals only itself.
 
     value, size: whose, aligned bytes.
     start, end: slots; a copied stay begins earlier, with its prefetch, and one that ends in an
@@ -60,15 +61,21 @@ class Stay:
     demand: float
     result: tuple[int, int, int] = (-1, -1, -1)
 
-    @property
+    @functools.cached_property
     def first(self) -> int:
         """The first slot whose access it serves."""
         return self.fetch_by if self.copied else self.start
 
-    @property
+    @functools.cached_property
     def last(self) -> int:
         """The end of the last of its intervals."""
         return max(self.end, self.result[2])
+
+    @functools.cached_property
+    def spans(self) -> tuple[tuple[int, int, int], ...]:
+        """(value, first, end) of the accesses that it serves."""
+        own = (self.value, self.first, self.end)
+        return (own,) if self.result[0] < 0 else (own, self.result)
 
 
 class Stop(NamedTuple):
@@ -157,10 +164,17 @@ class Stays:
                 if (other.loop, v) in self.parameters:
                     stays += self._group_stays(v, chain, written)
                     break
-                stays.append(self._stay(v, chain, written))
+                stay = self._stay(v, chain, written)
+                # Without a read nobody may have kept the content in slow memory.
+                if not stay.copied or self._reads(chain):
+                    stays.append(stay)
             if any(self.program.accesses[a].kind == "write" for a in stop.accesses):
                 written = stop.end - 1
         return stays
+
+    def _reads(self, chain: list[Stop]) -> bool:
+        kinds = {self.program.accesses[a].kind for stop in chain for a in stop.accesses}
+        return "read" in kinds
 
     def _may_start(self, v: int, stop: Stop) -> bool:
         first = self.program.accesses[stop.accesses[0]]
