@@ -4,10 +4,11 @@
     python evaluate.py --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
 
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
-with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (everything that fits
-in fast memory at no cost: no mapping, a limit), on demand `local_search` (for `--budget` seconds),
-and with a checkpoint `agent`, `untrained` (the same play with fresh parameters), `trained_best`
-(the best game seen in training) and `hybrid` (the better of agent and production).
+with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven limit that no
+mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's algorithm, written
+anew), and for `--budget` seconds each `local_search`, `evolution` and `milp`; with a checkpoint
+`agent`, `untrained` (the same play with fresh parameters), `trained_best` (the best game seen in
+training) and `hybrid` (the better of agent and production).
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ from mallocgame.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.program import Program
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")
-SEARCHES = ("local_search",)
+OPPONENTS = ("belady", "msa", "msa_library", "local_search", "evolution", "milp")
 LEARNED = ("untrained", "agent", "trained_best", "hybrid")
-MAPPERS = (*RULES, *SEARCHES, "bound", *LEARNED)
+MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a mapper made of one program; `mapping` is None for the bound and where it has none."""
+    """What a mapper made of one program.
+
+    mapping: None for the bound.
+    bound_s: latency that it proved to be a limit, 0 if it proved nothing.
+    """
 
     mapping: Mapping | None
     seconds: float
     decisions: int = 0
     drop_backups: int = 0
+    bound_s: float = 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,7 +192,7 @@ class Bench:
         if name == "production":
             return self.production and Outcome(self.production, 0.0)
         if name == "bound":
-            return Outcome(None, 0.0)
+            return self._bound(outcomes)
         if name == "trained_best":
             path = Path(self.options.checkpoint) / "best" / f"{self.program.name}.mapping.json"
             return Outcome(load_mapping(path, self.program), 0.0) if path.exists() else None
@@ -196,6 +202,20 @@ class Bench:
             return self._hybrid(outcomes)
         return self._rule(name)
 
+    def _bound(self, outcomes: dict[str, Outcome]) -> Outcome:
+        from mallocgame.judge import simulate
+        from mallocgame.mapping import all_slow
+
+        started = time.perf_counter()
+        proved = [outcome.bound_s for outcome in outcomes.values()]
+        try:
+            from mallocgame.mappers.bound import lower_bound
+
+            proved.append(lower_bound(self.program).latency_s)
+        except ImportError:  # without scipy: everything that fits in fast memory at no cost
+            proved.append(simulate(self.program, all_slow(self.program)).floor_latency_s)
+        return Outcome(None, time.perf_counter() - started, bound_s=max(proved))
+
     def _rule(self, name: str) -> Outcome | None:
         from mallocgame.mappers import rules
         from mallocgame.mappers.plans import play_plans
@@ -204,7 +224,13 @@ class Bench:
         if name != "imitated":
             budget, seed = self.options.budget, self.options.seed
             mapped = BY_NAME[name](self.program, self.rules, budget, seed)
-            return Outcome(mapped.mapping, mapped.seconds, mapped.decisions, mapped.drop_backups)
+            return Outcome(
+                mapped.mapping,
+                mapped.seconds,
+                mapped.decisions,
+                mapped.drop_backups,
+                mapped.info.get("bound_s", 0.0),
+            )
         if self.production is None:
             return None
         started = time.perf_counter()
@@ -246,16 +272,17 @@ def _rows(program: Program, outcomes: dict[str, Outcome]) -> list[dict[str, Any]
 
     production = outcomes.get("production")
     reference = simulate(program, production.mapping) if production else None  # type: ignore[arg-type]
+    bound_s = max((outcome.bound_s for outcome in outcomes.values()), default=0.0)
     rows = []
     for name, outcome in outcomes.items():
         simulation = simulate(program, outcome.mapping or all_slow(program))
-        latency = simulation.latency_s if outcome.mapping else simulation.floor_latency_s
+        latency = simulation.latency_s if outcome.mapping else bound_s
         slow = simulation.all_slow_latency_s
         speedup = reference.latency_s / latency - 1 if reference and latency > 0 else None
         closed = None
-        if reference and reference.latency_s > simulation.floor_latency_s:
-            gap = reference.latency_s - simulation.floor_latency_s
-            closed = (reference.latency_s - latency) / gap
+        limit = max(bound_s, simulation.floor_latency_s)
+        if reference and reference.latency_s > limit:
+            closed = (reference.latency_s - latency) / (reference.latency_s - limit)
         stalls = float(sum(w * s for w, s in zip(program.weights, simulation.stall_s, strict=True)))
         rows.append(
             {

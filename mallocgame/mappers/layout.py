@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mallocgame.mappers.relaxation import Times
 from mallocgame.mappers.stays import Stay
+from mallocgame.mappers.times import Times
 from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program import Program
 

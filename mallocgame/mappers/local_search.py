@@ -9,8 +9,9 @@ from mallocgame.config import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.layout import Layout, Placed
+from mallocgame.mappers.msa import msa
 from mallocgame.mappers.stays import Stay, possible_stays
-from mallocgame.mapping import Mapping, all_slow
+from mallocgame.mapping import COPIED, Mapping, all_slow
 from mallocgame.program import Program
 
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
@@ -22,25 +23,50 @@ PATIENCE = 3000
 def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     """Ruins and recreates a layout until time is up; returns the best mapping met.
 
-    It is bound by the judge's rules, not by the game's: it lays out the whole program at once and
-    may pay with a stall for a copy that is worth it.  `config` does not matter to it.
+    It starts from fillings by density and from MSA, and is no worse than either.  It is bound by
+    the judge's rules, not by the game's: it lays out the whole program at once and may pay with a
+    stall for a copy that is worth it.  `config` does not matter to it.
     """
-    del config
     clock = Clock(budget_s)
-    search = Search(program, random.Random(seed))
+    heuristic = msa(program, config, budget_s, seed).mapping
+    search = Search(program, seed)
     search.start()
-    while search.step(clock.seconds / budget_s if budget_s > 0 else 1.0) and clock.expects(0.0):
+    search.lay(fast_accesses(program, heuristic))
+    while clock.expects(0.0) and search.step(clock.seconds / budget_s):
         pass
-    mapping = search.best_mapping()
+    mapping = best_legal(program, search.mapping(), heuristic)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
     return Mapped(mapping, clock.seconds, info=info)
+
+
+def best_legal(program: Program, *mappings: Mapping) -> Mapping:
+    """The fastest of the mappings that the judge accepts; all slow without any."""
+    legal = [m for m in mappings if not verify(program, m)]
+    return min(
+        (*legal, all_slow(program)), key=lambda mapping: simulate(program, mapping).latency_s
+    )
+
+
+def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
+    """Per value the slots at which a mapping has it in fast memory when it is accessed."""
+    ready = {(p.value, p.start): p.end for p in mapping.prefetches}
+    found: dict[int, set[int]] = {}
+    stays: dict[int, list[tuple[int, int]]] = {}
+    for r in mapping.residencies:
+        first = ready.get((r.value, r.start), r.start) if r.arrival == COPIED else r.start
+        stays.setdefault(r.value, []).append((first, r.end))
+    for access in program.accesses:
+        t = access.instruction
+        if any(first <= t < end for first, end in stays.get(access.value, ())):
+            found.setdefault(access.value, set()).add(t)
+    return found
 
 
 class Search:
     """A layout, the best one met, and the moves between."""
 
-    def __init__(self, program: Program, rng: random.Random):
-        self.program, self.rng = program, rng
+    def __init__(self, program: Program, seed: int):
+        self.program, self.rng = program, random.Random(seed)
         self.layout = Layout(program)
         self.slow = self.layout.cost
         self.stays = possible_stays(program)
@@ -241,11 +267,30 @@ class Search:
         }
         return rng.sample(sorted(numbers), min(len(numbers), rng.randint(1, 8)))
 
-    def best_mapping(self) -> Mapping:
-        """The best mapping; all slow if the judge should reject it."""
+    def mapping(self) -> Mapping:
+        """The best layout met."""
         self._back_to_best()
-        mapping = self.layout.mapping()
-        if verify(self.program, mapping):
-            return all_slow(self.program)
-        slow = all_slow(self.program)
-        return min((mapping, slow), key=lambda m: simulate(self.program, m).latency_s)
+        return self.layout.mapping()
+
+    def lay(self, wanted: dict[int, set[int]]) -> None:
+        """Tries a layout in which the given values are in fast memory at the given slots."""
+        slots: dict[int, list[int]] = {}
+        for access in self.program.accesses:
+            slots.setdefault(access.value, []).append(access.instruction)
+        for number in list(self.layout.placed):
+            self.layout.remove(number)
+        chosen = []
+        for owner in self.values:
+            fitting = []
+            for stay in self.stays[owner]:
+                served = {
+                    (v, t) for v, first, end in stay.spans for t in slots[v] if first <= t < end
+                }
+                if all(t in wanted.get(v, ()) for v, t in served):
+                    fitting.append((len(served), stay))
+            fitting.sort(key=lambda item: -item[0])
+            chosen += [stay for _, stay in fitting]
+        for stay in sorted(chosen, key=lambda s: -self.hope[s] / max(1, s.size)):
+            self.layout.try_place(stay, -math.inf)
+        self._note()
+        self._back_to_best()

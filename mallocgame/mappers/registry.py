@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 from mallocgame.config import GameConfig
 from mallocgame.game import stack
+from mallocgame.jsonfile import InputError
 from mallocgame.mappers import rules
 from mallocgame.mappers.base import Clock, Mapped, Mapper
+from mallocgame.mappers.evolution import evolution
 from mallocgame.mappers.local_search import local_search
+from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.mappers.plans import Plans, play_plans
 from mallocgame.program import Program
 from mallocgame.tables import Tables, compile_program
@@ -24,9 +27,24 @@ def _rule(plans: Callable[[Tables, int], Plans]) -> Mapper:
     return play
 
 
+def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+    try:
+        from mallocgame.mappers.exact import milp
+    except ImportError as error:
+        raise InputError(
+            "mapper 'milp': scipy is missing; pip install 'mallocgame[mappers]'"
+        ) from error
+    return milp(program, config, budget_s, seed)
+
+
 MAPPERS: dict[str, Mapper] = {
     "all_fast": _rule(lambda tables, _: rules.all_fast(tables)),
     "greedy": _rule(lambda tables, _: rules.greedy(tables)),
+    "belady": _rule(lambda tables, _: rules.belady(tables)),
     "random": _rule(rules.random),
+    "msa": msa,
+    "msa_library": msa_library,
     "local_search": local_search,
+    "evolution": evolution,
+    "milp": _milp,
 }

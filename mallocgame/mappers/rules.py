@@ -24,12 +24,11 @@ def random(tables: Tables, seed: int) -> Plans:
     return Plans(arrive, hold)
 
 
-def greedy(tables: Tables) -> Plans:
-    """Brings and holds what saves enough for the room it takes.
+def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """What bringing and holding save at every stop for the room they take: float64 [E] each.
 
     The density of a hold is the saving of the read at its end, that of a copy the saving of its own
-    read and at best of the next hold, over bytes times slots.  One threshold on it is tried at each
-    of `THRESHOLDS` quantiles, zero first, which is `all_fast`; the best game counts.
+    read and at best of the next hold, over bytes times slots.
     """
     events = EventRow(*tables.events.T.astype(np.float64))
     size = np.maximum(events.size / tables.capacity, 1e-9)
@@ -37,11 +36,37 @@ def greedy(tables: Tables) -> Plans:
     own = tables.savings[:, 0] - tables.savings[:, 1]
     hold = tables.following / (size * slots)
     arrive = np.maximum(np.where(events.kind == ENTRY, 0.0, own / size), hold)
-    known = np.concatenate([hold, arrive])
+    return arrive, hold
+
+
+def levels_of(known: np.ndarray) -> np.ndarray:
+    """Zero and quantiles of the positive numbers among `known`: `THRESHOLDS` levels or one."""
     known = known[known > 0]
     quantiles = np.linspace(0.0, 0.95, THRESHOLDS - 1)
-    levels = np.append(0.0, np.quantile(known, quantiles) if known.size else np.zeros(0))
+    return np.append(0.0, np.quantile(known, quantiles) if known.size else np.zeros(0))
+
+
+def greedy(tables: Tables) -> Plans:
+    """Brings and holds what saves enough for the room it takes.
+
+    One threshold on `densities` is tried at each of `THRESHOLDS` quantiles, zero first, which is
+    `all_fast`; the best game counts.
+    """
+    arrive, hold = densities(tables)
+    levels = levels_of(np.concatenate([arrive, hold]))
     return Plans(arrive >= levels[:, None], hold >= levels[:, None])
+
+
+def belady(tables: Tables) -> Plans:
+    """Brings everything and holds what is read again soon, as Belady's rule for caches does.
+
+    A plan cannot see who else is there, so how soon is tried: slots until the next read, at each of
+    `THRESHOLDS` quantiles, any distance first.
+    """
+    events = EventRow(*tables.events.T.astype(np.float64))
+    near = np.where(events.ask_end > 0, 1.0 / np.maximum(events.ask_end - 1 - events.slot, 1), 0.0)
+    levels = levels_of(near)
+    return Plans(np.ones((len(levels), len(near)), bool), near >= levels[:, None])
 
 
 def imitate(tables: Tables, mapping: Mapping) -> Plans:

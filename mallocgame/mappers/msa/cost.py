@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from mallocgame.latency import access_seconds, bus_seconds, copy_seconds
-from mallocgame.mappers.relaxation import Times
+from mallocgame.mappers.times import Times
 from mallocgame.program import Program
 from mallocgame.reading import Levels
 

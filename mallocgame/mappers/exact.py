@@ -1,0 +1,73 @@
+"""The linear model with whole numbers: a mapping near its optimum, and how near."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import Bounds, LinearConstraint
+from scipy.optimize import milp as solve
+
+from mallocgame.config import GameConfig
+from mallocgame.judge import simulate
+from mallocgame.mappers.base import Clock, Mapped
+from mallocgame.mappers.local_search import Search, best_legal
+from mallocgame.mappers.relaxation import SLOW, Relaxation, relax
+from mallocgame.mapping import all_slow
+from mallocgame.program import Program
+
+# Of the all-slow latency: rows may be off by 1e-6 in the solver, and its bound is lowered by more.
+TOLERANCE = 1e-5
+SHARE = 0.7  # of the budget for the solver, the rest to lay its answer out
+
+
+def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+    """Solves the model as far as the budget allows and lays out what it wants.
+
+    The model knows neither offsets nor how copies share the bus, so its optimum may not be reached;
+    `info` says what is certain: `bound_s`, the latency below which no mapping is, and `proven`, 1
+    where the mapping's latency is that bound.  `config` does not matter to it.
+    """
+    del config
+    clock = Clock(budget_s)
+    model = relax(program)
+    mapping = all_slow(program)
+    if model is None:
+        return Mapped(mapping, clock.seconds, info={"bound_s": 0.0, "proven": 1.0})
+    answer = solve(
+        model.cost,
+        integrality=model.flows.astype(np.int64),
+        bounds=Bounds(np.zeros_like(model.upper), model.upper),
+        constraints=[
+            LinearConstraint(model.a_ub, -np.inf, model.b_ub),
+            LinearConstraint(model.a_eq, model.b_eq, model.b_eq),
+        ],
+        options={"time_limit": max(SHARE * budget_s, 1.0), "mip_rel_gap": 0.0},
+    )
+    bound = model.constant
+    if answer.mip_dual_bound is not None and np.isfinite(answer.mip_dual_bound):
+        bound = max(bound, model.constant + float(answer.mip_dual_bound) - TOLERANCE)
+    if answer.x is not None:
+        search = Search(program, seed)
+        search.lay(wanted_accesses(model, answer.x))
+        while clock.expects(0.0) and search.best_cost > bound + TOLERANCE:
+            if not search.step(1.0):
+                break
+        mapping = best_legal(program, search.mapping())
+    latency_s = simulate(program, mapping).latency_s
+    bound_s = min(bound * model.scale_s, latency_s)
+    proven = latency_s <= (bound + 3 * TOLERANCE) * model.scale_s
+    info = {"bound_s": bound_s, "proven": float(proven)}
+    return Mapped(mapping, clock.seconds, info=info)
+
+
+def wanted_accesses(model: Relaxation, x: np.ndarray) -> dict[int, set[int]]:
+    """Per value the slots at which a solution has it in fast memory when it is accessed."""
+    wanted: dict[int, set[int]] = {}
+    for life in model.lives:
+        v = life.value
+        if v in model.defined and x[model.defined[v]] < 0.5:
+            wanted.setdefault(v, set()).add(life.points[0].slot)
+        for k, piece in enumerate(life.pieces):
+            point = life.points[piece.after]
+            if point.accesses and x[model.pieces[v, k] + SLOW] < 0.5:
+                wanted.setdefault(v, set()).add(point.slot)
+    return wanted
