@@ -65,19 +65,34 @@ def dlrm(batch: int, train: bool = False) -> Workload:
     return inference(Dlrm(), *inputs, source=source)
 
 
+# Rows of what is known of a user (number, country, language, device, age) and of an item besides
+# its number (author, category, language, length).
+USER_ROWS = (100_000, 250, 120, 60, 12)
+ITEM_ROWS = (50_000, 5_000, 120, 30)
+
+
 class TwoTower(nn.Module):
-    """Users' histories [B, H] and items [B] to scores [B, B] of every user for every item."""
+    """Users and items to scores [B, B] of every user for every item.
+
+    users [B, 5] and items [B, 4] are row numbers of features, history [B, H] and item [B] numbers
+    of items.
+    """
 
     items: int = 200_000
     width: int = 128
 
     @nn.compact
-    def __call__(self, user: jax.Array, history: jax.Array, item: jax.Array) -> jax.Array:
+    def __call__(
+        self, users: jax.Array, history: jax.Array, item: jax.Array, items: jax.Array
+    ) -> jax.Array:
         table = Embed(self.items, self.width)
-        users = Embed(100_000, self.width)(user)
-        x = jnp.concatenate([users, jnp.mean(table(history), axis=1)], axis=-1)
-        towers = [self._tower(x), self._tower(table(item))]
+        user_parts = [jnp.mean(table(history), axis=1), *self._features(users, USER_ROWS)]
+        item_parts = [table(item), *self._features(items, ITEM_ROWS)]
+        towers = [self._tower(jnp.concatenate(p, axis=-1)) for p in (user_parts, item_parts)]
         return jnp.einsum("ud,id->ui", *towers, preferred_element_type=jnp.float32)
+
+    def _features(self, numbers: jax.Array, rows: Sequence[int]) -> list[jax.Array]:
+        return [Embed(n, 64)(numbers[:, k]) for k, n in enumerate(rows)]
 
     def _tower(self, x: jax.Array) -> jax.Array:
         x = Dense(self.width)(_mlp(x, (1024, 512, 256)))
@@ -87,7 +102,12 @@ class TwoTower(nn.Module):
 def two_tower(batch: int, train: bool = False) -> Workload:
     """Retrieval with the batch's other items as negatives."""
     source = "own definition; after Yi et al., RecSys 2019"
-    inputs = [ids(batch), ids(batch, 50), ids(batch)]
+    inputs = [
+        ids(batch, len(USER_ROWS)),
+        ids(batch, 50),
+        ids(batch),
+        ids(batch, len(ITEM_ROWS)),
+    ]
     if train:
         return training(TwoTower(), inputs, ids(batch), loss=cross_entropy, source=source)
     return inference(TwoTower(), *inputs, source=source)

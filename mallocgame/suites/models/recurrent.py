@@ -56,6 +56,7 @@ class LstmLanguageModel(nn.Module):
     vocabulary: int = 10_000
     width: int = 1024
     layers: int = 4
+    unroll: int = 1
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
@@ -68,16 +69,17 @@ class LstmLanguageModel(nn.Module):
             split_rngs={"params": False},
             in_axes=1,
             out_axes=1,
+            unroll=self.unroll,
         )
         _, x = scan(self.layers)([zero] * self.layers, x)
         return Dense(self.vocabulary)(x)
 
 
-def lstm(batch: int, steps: int = 64, train: bool = False) -> Workload:
-    """A word-level language model."""
+def lstm(batch: int, steps: int = 64, unroll: int = 1, train: bool = False) -> Workload:
+    """A word-level language model; `unroll` steps in one iteration of the loop."""
     source = "own definition; after Zaremba et al., arXiv 1409.2329, four layers of 1,024 units"
     tokens = ids(batch, steps)
-    model = LstmLanguageModel()
+    model = LstmLanguageModel(unroll=unroll)
     if train:
         return training(model, [tokens], tokens, loss=cross_entropy, source=source)
     return inference(model, tokens, source=source)
@@ -125,6 +127,7 @@ class WaveRnn(nn.Module):
     width: int = 896
     levels: int = 512
     hop: int = 16
+    unroll: int = 1
 
     @nn.compact
     def __call__(self, mel: jax.Array, noise: jax.Array) -> jax.Array:
@@ -141,14 +144,15 @@ class WaveRnn(nn.Module):
             split_rngs={"params": False},
             in_axes=1,
             out_axes=1,
+            unroll=self.unroll,
         )
         start = (hidden, hidden, jnp.zeros((batch,), jnp.int32))
         return scan(self.width, self.levels)(start, (features, noise))[1]
 
 
-def wavernn(batch: int, frames: int = 32) -> Workload:
-    """Sample by sample, as in deployment; each step depends on the sample before."""
-    model = WaveRnn()
+def wavernn(batch: int, frames: int = 32, unroll: int = 1) -> Workload:
+    """Sample by sample, as in deployment; `unroll` samples in one iteration of the loop."""
+    model = WaveRnn(unroll=unroll)
     noise = spec(batch, frames * model.hop, model.levels, dtype=jnp.float32)
     source = "own definition; after Kalchbrenner et al., arXiv 1802.08435"
     return inference(model, spec(batch, frames, 80), noise, source=source)
