@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def _mappings(program: Program, seed: int) -> list[Mapping]:
     ]
 
 
-def _check(seed: int, **sizes: int) -> None:
+def _check(seed: int, **sizes: Any) -> None:
     program = random_program(np.random.default_rng([11, seed]), **sizes)
     bound = lower_bound(program)
     assert bound.latency_s >= bound.floor_s

@@ -41,7 +41,26 @@ def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
     if model is None:
         return Bound(0.0, 0.0, clock.seconds)
     best = model.constant
-    solution = linprog(
+    solution = solve(model, time_limit_s - clock.seconds)
+    if solution is not None:
+        best = max(best, dual_bound(model, solution.of_ub, solution.of_eq))
+    floor_s = model.constant * model.scale_s
+    latency_s = max(floor_s, (best - ROUNDING) * model.scale_s)
+    return Bound(latency_s, floor_s, clock.seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """An optimum of the relaxation: columns, and multipliers of the rows."""
+
+    x: np.ndarray
+    of_ub: np.ndarray
+    of_eq: np.ndarray
+
+
+def solve(model: Relaxation, time_limit_s: float) -> Solution | None:
+    """Solves the relaxation; None if time is up before."""
+    answer = linprog(
         model.cost,
         A_ub=model.a_ub,
         b_ub=model.b_ub,
@@ -49,13 +68,11 @@ def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
         b_eq=model.b_eq,
         bounds=np.stack([np.zeros_like(model.upper), model.upper], axis=1),
         method="highs",
-        options={"time_limit": max(time_limit_s - clock.seconds, 1.0)},
+        options={"time_limit": max(time_limit_s, 1.0)},
     )
-    if solution.status == 0:
-        best = max(best, dual_bound(model, solution.ineqlin.marginals, solution.eqlin.marginals))
-    floor_s = model.constant * model.scale_s
-    latency_s = max(floor_s, (best - ROUNDING) * model.scale_s)
-    return Bound(latency_s, floor_s, clock.seconds)
+    if answer.status != 0:
+        return None
+    return Solution(answer.x, answer.ineqlin.marginals, answer.eqlin.marginals)
 
 
 def dual_bound(model: Relaxation, of_ub: np.ndarray, of_eq: np.ndarray) -> float:

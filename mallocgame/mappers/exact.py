@@ -10,7 +10,7 @@ from mallocgame.config import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.local_search import Search, best_legal
-from mallocgame.mappers.relaxation import SLOW, Relaxation, relax
+from mallocgame.mappers.relaxation import relax, wanted_accesses
 from mallocgame.mapping import all_slow
 from mallocgame.program import Program
 
@@ -35,10 +35,10 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
     answer = solve(
         model.cost,
         integrality=model.flows.astype(np.int64),
-        bounds=Bounds(np.zeros_like(model.upper), model.upper),
+        bounds=Bounds(np.zeros_like(model.upper), model.upper),  # type: ignore[arg-type]
         constraints=[
-            LinearConstraint(model.a_ub, -np.inf, model.b_ub),
-            LinearConstraint(model.a_eq, model.b_eq, model.b_eq),
+            LinearConstraint(model.a_ub, -np.inf, model.b_ub),  # type: ignore[arg-type]
+            LinearConstraint(model.a_eq, model.b_eq, model.b_eq),  # type: ignore[arg-type]
         ],
         options={"time_limit": max(SHARE * budget_s, 1.0), "mip_rel_gap": 0.0},
     )
@@ -57,17 +57,3 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
     proven = latency_s <= (bound + 3 * TOLERANCE) * model.scale_s
     info = {"bound_s": bound_s, "proven": float(proven)}
     return Mapped(mapping, clock.seconds, info=info)
-
-
-def wanted_accesses(model: Relaxation, x: np.ndarray) -> dict[int, set[int]]:
-    """Per value the slots at which a solution has it in fast memory when it is accessed."""
-    wanted: dict[int, set[int]] = {}
-    for life in model.lives:
-        v = life.value
-        if v in model.defined and x[model.defined[v]] < 0.5:
-            wanted.setdefault(v, set()).add(life.points[0].slot)
-        for k, piece in enumerate(life.pieces):
-            point = life.points[piece.after]
-            if point.accesses and x[model.pieces[v, k] + SLOW] < 0.5:
-                wanted.setdefault(v, set()).add(point.slot)
-    return wanted

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
+
 from mallocgame.config import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.base import Clock, Mapped
@@ -17,6 +19,7 @@ from mallocgame.program import Program
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
 HOT, COLD, WORTH = 1e-4, 1e-7, 1e-9
 TRUST = 0.02
+PRICING = 0.2  # share of the budget that the linear relaxation may take
 PATIENCE = 3000
 
 
@@ -32,6 +35,7 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
     search = Search(program, seed)
     search.start()
     search.lay(fast_accesses(program, heuristic))
+    search.learn_prices(PRICING * budget_s)
     while clock.expects(0.0) and search.step(clock.seconds / budget_s):
         pass
     mapping = best_legal(program, search.mapping(), heuristic)
@@ -89,6 +93,7 @@ class Search:
         self.best_cost = math.inf
         self.best: list[Placed] = []
         self.steps = self.improvements = self.since = 0
+        self.price: dict[int, list[float]] = {}
         area = [s.size * (s.last - s.first) for v in self.values for s in self.stays[v]]
         self.mean_area = sum(area) / max(1, len(area)) or 1.0
 
@@ -105,6 +110,29 @@ class Search:
                 self.insert(v, 0.0, TRUST)
             self._note()
         self._back_to_best()
+
+    def learn_prices(self, time_limit_s: float) -> None:
+        """Starts from the linear relaxation's optimum, and learns what memory is worth when.
+
+        Without scipy, or if time is up before, all slots cost the same.
+        """
+        try:
+            from mallocgame.mappers.bound import solve
+            from mallocgame.mappers.relaxation import relax, wanted_accesses
+        except ImportError:
+            return
+        model = relax(self.program)
+        solution = solve(model, time_limit_s) if model is not None else None
+        if model is None or solution is None:
+            return
+        prices = np.maximum(0.0, -solution.of_ub[model.capacity_rows :])
+        total = np.concatenate([[0.0], np.cumsum(prices)]) / self.layout.capacity
+        for v in self.values:
+            self.price[v] = [
+                stay.size * float(total[min(stay.last, len(prices))] - total[stay.first])
+                for stay in self.stays[v]
+            ]
+        self.lay(wanted_accesses(model, solution.x))
 
     def _density(self, v: int, taste: float) -> float:
         first, last = self.reach[v]
@@ -124,16 +152,21 @@ class Search:
         for placed in self.best:
             self.layout.restore(placed)
 
-    def insert(self, v: int, rent: float, trust: float) -> None:
+    def insert(self, v: int, rent: float, trust: float, priced: float = 0.0) -> None:
         """Puts in the best stays of a value, after rent for bytes times slots.
 
+        priced: what share of the relaxation's prices is asked besides.
         trust: how much counts what a stay would save if others came to help: an instruction may
             have to get several accesses into fast memory before it is faster at all.
         """
         rated: list[tuple[float, float, int, Stay]] = []
+        prices = self.price.get(v, ())
+        priced = priced if prices else 0.0
         for i, stay in enumerate(self.stays[v]):
             hope = trust * self.hope[stay]
             due = rent * stay.size * (stay.last - stay.first) - hope
+            if priced:
+                due += priced * prices[i]
             score = self.layout.saving(stay) - due
             if score > 0 and self.hope[stay] > WORTH:
                 rated.append((score, due, -i, stay))
@@ -189,9 +222,10 @@ class Search:
         taste = rng.choice((0.0, 0.5, 1.0))
         noise = rng.uniform(0.0, 1.5)
         trust = rng.choice((0.0, TRUST, 0.3))
+        priced = rng.choice((0.0, 0.0, 0.5, 0.8, 0.95))
         keys = {v: math.log(self._density(v, taste)) + rng.gauss(0, noise) for v in pool}
         for v in sorted(pool, key=lambda v: -keys[v]):
-            self.insert(v, rent, trust)
+            self.insert(v, rent, trust, priced)
 
     def _others(self, removed: list[Placed], wanted: tuple[Stay, int] | None) -> list[int]:
         """Some values that are used about the same time."""

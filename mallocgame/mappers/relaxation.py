@@ -42,6 +42,7 @@ class Relaxation:
     flows: bool [N]; columns that are 0 or 1 in every mapping.
     pieces: (value, piece) -> first of its columns, in the order of `HOLD_C` .. `SLOW`.
     defined: value -> column that is 1 if the value is defined in slow memory.
+    capacity_rows: first of the rows of `a_ub` that keep slots within capacity, one per slot, last.
     constant: latency that remains with all that fits in fast memory, in units of `scale_s`.
     scale_s: all-slow latency in seconds.
     """
@@ -56,6 +57,7 @@ class Relaxation:
     pieces: dict[tuple[int, int], int]
     defined: dict[int, int]
     lives: list[Life]
+    capacity_rows: int
     constant: float
     scale_s: float
 
@@ -125,6 +127,7 @@ class _Builder:
         self._groups()
         supply = self._instructions()
         self._supply(supply)
+        capacity_rows = len(self.ub.right)
         self._capacity()
         columns = len(self.cost)
         return Relaxation(
@@ -138,6 +141,7 @@ class _Builder:
             pieces=self.pieces,
             defined=self.defined,
             lives=mine,
+            capacity_rows=capacity_rows,
             constant=math.fsum(self.times.weight * self.times.floor),
             scale_s=self.times.scale_s,
         )
@@ -434,3 +438,17 @@ def _surplus(
             factor[column] -= seconds
         ways.append(bus - sides[side] + sum(max(f, 0.0) for f in factor.values()))
     return max(0.0, min(ways))
+
+
+def wanted_accesses(model: Relaxation, x: np.ndarray) -> dict[int, set[int]]:
+    """Per value the slots at which a solution has it in fast memory when it is accessed."""
+    wanted: dict[int, set[int]] = {}
+    for life in model.lives:
+        v = life.value
+        if v in model.defined and x[model.defined[v]] < 0.5:
+            wanted.setdefault(v, set()).add(life.points[0].slot)
+        for k, piece in enumerate(life.pieces):
+            point = life.points[piece.after]
+            if point.accesses and x[model.pieces[v, k] + SLOW] < 0.5:
+                wanted.setdefault(v, set()).add(point.slot)
+    return wanted
