@@ -1,45 +1,171 @@
-"""Command line: ``python -m mallocgame.xla import-dump`` and ``build-sample``."""
+"""Command line: programs out of JAX functions, StableHLO and compiler dumps, and whole suites."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mallocgame.jsonfile import InputError
-from mallocgame.machine import machine_by_name
-from mallocgame.xla.importer import Import, import_dump
-from mallocgame.xla.suite import build_suite, fit_lines, write_import
+from mallocgame.judge import verify
+from mallocgame.machine import MIB, machine_by_name
+from mallocgame.mapping import save_mapping
+from mallocgame.program import save_program
+from mallocgame.xla.build import build_suite, read_list
+from mallocgame.xla.chips import CHIPS, chip_by_name
+from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Function, Lowered, lower, require_libtpu
+from mallocgame.xla.driver import make_program
+from mallocgame.xla.importer import import_dump
+from mallocgame.xla.suite import (
+    PRODUCTION_SUFFIX,
+    build_dumps,
+    fit_lines,
+    write_import,
+)
+from mallocgame.xla.workfolder import Workfolder
 
-SAMPLE = Path(__file__).resolve().parent.parent / "suites" / "tpu_v4_sample"
+SUITES = Path(__file__).resolve().parent.parent / "suites"
+PROGRAM_ENDINGS = (".program.json.gz", ".program.json", ".json.gz", ".json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; a bad input ends with one line on stderr and status 2."""
-    parser = argparse.ArgumentParser(prog="python -m mallocgame.xla", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("import-dump", help="a dump folder to programs and mappings")
-    one.add_argument("dump", type=Path, help="folder with msa_off.hlo.gz and the compiles")
-    one.add_argument("-o", "--out", type=Path, required=True, help="folder for the files")
-    suite = commands.add_parser("build-sample", help="the committed suite tpu_v4_sample")
-    suite.add_argument("--dumps", type=Path, required=True, help="folder of dump folders")
-    suite.add_argument("-o", "--out", type=Path, default=SAMPLE, help="default: the suite's folder")
-    for command in (one, suite):
-        command.add_argument("--machine", default="tpu_v4", help="preset, default tpu_v4")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
-        machine = machine_by_name(options.machine)
-        if options.command == "import-dump":
-            imports: list[Import] = [import_dump(options.dump, machine)]
-            write_import(imports[0], options.out)
-        else:
-            imports = build_suite(options.dumps, options.out, machine)
-            if not imports:
-                raise InputError(f"{options.dumps}: no dump folder with msa_off.hlo.gz")
+        return options.run(options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mallocgame.xla", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(name: str, run: Callable, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text)
+        added.set_defaults(run=run)
+        return added
+
+    make = command("import", _import, "compiles a function and makes a program of it")
+    what = make.add_mutually_exclusive_group(required=True)
+    what.add_argument("--jax", metavar="MODULE:FUNCTION", help="makes a Workload; or see --args")
+    what.add_argument("--stablehlo", type=Path, metavar="FILE", help="a module as StableHLO text")
+    make.add_argument("--args", metavar="SHAPES", help="of a plain function: f32[8,128],s32[]")
+    make.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
+    make.add_argument("-o", "--out", type=Path, required=True, help="program.json.gz")
+    make.add_argument("--capacity", type=int, metavar="MIB", help="default: where it is contested")
+    make.add_argument("--work", type=Path, help="keeps the compiles here, to be used again")
+    _add_timeout(make)
+
+    suite = command("build-suite", _build_suite, "a suite from a list of programs")
+    suite.add_argument("list", type=Path, help="YAML list of programs")
+    suite.add_argument("-o", "--out", type=Path, required=True, help="folder of the suite")
+    suite.add_argument("--only", metavar="NAME", action="append", help="this program, repeatable")
+    suite.add_argument("--work", type=Path, default=Path("runs/suite"), help="default runs/suite")
+    _add_timeout(suite)
+
+    dump = command("import-dump", _import_dump, "a dump folder to programs and mappings")
+    dump.add_argument("dump", type=Path, help="folder with msa_off.hlo.gz and the compiles")
+    dump.add_argument("-o", "--out", type=Path, required=True, help="folder for the files")
+    sample = command("build-sample", _build_sample, "the committed suite tpu_v4_sample")
+    sample.add_argument("--dumps", type=Path, required=True, help="folder of dump folders")
+    sample.add_argument("-o", "--out", type=Path, default=SUITES / "tpu_v4_sample",
+                        help="default: the suite's folder")  # fmt: skip
+    for with_machine in (dump, sample):
+        with_machine.add_argument("--machine", default="tpu_v4", help="preset, default tpu_v4")
+    return parser
+
+
+def _add_timeout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=DEFAULT_TIMEOUT_S,
+        metavar="S",
+        help=f"seconds for each step of compiling, default {DEFAULT_TIMEOUT_S:.0f}",
+    )
+
+
+def _import(options: argparse.Namespace) -> int:
+    require_libtpu()
+    if options.args and options.stablehlo:
+        raise InputError("--args: the shapes of a StableHLO module are in the module")
+    capacity = None if options.capacity is None else options.capacity * MIB
+    name = _program_name(options.out)
+    with _work_folder(options.work, name) as folder:
+        if options.stablehlo:
+            lowered = _given(options.stablehlo)
+        else:
+            print(f"{name}: tracing {options.jax}")
+            lowered = lower(Function(options.jax, options.args), folder, options.timeout)
+        work = Workfolder(folder, lowered, chip_by_name(options.chip), print, options.timeout)
+        made = make_program(work, name, capacity)
+    program, mapping = made.item.program, made.item.mapping
+    beside = options.out.with_name(name + PRODUCTION_SUFFIX)
+    save_program(program, options.out)
+    save_mapping(mapping, beside)
+    print(f"{options.out}: {len(program.instructions)} instructions, {len(program.values)} values")
+    print(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
+    print(f"  {made.reason}")
+    return 0
+
+
+def _given(path: Path) -> Lowered:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    return Lowered(path, f"StableHLO {path.name}")
+
+
+def _program_name(out: Path) -> str:
+    for ending in PROGRAM_ENDINGS:
+        if out.name.endswith(ending) and out.name != ending:
+            return out.name[: -len(ending)]
+    raise InputError(f"{out}: a program's file ends in {PROGRAM_ENDINGS[0]}")
+
+
+@contextlib.contextmanager
+def _work_folder(given: Path | None, name: str) -> Iterator[Path]:
+    """The folder of the compiles: the given one, or one that is deleted in the end."""
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="mallocgame-import-") as folder:
+        path = Path(folder) / name
+        path.mkdir()
+        yield path
+
+
+def _build_suite(options: argparse.Namespace) -> int:
+    require_libtpu()
+    entries = read_list(options.list)
+    if options.only:
+        unknown = set(options.only) - {entry.name for entry in entries}
+        if unknown:
+            raise InputError(f"--only: {sorted(unknown)[0]!r} is not in {options.list}")
+        entries = [entry for entry in entries if entry.name in options.only]
+    failed = build_suite(entries, options.out, options.work, options.timeout)
+    print(f"{options.out}: {len(entries) - len(failed)} of {len(entries)} programs")
+    for name, reason in failed.items():
+        print(f"  {name}: {reason}")
+    return 1 if failed else 0
+
+
+def _import_dump(options: argparse.Namespace) -> int:
+    imported = import_dump(options.dump, machine_by_name(options.machine))
+    write_import(imported, options.out)
+    print("\n".join(fit_lines(imported)))
+    return 0
+
+
+def _build_sample(options: argparse.Namespace) -> int:
+    imports = build_dumps(options.dumps, options.out, machine_by_name(options.machine))
+    if not imports:
+        raise InputError(f"{options.dumps}: no dump folder with msa_off.hlo.gz")
     for imported in imports:
         print("\n".join(fit_lines(imported)))
     return 0

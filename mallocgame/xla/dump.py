@@ -3,18 +3,22 @@
 A folder holds ``msa_off.hlo.gz`` and one compile with assignment on; each sub-folder
 ``capacity_N_kib`` holds a compile of the same program with N KiB of fast memory. A compile is
 ``msa_on.hlo.gz``, ``bufferinfo.csv``, ``allocinfo.csv`` and ``scheduleinfo.csv`` (formats:
-openxla's ``memory_space_assignment/algorithm.cc``).
+openxla's ``memory_space_assignment/algorithm.cc``). Sub-folders ``probe_NAME`` hold only
+``msa_on.hlo.gz``, of compiles that were told where to put what: material for the latency fit.
+``provenance.json``, where there is one, says how all that was made.
 """
 
 from __future__ import annotations
 
 import csv
 import gzip
+import json
 import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mallocgame.jsonfile import InputError
 from mallocgame.xla.hlo import HloModule, parse_module
@@ -70,11 +74,16 @@ class Compile:
 
 @dataclass(frozen=True)
 class Dump:
-    """A program's dump: the module without assignment and every compile with it, largest first."""
+    """A program's dump: the module without assignment and every compile with it, largest first.
+
+    probes: modules of compiles that only the latency fit looks at. provenance: how it was made.
+    """
 
     folder: Path
     base: HloModule
     compiles: tuple[Compile, ...]
+    probes: tuple[HloModule, ...]
+    provenance: dict[str, Any]
 
 
 def read_dump(folder: Path) -> Dump:
@@ -91,7 +100,21 @@ def read_dump(folder: Path) -> Dump:
             raise InputError(f"{path}: folder name: {path.name!r} is not capacity_N_kib")
         compiles.append(_read_compile(path, int(found.group(1)) * 1024))
     compiles[1:] = sorted(compiles[1:], key=lambda c: -(c.capacity_bytes or 0))
-    return Dump(folder, base, tuple(compiles))
+    probes = [read_hlo(path / "msa_on.hlo.gz") for path in sorted(folder.glob("probe_*"))]
+    return Dump(folder, base, tuple(compiles), tuple(probes), _provenance(folder))
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    path = folder / "provenance.json"
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(_text(path))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: no valid JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(found).__name__}")
+    return found
 
 
 def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:

@@ -65,8 +65,12 @@ class _Layout:
     value_of: dict[int, int]
 
 
-def import_dump(folder: Path, machine: Machine) -> Import:
+def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Import:
     """Programs and production's mappings out of a dump folder.
+
+    Args:
+      machine: what the compiles without a capacity of their own are for.
+      name: of the programs; without one it is the folder's with the capacity behind it.
 
     Raises:
       InputError: one line that names the file, the field and the offending value.
@@ -85,7 +89,7 @@ def import_dump(folder: Path, machine: Machine) -> Import:
     for compiled in dump.compiles:
         capacity = compiled.capacity_bytes or machine.fast_capacity_bytes
         program = _program(
-            f"{folder.name}_{capacity >> 20}mib",
+            name or f"{folder.name}_{capacity >> 20}mib",
             machine.with_capacity(capacity),
             dump,
             layout,
@@ -146,7 +150,8 @@ def _samples(dump: Dump, layout: _Layout, fast_space: int) -> dict[int, Sample]:
     """Per slot with an estimate: its accesses and its cycles under every placement."""
     accesses = _accesses(layout)
     samples = {}
-    places = [_instructions(compiled.module) for compiled in dump.compiles]
+    modules = [*(compiled.module for compiled in dump.compiles), *dump.probes]
+    places = [_instructions(module) for module in modules]
     for slot, step in enumerate(layout.steps):
         if not step.hlo.estimated_cycles or step.is_marker:
             continue
@@ -295,6 +300,7 @@ def _program(
         carried=tuple(carried),
         provenance={
             "source": f"compiler dump {dump.folder.name}",
+            **dump.provenance,
             "all_slow_cycles": sum(s.hlo.estimated_cycles or 0 for s in layout.steps),
             "calibration": calibration.summary(),
             "left_out": left_out,

@@ -31,7 +31,7 @@ def dump_folders(folder: Path) -> list[Path]:
     return sorted(p.parent for p in folder.glob("*/msa_off.hlo.gz"))
 
 
-def build_suite(dumps: Path, out: Path, machine: Machine) -> list[Import]:
+def build_dumps(dumps: Path, out: Path, machine: Machine) -> list[Import]:
     """Imports every dump folder in ``dumps`` and writes the suite."""
     imports = []
     for folder in dump_folders(dumps):
@@ -52,7 +52,7 @@ def fit_lines(imported: Import) -> list[str]:
         f"fit {calibration.total_errors[0]:+.3%}",
     ]
     errors = zip(calibration.total_errors[1:], calibration.held_out_errors, strict=True)
-    for item, (error, held_out) in zip(imported.items, errors, strict=True):
+    for item, (error, held_out) in zip(imported.items, errors, strict=False):
         unseen = "no other placement" if held_out is None else f"{held_out:+.2%} unseen"
         simulation = simulate(item.program, item.mapping)
         lines.append(

@@ -1,4 +1,4 @@
-"""What a model definition hands to the compiler: a function, its shapes, and what it may overwrite."""
+"""What a model definition hands to the compiler: a function, shapes, what it may overwrite."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Workload:
     Attributes:
       function: a traceable function of ``len(arguments)`` positional arguments.
       arguments: a pytree of ``jax.ShapeDtypeStruct`` per argument.
-      donate: numbers of the arguments whose memory the result may take (caches, weights in training).
+      donate: numbers of the arguments whose memory the result may take (caches, trained weights).
       source: where the model comes from, with its version, for a program's provenance.
     """
 

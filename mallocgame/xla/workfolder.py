@@ -1,0 +1,78 @@
+"""The compiles of one program in a dump folder, made once: the same request again costs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mallocgame.xla.chips import CLOSED, Chip, Options
+from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Lowered, compile_to, versions
+
+Progress = Callable[[str], None]
+KIB = 1024
+
+
+@dataclass(frozen=True)
+class Workfolder:
+    """Dump folder of one program and what its compiles have in common."""
+
+    folder: Path
+    lowered: Lowered
+    chip: Chip
+    progress: Progress = print
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+    def compile_off(self) -> None:
+        """The program with everything in slow memory."""
+        self._compile("", "without assignment", dict(self.chip.assignment_off), "off")
+
+    def compile_full(self) -> None:
+        """With assignment and the chip's own capacity."""
+        self._compile("", "with assignment", {}, "on")
+
+    def compile_capacity(self, capacity_bytes: int) -> None:
+        """With assignment and less fast memory."""
+        kib = capacity_bytes // KIB
+        options: Options = {self.chip.capacity_option: kib}
+        self._compile(f"capacity_{kib}_kib", f"with {kib // KIB} MiB", options, "on")
+
+    def compile_probe(self, name: str, options: Options) -> None:
+        """With other decisions than production's, for the latency fit."""
+        self._compile(f"probe_{name}", f"probe {name}", options, "on")
+
+    def write_provenance(self) -> None:
+        """Writes how the dump was made, without anything that differs from run to run."""
+        made: dict[str, Any] = {
+            "source": self.lowered.source,
+            "chip": self.chip.name,
+            "versions": versions(),
+            "options": {k: CLOSED[k] for k in sorted(CLOSED)},
+            "stablehlo_sha256": self._hash(),
+        }
+        path = self.folder / "provenance.json"
+        path.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
+
+    def _hash(self) -> str:
+        return hashlib.sha256(self.lowered.stablehlo.read_bytes()).hexdigest()
+
+    def _compile(self, place: str, what: str, options: Options, kind: str) -> None:
+        """One compile into a sub-folder, unless the same one lies there already."""
+        out = self.folder / place if place else self.folder
+        wanted = {
+            "stablehlo": self._hash(),
+            "chip": self.chip.name,
+            "options": {**CLOSED, **options},
+            "versions": versions(),
+        }
+        key = out / f"{kind}.key.json"
+        if key.exists() and json.loads(key.read_text()) == wanted:
+            return
+        started = time.monotonic()
+        compile_to(self.lowered.stablehlo, self.chip, {**CLOSED, **options}, out, self.timeout_s)
+        key.write_text(json.dumps(wanted, indent=1))
+        self.progress(f"{self.folder.name}: {what}: {time.monotonic() - started:.0f} s")
