@@ -27,6 +27,7 @@ SAMPLE = SUITES / "tpu_v4_sample"
 
 @pytest.mark.slow
 def test_every_mapper_makes_a_legal_mapping_between_bound_and_all_slow():
+    pytest.importorskip("evosax", reason="extra `mappers`")
     program = random_program(np.random.default_rng([21, 3]), instructions=16, values=9)
     bound = lower_bound(program).latency_s
     slow = simulate(program, all_slow(program)).latency_s
