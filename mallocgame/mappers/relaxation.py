@@ -16,12 +16,12 @@ iterations of a loop.  Latency is in units of the all-slow latency, bytes in cap
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
 from scipy import sparse
 
+from mallocgame.mappers.linear import Rows, Terms, less, most_idle, surplus, tightened
 from mallocgame.mappers.points import Life, Piece, lives
 from mallocgame.mappers.times import Times
 from mallocgame.program import Program
@@ -32,7 +32,6 @@ from mallocgame.reading import Levels
 HOLD_C, DROP_C, HOLD_D, CLEAN_D, EVICT_D, COPY, LOSE_D, SLOW = range(8)
 HOLDS = (HOLD_C, HOLD_D, CLEAN_D)
 MOST_WAYS = 12  # slots that a copy is modelled to be under way, at most
-Terms = list[tuple[int, float]]  # (column, factor)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,40 +61,17 @@ class Relaxation:
     scale_s: float
 
 
-class _Rows:
-    """Rows of a sparse matrix with right-hand sides."""
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[int, int, float]] = []
-        self.right: list[float] = []
-
-    def add(self, terms: Terms, right: float = 0.0) -> None:
-        self.entries += [(len(self.right), column, factor) for column, factor in terms]
-        self.right.append(right)
-
-    def matrix(self, columns: int) -> sparse.csr_array:
-        shape = (len(self.right), columns)
-        if not self.entries:
-            return sparse.csr_array(shape)
-        row, column, factor = zip(*self.entries, strict=True)
-        return sparse.coo_array((factor, (row, column)), shape=shape).tocsr()
-
-
 def relax(program: Program) -> Relaxation | None:
     """The model of a program; None if the program takes no time with everything in slow memory."""
     times = Times(program)
     return _Builder(program, times).run() if times.scale_s > 0 else None
 
 
-def _less(terms: Terms) -> Terms:
-    return [(column, -factor) for column, factor in terms]
-
-
 class _Builder:
     def __init__(self, program: Program, times: Times):
         self.program, self.times, self.levels = program, times, Levels(program)
         self.total = len(program.instructions)
-        self.most_idle = _most_idle(program, times)
+        self.most_idle = most_idle(program, times)
         self.results = {(g.loop, g.result) for g in program.carried}
         self.parameters = {(g.loop, g.parameter) for g in program.carried}
         members = {g.result for g in program.carried}
@@ -104,7 +80,7 @@ class _Builder:
         }
         self.cost: list[float] = []
         self.upper: list[float] = []
-        self.ub, self.eq = _Rows(), _Rows()
+        self.ub, self.eq = Rows(), Rows()
         self.pieces: dict[tuple[int, int], int] = {}
         self.defined: dict[int, int] = {}
         self.slow_at: dict[int, Terms] = {}  # access -> 1 where slow memory serves it
@@ -168,9 +144,9 @@ class _Builder:
             base = self._piece(v, k, piece)
             of = [(base + kind, 1.0) for kind in range(SLOW + 1)]
             given_up = [of[DROP_C], of[EVICT_D], of[LOSE_D]]
-            self.eq.add([of[SLOW], of[COPY], *_less(given_up), *_less(slow)], initial)
-            self.eq.add([of[HOLD_C], of[DROP_C], *_less(clean)])
-            self.eq.add([of[HOLD_D], of[CLEAN_D], of[EVICT_D], of[LOSE_D], *_less(dirty)])
+            self.eq.add([of[SLOW], of[COPY], *less(given_up), *less(slow)], initial)
+            self.eq.add([of[HOLD_C], of[DROP_C], *less(clean)])
+            self.eq.add([of[HOLD_D], of[CLEAN_D], of[EVICT_D], of[LOSE_D], *less(dirty)])
             initial = 0.0
             slow = [of[SLOW]]
             clean, dirty = [of[HOLD_C], of[CLEAN_D], of[COPY]], [of[HOLD_D]]
@@ -292,7 +268,7 @@ class _Builder:
                 if entering and leaving and (i, v) not in self.results:
                     self.ub.add([*leaving, *hold])
             if entering and leaving and (i, v) not in self.results:
-                self.ub.add([*leaving, *_less(entering)])
+                self.ub.add([*leaving, *less(entering)])
 
     def _groups(self) -> None:
         """A group is in fast memory at both ends of the body or at none."""
@@ -305,9 +281,9 @@ class _Builder:
             leaving = self.fast_at.get((group.result, loop.exit))
             if entering is None or leaving is None:
                 continue
-            self.ub.add([*entering, *_less(leaving)])
+            self.ub.add([*entering, *less(leaving)])
             if any(loop.entry < t < loop.exit for t in read_at.get(group.parameter, ())):
-                self.ub.add([*leaving, *_less(entering)])
+                self.ub.add([*leaving, *less(entering)])
 
     def _instructions(self) -> list[int]:
         """Elapsed times above the floor, and the supply that they leave: its columns [T]."""
@@ -333,12 +309,12 @@ class _Builder:
                     slowed[side].append((column, float(times.slow[i] - times.fast[i])))
                     bus_terms.append((column, float(times.bus[i])))
             for side, terms in slowed.items():
-                for row, right in _tightened(terms, sides[side], float(times.floor[t])):
+                for row, right in tightened(terms, sides[side], float(times.floor[t])):
                     self.ub.add([*row, (above, -1.0)], right)
             used = self._column(float(times.slow_elapsed[t]))
             self.ub.add([(used, 1.0), (above, -1.0)], float(times.floor[t]))
-            surplus = _surplus(bus, bus_terms, sides, slowed, float(times.compute[t]))
-            right = float(times.floor[t]) - bus + surplus
+            spare = surplus(bus, bus_terms, sides, slowed, float(times.compute[t]))
+            right = float(times.floor[t]) - bus + spare
             self.ub.add([(used, 1.0), (above, -1.0), *bus_terms], right)
             supply.append(used)
         return supply
@@ -375,69 +351,13 @@ class _Builder:
             free = 1.0 - units * machine.alignment_bytes / machine.fast_capacity_bytes
             # Bytes in use, shifted by those that `occupied` counts off: never negative.
             now = self._column(2 * full)
-            terms: Terms = [(now, 1.0), *_less(self.occupied[t])]
+            terms: Terms = [(now, 1.0), *less(self.occupied[t])]
             if before is not None:
                 terms.append((before, -1.0))
             shift = full if before is None else 0.0
             self.eq.add(terms, shift)
             self.ub.add([(now, 1.0)], full + free - self.certain[t])
             before = now
-
-
-def _tightened(slowed: Terms, fast: float, floor: float) -> list[tuple[Terms, float]]:
-    """Rows `terms <= right + above` of one side of an instruction, `above` its time over the floor.
-
-    slowed: (column, seconds that slow memory adds); fast: seconds with all of them at 0.
-    For any set of accesses taken as fast, the others' sum exceeds the floor by `excess`; where
-    columns are 0 or 1, one of them alone saves no more than that (coefficient tightening).
-    """
-    rows = []
-    several = range(min(len(slowed), 2 if len(slowed) <= 6 else 1) + 1)
-    for chosen in itertools.chain.from_iterable(
-        itertools.combinations(range(len(slowed)), n) for n in several
-    ):
-        others = [term for i, term in enumerate(slowed) if i not in chosen]
-        excess = fast + sum(f for _, f in others) - floor
-        if excess > 0:
-            row = [(column, min(f, excess)) for column, f in others]
-            rows.append((row, sum(f for _, f in row) - excess))
-    return rows
-
-
-def _most_idle(program: Program, times: Times) -> np.ndarray:
-    """An upper bound on every slot's supply, over all placements: [T]."""
-    total = len(program.instructions)
-    fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
-
-    def sums(seconds: np.ndarray, which: np.ndarray) -> np.ndarray:
-        return np.bincount(times.slot[which], seconds[which], total)
-
-    bus = times.fixed_bus + sums(times.bus, ~fits)
-    gained = times.fast + np.maximum(0.0, times.slow - times.fast - times.bus)
-    spent = np.where(fits, gained, times.slow)
-    most = np.maximum(
-        times.fixed_read + sums(spent, times.reads), times.fixed_write + sums(spent, ~times.reads)
-    )
-    return np.maximum(np.maximum(times.compute, most) - bus, 0.0)
-
-
-def _surplus(
-    bus: float, bus_terms: Terms, sides: dict[bool, float], slowed: dict[bool, Terms], floor: float
-) -> float:
-    """An upper bound on bus time minus elapsed time, over all placements of the accesses.
-
-    Supply is not less than zero where the bus would need longer than the instruction; the model is
-    linear, so it adds what may be missing.
-    """
-    ways = [bus + sum(f for _, f in bus_terms) - floor]
-    for side, terms in slowed.items():
-        factor: dict[int, float] = {}
-        for column, seconds in bus_terms:
-            factor[column] = factor.get(column, 0.0) + seconds
-        for column, seconds in terms:
-            factor[column] -= seconds
-        ways.append(bus - sides[side] + sum(max(f, 0.0) for f in factor.values()))
-    return max(0.0, min(ways))
 
 
 def wanted_accesses(model: Relaxation, x: np.ndarray) -> dict[int, set[int]]:
