@@ -138,7 +138,7 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
     """What the index says of a program."""
     program, calibration = made.item.program, made.calibration
     kinds = sorted({violation.kind for violation in verify(program, made.item.mapping)})
-    held_out = [abs(e) for e in calibration.held_out_errors if e is not None]
+    held_out = [h for h in calibration.held_out if h is not None]
     return {
         "entry": dataclasses.asdict(entry),
         "capacity_mib": program.machine.fast_capacity_bytes >> 20,
@@ -153,8 +153,9 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
         "bound": round(made.contest.bound, 5),
         "cycles_off": program.provenance["all_slow_cycles"],
         "cycles_on": made.item.cycles,
-        "held_out_error": round(max(held_out, default=0.0), 5),
-        "median_error": round(calibration.median_error, 5),
+        "held_out_errors": [round(h.total, 5) for h in held_out],
+        "held_out_medians": [round(h.median, 5) for h in held_out],
+        "fit_error": round(max(map(abs, calibration.total_errors)), 5),
         "violations": kinds,
         "notes": len(made.item.notes),
         "left_out": len(program.provenance["left_out"]),

@@ -1,159 +1,121 @@
-"""Fits the latency form of the rules to the compiler's cycle estimates under several placements.
+"""Fits a program's latencies to the compiler's cycle estimates under several placements.
 
-``cycles = max(compute, sum of reads, sum of writes)``, each access with one time in slow and one in
-fast memory.  Two steps:
-
-1. Per program: four bandwidths (reads and writes, slow and fast), robustly, with every
-   instruction's compute floor profiled out.
-2. Per instruction: the floor and access times nearest to those bandwidths (least generalised
-   Kullback-Leibler divergence) that reproduce all its estimates.  Which of the three terms is the
-   largest under which placement is enumerated; for each choice the constraints are met by cyclic
-   Bregman projections, for sums of positive terms plain rescalings (Censor and Lent 1981).
-
-Instructions of equal kind, traffic and estimate share one fit, so what the compiler placed
-differently in one layer informs the other layers.
+Instructions of equal kind, traffic and estimate share one fit (`mallocgame.xla.fit`), so what the
+compiler placed differently in one layer informs the other layers.  How much slower a byte is in
+slow memory, where an instruction's own estimates do not tell, comes from the whole program.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
 
-FloatArray = np.ndarray
+from mallocgame.xla.fit import Fit, FloatArray, Sample, fit_instruction
 
-# Bytes per cycle: slow reads, fast reads, slow writes, fast writes.  What six programs on TPU v4
-# had in common; a program whose placements say little is drawn towards them.
-TYPICAL_RATES = np.array([320.0, 3300.0, 900.0, 8000.0])
-RATE_PULL = 0.002
-SWEEPS = 200
-MOST_PLACEMENTS = 6
-MISFIT_WEIGHT = 1e3
-ALL_SLOW_WEIGHT = 100.0
-SLOW_MARGIN, FAST_MARGIN, PLATEAU_SHARE = 8.0, 2.0, 0.2
-FLOOR_SHARE = 0.7
+# Cycles that a byte adds in slow memory, where a program's placements say nothing: what copies on
+# TPU v4 take to the digit, reads and writes alike.
+TYPICAL_CYCLES_PER_BYTE = 1 / 428
+LEAST_DIFFERENCE = 0.005
+MOST_PLACEMENTS = 12
 
 
 @dataclass(frozen=True)
-class Sample:
-    """Estimates of one instruction under P placements.
+class HeldOut:
+    """Errors under one placement that the fit has not seen, nor one equal to it.
 
-    reads, writes: physical bytes, [R] and [W]. read_fast, write_fast: whether in fast memory,
-    [P, R] and [P, W]. cycles: the compiler's estimates, [P], NaN where a compile gives none; row 0
-    is everything in slow memory.
+    total: relative error of the summed cycles. median: of the instructions' relative errors.
     """
 
-    key: tuple
-    reads: FloatArray
-    writes: FloatArray
-    read_fast: FloatArray
-    write_fast: FloatArray
-    cycles: FloatArray
-
-
-@dataclass(frozen=True)
-class Fit:
-    """Cycles of one instruction: its floor, its accesses, and whether the data tell the floor."""
-
-    compute: float
-    read_slow: FloatArray
-    read_fast: FloatArray
-    write_slow: FloatArray
-    write_fast: FloatArray
-    is_floor_identified: bool
-
-    def predict(self, read_fast: FloatArray, write_fast: FloatArray) -> FloatArray:
-        """Cycles [P] under placements [P, R] and [P, W]."""
-        reads = np.where(read_fast, self.read_fast, self.read_slow).sum(axis=1)
-        writes = np.where(write_fast, self.write_fast, self.write_slow).sum(axis=1)
-        return np.maximum(self.compute, np.maximum(reads, writes))
+    total: float
+    median: float
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Fits per slot and what they amount to.
 
+    cycles_per_byte: what a byte adds in slow memory, [2], reads and writes.
     total_errors: relative error of the summed cycles per placement, all-slow first.
-    held_out_errors: the same for each placement but the first, fitted without it; None where no
-    other is left.
+    held_out: per placement but the first; None where no other is left.
+    median_error, p95_error: of instructions under the placements that were fitted.
     """
 
-    rates: FloatArray
+    cycles_per_byte: FloatArray
     fits: dict[int, Fit]
     total_errors: tuple[float, ...]
-    held_out_errors: tuple[float | None, ...]
+    held_out: tuple[HeldOut | None, ...]
     median_error: float
     p95_error: float
-    identified_share: float
 
     def summary(self) -> dict[str, Any]:
         """The numbers that go into a program's provenance."""
         return {
-            "bytes_per_cycle": [float(f"{r:.4g}") for r in self.rates],
-            "total_errors": [float(f"{e:.3g}") for e in self.total_errors],
-            "held_out_errors": [
-                e if e is None else float(f"{e:.3g}") for e in self.held_out_errors
-            ],
-            "median_error": float(f"{self.median_error:.3g}"),
-            "p95_error": float(f"{self.p95_error:.3g}"),
-            "identified_share": float(f"{self.identified_share:.3g}"),
+            "cycles_per_byte": [_short(c) for c in self.cycles_per_byte],
+            "total_errors": [_short(e) for e in self.total_errors],
+            "held_out_errors": [None if h is None else _short(h.total) for h in self.held_out],
+            "held_out_medians": [None if h is None else _short(h.median) for h in self.held_out],
+            "median_error": _short(self.median_error),
+            "p95_error": _short(self.p95_error),
         }
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.3g}")
 
 
 def calibrate(samples: Mapping[int, Sample]) -> Calibration:
     """Fits all slots of a program; every sample has the same P placements."""
-    fits, rates = _fit_all(samples)
-    predicted = {slot: fits[slot].predict(s.read_fast, s.write_fast) for slot, s in samples.items()}
-    errors = [np.abs(predicted[slot] / s.cycles - 1) for slot, s in samples.items()]
-    flat = np.concatenate(errors) if errors else np.zeros(1)
+    fits, cycles_per_byte = fit_all(samples)
     width = max((len(s.cycles) for s in samples.values()), default=0)
-    floors = [s.cycles[0] * fits[slot].is_floor_identified for slot, s in samples.items()]
+    tables = [_cycles(samples, fits, p) for p in range(width)]
+    errors = [np.abs(t[0] / t[1] - 1) for t in tables]
+    flat = np.concatenate(errors) if errors else np.zeros(1)
     return Calibration(
-        rates=rates,
+        cycles_per_byte=cycles_per_byte,
         fits=fits,
-        total_errors=tuple(_total_error(samples, predicted, p) for p in range(width)),
-        held_out_errors=tuple(_held_out_error(samples, p) for p in range(1, width)),
-        median_error=float(np.nanmedian(flat)),
-        p95_error=float(np.nanpercentile(flat, 95)),
-        identified_share=float(sum(floors) / max(sum(s.cycles[0] for s in samples.values()), 1)),
+        total_errors=tuple(_total(table) for table in tables),
+        held_out=tuple(_held_out(samples, p) for p in range(1, width)),
+        median_error=float(np.median(flat)) if len(flat) else 0.0,
+        p95_error=float(np.percentile(flat, 95)) if len(flat) else 0.0,
     )
 
 
-def _fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
+def fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
+    """Fits per slot, and the program's cycles per byte [2]."""
     groups = pool(list(samples.values()))
-    rates = fit_rates(list(groups.values()))
-    by_key = {key: fit_instruction(sample, rates, FLOOR_SHARE) for key, sample in groups.items()}
-    return {slot: by_key[sample.key] for slot, sample in samples.items()}, rates
+    cycles_per_byte = fit_cycles_per_byte(list(groups.values()))
+    by_key = {key: fit_instruction(sample, cycles_per_byte) for key, sample in groups.items()}
+    return {slot: by_key[sample.key] for slot, sample in samples.items()}, cycles_per_byte
 
 
-def _total_error(
-    samples: Mapping[int, Sample], predicted: Mapping[int, FloatArray], placement: int
-) -> float:
-    """Relative error of the summed cycles under one placement, where estimates exist."""
-    pairs = np.array(
-        [(predicted[slot][placement], s.cycles[placement]) for slot, s in samples.items()]
-    )
-    pairs = pairs[~np.isnan(pairs[:, 1])]
-    return float(pairs[:, 0].sum() / max(pairs[:, 1].sum(), 1.0) - 1.0)
+def _cycles(samples: Mapping[int, Sample], fits: Mapping[int, Fit], placement: int) -> FloatArray:
+    """[2, N]: predicted and estimated cycles of the slots that have an estimate there."""
+    here = slice(placement, placement + 1)
+    pairs = [
+        (fits[slot].predict(s.read_fast[here], s.write_fast[here])[0], s.cycles[placement])
+        for slot, s in samples.items()
+        if not np.isnan(s.cycles[placement])
+    ]
+    return np.array(pairs).reshape(-1, 2).T
 
 
-def _held_out_error(samples: Mapping[int, Sample], placement: int) -> float | None:
-    """Error of the total under a placement that the fit has not seen, nor one equal to it.
+def _total(table: FloatArray) -> float:
+    return float(table[0].sum() / max(table[1].sum(), 1.0) - 1.0)
 
-    None where no other placement with assignment on is left.
-    """
+
+def _held_out(samples: Mapping[int, Sample], placement: int) -> HeldOut | None:
     width = len(next(iter(samples.values())).cycles)
     kept = [0] + [p for p in range(1, width) if not _same_placement(samples, p, placement)]
     if len(kept) == 1:
         return None
-    reduced = {slot: _placements(s, kept) for slot, s in samples.items()}
-    fits, _ = _fit_all(reduced)
-    predicted = {slot: fits[slot].predict(s.read_fast, s.write_fast) for slot, s in samples.items()}
-    return _total_error(samples, predicted, placement)
+    fits, _ = fit_all({slot: _placements(s, kept) for slot, s in samples.items()})
+    table = _cycles(samples, fits, placement)
+    if not table.size:
+        return None
+    return HeldOut(_total(table), float(np.median(np.abs(table[0] / table[1] - 1))))
 
 
 def _same_placement(samples: Mapping[int, Sample], a: int, b: int) -> bool:
@@ -202,121 +164,32 @@ def _merge(group: Sequence[Sample]) -> Sample:
     )
 
 
-def fit_rates(samples: Sequence[Sample]) -> FloatArray:
-    """Program-wide bytes per cycle [4]: slow reads, fast reads, slow writes, fast writes."""
-    width = max((len(s.cycles) for s in samples), default=1)
-    traffic = np.zeros((len(samples), width, 4))
-    cycles = np.zeros((len(samples), width))
-    for i, s in enumerate(samples):
-        rows = [0] * (width - len(s.cycles)) + list(range(len(s.cycles)))
-        for column, (size, fast) in enumerate(((s.reads, s.read_fast), (s.writes, s.write_fast))):
-            traffic[i, :, 2 * column] = (size * ~fast).sum(axis=1)[rows]
-            traffic[i, :, 2 * column + 1] = (size * fast).sum(axis=1)[rows]
-        cycles[i] = s.cycles[rows]
-    if not len(cycles):
-        return TYPICAL_RATES.copy()
-    weight = cycles[:, 0] / cycles[:, 0].sum()
+def fit_cycles_per_byte(samples: Sequence[Sample]) -> FloatArray:
+    """Cycles [2] that a byte read or written adds in slow memory.
 
-    def misfit(log_rates: FloatArray) -> float:
-        pull = RATE_PULL * float(((log_rates - np.log(TYPICAL_RATES)) ** 2).sum())
-        time = traffic / np.exp(log_rates)
-        memory = np.maximum(time[..., 0] + time[..., 1], time[..., 2] + time[..., 3])
-        floors = np.concatenate([np.ones((len(cycles), 1)), cycles], axis=1)
-        predicted = np.maximum(memory[:, None, :], floors[:, :, None])
-        errors = np.abs(np.log(predicted / cycles[:, None, :])).mean(axis=2).min(axis=1)
-        return float(weight @ errors) + pull
-
-    options = {"maxiter": 800, "xatol": 1e-4, "fatol": 1e-7}
-    best = minimize(misfit, np.log(TYPICAL_RATES), method="Nelder-Mead", options=options)
-    return np.exp(best.x)
-
-
-def fit_instruction(sample: Sample, rates: FloatArray, floor_share: float) -> Fit:
-    """Floor and access times nearest to ``rates`` that reproduce the sample's estimates.
-
-    ``floor_share`` is the floor to expect, as a share of the smallest estimate, where the
-    placements do not tell.
+    The median over pairs of placements that differ in reads alone, or in writes alone, each with
+    the weight of its difference.
     """
-    r, w = len(sample.reads), len(sample.writes)
-    prior = np.concatenate(
-        [
-            [max(sample.cycles.min() * floor_share, 1e-9)],
-            sample.reads / rates[0],
-            sample.reads / rates[1],
-            sample.writes / rates[2],
-            sample.writes / rates[3],
-        ]
-    )
-    terms = _terms(sample)
-    x = _project(prior, terms, sample.cycles, (r, w))
-    read_slow, read_fast = x[1 : 1 + r], x[1 + r : 1 + 2 * r]
-    write_slow, write_fast = x[1 + 2 * r : 1 + 2 * r + w], x[1 + 2 * r + w :]
-    return Fit(
-        compute=float(x[0]),
-        read_slow=read_slow,
-        read_fast=np.minimum(read_fast, read_slow),
-        write_slow=write_slow,
-        write_fast=np.minimum(write_fast, write_slow),
-        is_floor_identified=_is_floor_identified(sample, rates),
-    )
+    found: tuple[list[tuple[float, float]], ...] = ([], [])
+    for sample in samples:
+        for a in range(len(sample.cycles)):
+            for b in range(a):
+                slower = sample.cycles[b] - sample.cycles[a]
+                reads = (sample.read_fast[a] * 1.0 - sample.read_fast[b]) @ sample.reads
+                writes = (sample.write_fast[a] * 1.0 - sample.write_fast[b]) @ sample.writes
+                for kind, (size, other) in enumerate(((reads, writes), (writes, reads))):
+                    is_clear = abs(slower) > LEAST_DIFFERENCE * sample.cycles[0]
+                    if is_clear and other == 0 and size * slower > 0:
+                        found[kind].append((slower / size, abs(slower)))
+    rates = [_weighted_median(pairs) for pairs in found]
+    known = next((rate for rate in rates if rate), TYPICAL_CYCLES_PER_BYTE)
+    return np.array([rate or known for rate in rates])
 
 
-def _terms(sample: Sample) -> FloatArray:
-    """[P, 3, N] 0/1: which unknowns add up to compute, reads and writes under each placement."""
-    p, r, w = len(sample.cycles), len(sample.reads), len(sample.writes)
-    terms = np.zeros((p, 3, 1 + 2 * r + 2 * w))
-    terms[:, 0, 0] = 1
-    terms[:, 1, 1 : 1 + r] = ~sample.read_fast
-    terms[:, 1, 1 + r : 1 + 2 * r] = sample.read_fast
-    terms[:, 2, 1 + 2 * r : 1 + 2 * r + w] = ~sample.write_fast
-    terms[:, 2, 1 + 2 * r + w :] = sample.write_fast
-    return terms
-
-
-def _is_floor_identified(sample: Sample, rates: FloatArray) -> bool:
-    """Whether the smallest estimate can only be the compute floor.
-
-    Reads are excluded where, at that estimate, they would take far less by the program's rates
-    (slow ones, which vary most, by a wide margin), or where two placements with that estimate
-    differ in how much is read from slow memory; writes alike.
-    """
-    smallest = sample.cycles <= sample.cycles.min() * (1 + 1e-9)
-    sides = (
-        (sample.reads, sample.read_fast, rates[:2]),
-        (sample.writes, sample.write_fast, rates[2:]),
-    )
-    for size, fast, (slow_rate, fast_rate) in sides:
-        slow_bytes = (size * ~fast[smallest]).sum(axis=1)
-        fast_bytes = (size * fast[smallest]).sum(axis=1)
-        most = SLOW_MARGIN * slow_bytes / slow_rate + FAST_MARGIN * fast_bytes / fast_rate
-        is_plateau = np.ptp(slow_bytes) >= PLATEAU_SHARE * max(size.sum(), 1.0)
-        if most.min() > sample.cycles.min() and not is_plateau:
-            return False
-    return True
-
-
-def _project(
-    prior: FloatArray, terms: FloatArray, cycles: FloatArray, sizes: tuple[int, int]
-) -> FloatArray:
-    """Unknowns [N] of the best choice of the dominating term per placement."""
-    p = len(cycles)
-    choices = np.array(list(itertools.product(range(3), repeat=p)))  # [A, P]
-    possible = (terms @ prior > 0)[np.arange(p), choices].all(axis=1)
-    choices = choices[possible]
-    x = np.repeat(prior[None], len(choices), axis=0)  # [A, N]
-    r, w = sizes
-    for _ in range(SWEEPS):
-        for placement in reversed(range(p)):
-            for term in range(3):
-                support = terms[placement, term]
-                ratio = cycles[placement] / np.maximum(x @ support, 1e-12)
-                chosen = choices[:, placement] == term
-                ratio = np.where(chosen, ratio, np.minimum(ratio, 1.0))
-                x *= np.where(support[None] > 0, ratio[:, None], 1.0)
-        x[:, 1 + r : 1 + 2 * r] = np.minimum(x[:, 1 + r : 1 + 2 * r], x[:, 1 : 1 + r])
-        x[:, 1 + 2 * r + w :] = np.minimum(x[:, 1 + 2 * r + w :], x[:, 1 + 2 * r : 1 + 2 * r + w])
-    predicted = np.einsum("ptn,an->apt", terms, x).max(axis=2)
-    misfit = np.abs(predicted / cycles - 1) @ np.array([ALL_SLOW_WEIGHT] + [1.0] * (p - 1))
-    safe = np.maximum(prior, 1e-12)
-    divergence = (x * np.log(np.maximum(x, 1e-12) / safe) - x + safe).sum(axis=1) / cycles[0]
-    return x[np.argmin(MISFIT_WEIGHT * misfit + divergence)]
+def _weighted_median(pairs: Sequence[tuple[float, float]]) -> float:
+    """Median of (value, weight) pairs, 0 for none."""
+    if not pairs:
+        return 0.0
+    ordered = np.array(sorted(pairs))
+    passed = np.cumsum(ordered[:, 1])
+    return float(ordered[np.searchsorted(passed, passed[-1] / 2), 0])

@@ -14,10 +14,10 @@ import importlib.util
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from mallocgame.jsonfile import InputError
 from mallocgame.xla.chips import Chip, Options
 
 DEFAULT_TIMEOUT_S = 600.0
+LOCK_POLL_S = 2.0
 ACCOUNTS = ("bufferinfo", "allocinfo", "scheduleinfo")
 # Only MSA's account is dumped.  The estimates are made before instructions are scheduled, and most
 # of a compile's time is that scheduling, so the simplest one will do: the estimates are the same.
@@ -116,7 +117,7 @@ def compile_to(
             "LIBTPU_INIT_ARGS": _DUMP_FLAGS.format(folder=dumps),
         }
         with _alone():
-            _run(request, environment, stablehlo.name, timeout_s)
+            _run_when_free(request, environment, stablehlo.name, timeout_s)
         files = {} if is_off else _accounts(dumps, stablehlo.name)
         text = without_metadata((folder / "optimised.hlo").read_text())
         name = "msa_off.hlo.gz" if is_off else "msa_on.hlo.gz"
@@ -154,6 +155,20 @@ def _alone() -> Iterator[None]:
         yield
 
 
+def _run_when_free(
+    request: Mapping[str, object], environment: Mapping[str, str], what: str, timeout_s: float
+) -> None:
+    """Runs a compile as soon as no foreign process holds the compiler's own lock."""
+    patience = time.monotonic() + timeout_s
+    while True:
+        try:
+            return _run(request, environment, what, timeout_s)
+        except InputError as error:
+            if "lockfile" not in str(error) or time.monotonic() > patience:
+                raise
+            time.sleep(LOCK_POLL_S)
+
+
 def _run(
     request: Mapping[str, object], environment: Mapping[str, str], what: str, timeout_s: float
 ) -> None:
@@ -172,12 +187,11 @@ def _run(
                 env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
-                start_new_session=True,
             )
             try:
                 code = process.wait(timeout_s)
             except BaseException as error:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
                 process.wait()
                 if isinstance(error, subprocess.TimeoutExpired):
                     raise InputError(

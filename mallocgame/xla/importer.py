@@ -23,8 +23,9 @@ from mallocgame.program import (
     Value,
     validate,
 )
-from mallocgame.xla.calibrate import Calibration, Fit, Sample, calibrate
+from mallocgame.xla.calibrate import Calibration, calibrate
 from mallocgame.xla.dump import Compile, Dump, read_dump
+from mallocgame.xla.fit import Fit, Sample
 from mallocgame.xla.graph import Graph, Step, build_graph
 from mallocgame.xla.hlo import HloComputation, HloInstruction, HloModule, leaves
 from mallocgame.xla.production import production_mapping
@@ -268,6 +269,8 @@ def _program(
                 name=step.name,
                 opcode="loop" if step.is_marker else step.hlo.opcode,
                 compute_s=_seconds(fit.compute, second) if fit else 0.0,
+                fixed_read_s=_seconds(fit.fixed_read, second) if fit else 0.0,
+                fixed_write_s=_seconds(fit.fixed_write, second) if fit else 0.0,
                 reserved_bytes=0 if step.is_marker else step.hlo.scoped_bytes(fast_space),
             )
         )
@@ -314,21 +317,22 @@ def _seconds(cycles: float, second: float) -> float:
 
 
 def _timed(found: Sequence[Access], fit: Fit | None, second: float) -> list[Access]:
-    """Accesses with their calibrated times; zero where the compiler gives no estimate."""
+    """Accesses with what they add in slow memory; nothing where the compiler gives no estimate.
+
+    What they take in fast memory too is part of the instruction's fixed times.
+    """
     counters = {"read": 0, "write": 0}
     timed = []
     for access in found:
         number = counters[access.kind]
         counters[access.kind] += 1
-        slow = fast = 0.0
+        added = 0.0
         if fit:
-            is_read = access.kind == "read"
-            slow = (fit.read_slow if is_read else fit.write_slow)[number]
-            fast = (fit.read_fast if is_read else fit.write_fast)[number]
+            added = (fit.read_added if access.kind == "read" else fit.write_added)[number]
         timed.append(
             Access(
                 access.instruction, access.value, access.kind, access.operands, access.bytes,
-                _seconds(slow, second), _seconds(fast, second), access.defines,
+                _seconds(added, second), 0.0, access.defines,
             )
         )  # fmt: skip
     return timed

@@ -46,14 +46,13 @@ def fit_lines(imported: Import) -> list[str]:
     first = imported.items[0].program
     lines = [
         f"{first.provenance['source']}: per instruction median error "
-        f"{calibration.median_error:.2%}, 95th percentile {calibration.p95_error:.2%}; "
-        f"compute floor identified for {calibration.identified_share:.0%} of the cycles",
+        f"{calibration.median_error:.2%}, 95th percentile {calibration.p95_error:.2%}",
         f"  assignment off: {first.provenance['all_slow_cycles']:,} cycles, "
         f"fit {calibration.total_errors[0]:+.3%}",
     ]
-    errors = zip(calibration.total_errors[1:], calibration.held_out_errors, strict=True)
+    errors = zip(calibration.total_errors[1:], calibration.held_out, strict=True)
     for item, (error, held_out) in zip(imported.items, errors, strict=False):
-        unseen = "no other placement" if held_out is None else f"{held_out:+.2%} unseen"
+        unseen = "no other placement" if held_out is None else f"{held_out.total:+.2%} unseen"
         simulation = simulate(item.program, item.mapping)
         lines.append(
             f"  {item.program.name}: {item.cycles:,} cycles, fit {error:+.3%} ({unseen}); "

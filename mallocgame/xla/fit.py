@@ -1,0 +1,184 @@
+"""The latency of one instruction, fitted to the compiler's estimates under several placements.
+
+Two steps:
+
+1. What each access adds in slow memory.  The estimates are close to
+   ``max(floor, base + sum of that over the accesses in slow memory)``; where they do not tell, an
+   access adds its bytes at the program's rate.
+2. The form of the rules, ``max(compute, fixed reads + reads, fixed writes + writes)``, nearest to
+   the estimates and, with less weight, to what step 1 says of placements without one.
+
+Step 2 is a fit of a maximum of three sums: every placement is assigned to the term that is the
+largest there, the terms are fitted (non-negative least squares), and so on from several starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import nnls
+
+FloatArray = np.ndarray
+
+MINOR_SHARE = 1e-4
+PRIOR_WEIGHT = 1e-3
+EXPECTED_FLOOR = 0.65
+LARGEST_SAVING = 0.9
+ALL_SLOW_WEIGHT = 30.0
+GUESS_WEIGHT = 0.15
+ROUNDS = 8
+PLATEAU = 1.002
+NEVER_BOUND = ("copy",)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Estimates of one instruction under P placements.
+
+    reads, writes: physical bytes, [R] and [W]. read_fast, write_fast: whether in fast memory,
+    [P, R] and [P, W]. cycles: the compiler's estimates, [P], NaN where a compile gives none; row 0
+    is everything in slow memory.
+    """
+
+    key: tuple
+    reads: FloatArray
+    writes: FloatArray
+    read_fast: FloatArray
+    write_fast: FloatArray
+    cycles: FloatArray
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Cycles of one instruction.
+
+    compute: floor. fixed_read, fixed_write: what reads and writes take wherever they are.
+    read_added, write_added: what each access adds in slow memory, [R] and [W].
+    """
+
+    compute: float
+    fixed_read: float
+    read_added: FloatArray
+    fixed_write: float
+    write_added: FloatArray
+
+    def predict(self, read_fast: FloatArray, write_fast: FloatArray) -> FloatArray:
+        """Cycles [P] under placements [P, R] and [P, W]."""
+        reads = self.fixed_read + ~np.asarray(read_fast, bool) @ self.read_added
+        writes = self.fixed_write + ~np.asarray(write_fast, bool) @ self.write_added
+        return np.maximum(self.compute, np.maximum(reads, writes))
+
+
+@dataclass(frozen=True)
+class Additive:
+    """``max(floor, base + sum of added over accesses in slow memory)``; reads, then writes."""
+
+    floor: float
+    base: float
+    added: FloatArray
+
+    def predict(self, fast: FloatArray) -> FloatArray:
+        """Cycles [P] under placements [P, R + W]."""
+        return np.maximum(self.floor, self.base + ~np.asarray(fast, bool) @ self.added)
+
+
+def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
+    """The rules' form nearest to a sample; ``cycles_per_byte`` is [2], of reads and of writes."""
+    additive = fit_additive(sample, cycles_per_byte)
+    fast = np.concatenate([sample.read_fast, sample.write_fast], axis=1).astype(bool)
+    guessed = _telling_placements(additive.added > 0)
+    rows = np.concatenate([fast, guessed])
+    cycles = np.concatenate([sample.cycles, additive.predict(guessed)])
+    weight = np.concatenate([np.ones(len(fast)), np.full(len(guessed), GUESS_WEIGHT)])
+    weight[0] = ALL_SLOW_WEIGHT
+    terms = _terms(~rows, len(sample.reads))
+    starts = _starts(additive, len(sample.reads))
+    found = [_fit_terms(start, terms, cycles, weight) for start in starts]
+    x = min(found, key=lambda pair: pair[0])[1]
+    x = x * (sample.cycles[0] / max(float((terms[:1] @ x).max()), 1e-9))
+    r = len(sample.reads)
+    return Fit(float(x[0]), float(x[1]), x[3 : 3 + r], float(x[2]), x[3 + r :])
+
+
+def fit_additive(sample: Sample, cycles_per_byte: FloatArray) -> Additive:
+    """What each access adds in slow memory, all slow met exactly."""
+    fast = np.concatenate([sample.read_fast, sample.write_fast], axis=1).astype(float)
+    size = np.concatenate([sample.reads * cycles_per_byte[0], sample.writes * cycles_per_byte[1]])
+    all_slow, least = sample.cycles[0], sample.cycles.min()
+    prior = size * min(1.0, LARGEST_SAVING * all_slow / max(size.sum(), 1e-9))
+    major = np.flatnonzero(prior > MINOR_SHARE * all_slow)
+    is_low = sample.cycles <= least * PLATEAU
+    floor = least if len(np.unique(fast[is_low][:, major], axis=0)) > 1 else 0.0
+    if not floor and sample.key[0] not in NEVER_BOUND:
+        floor = EXPECTED_FLOOR * least
+    saved = np.maximum(all_slow - sample.cycles, 0.0)
+    used = np.flatnonzero(~is_low | (floor < least))
+    pull = PRIOR_WEIGHT / np.sqrt(prior[major] / all_slow)
+    left = np.concatenate([fast[used][:, major] / all_slow, np.diag(pull / all_slow)])
+    right = np.concatenate([saved[used], pull * prior[major]]) / all_slow
+    added = np.zeros(len(size))
+    if len(major):
+        added[major] = nnls(left, right)[0]
+    if added.sum() > all_slow:
+        added *= all_slow / added.sum()
+    return Additive(float(floor), float(all_slow - added.sum()), added)
+
+
+def _telling_placements(matters: FloatArray) -> FloatArray:
+    """Placements [Q, N] of which a guess is wanted: all fast, and one access fast or slow."""
+    n = len(matters)
+    one = np.eye(n, dtype=bool)[matters]
+    return np.concatenate([np.ones((1, n), bool), one, ~one])
+
+
+def _terms(slow: FloatArray, reads: int) -> FloatArray:
+    """[P, 3, 3 + N] 0/1: the unknowns of compute, reads and writes (their constants come first)."""
+    p, n = slow.shape
+    terms = np.zeros((p, 3, 3 + n))
+    terms[:, [0, 1, 2], [0, 1, 2]] = 1
+    terms[:, 1, 3 : 3 + reads] = slow[:, :reads]
+    terms[:, 2, 3 + reads :] = slow[:, reads:]
+    return terms
+
+
+def _starts(additive: Additive, reads: int) -> list[FloatArray]:
+    """Unknowns to start from: which of reads and writes carries the constant part."""
+    base, added = additive.base, additive.added
+    read, write = added[:reads], added[reads:]
+    total = added.sum()
+
+    def scaled(part: FloatArray) -> FloatArray:
+        return part * (total / part.sum()) if part.sum() else part
+
+    constants = (
+        (base + write.sum(), base + read.sum(), read, write),
+        (base, base, scaled(read), write),
+        (base, base, read, scaled(write)),
+        (base + write.sum(), base, read, write),
+        (base, base + read.sum(), read, write),
+    )
+    return [np.concatenate([[additive.floor, k, m], r, w]) for k, m, r, w in constants]
+
+
+def _fit_terms(
+    start: FloatArray, terms: FloatArray, cycles: FloatArray, weight: FloatArray
+) -> tuple[float, FloatArray]:
+    """(misfit, unknowns) of the best round from one start."""
+    scale = cycles[0]
+    rows = np.arange(len(cycles))
+    x, best = start, (np.inf, start)
+    for _ in range(ROUNDS):
+        values = terms @ x
+        chosen = values.argmax(axis=1)
+        misfit = float(weight @ np.abs(values.max(axis=1) / cycles - 1))
+        if misfit < best[0] * (1 - 1e-9):
+            best = (misfit, x)
+        root = np.sqrt(weight) / cycles
+        left = np.concatenate([terms[rows, chosen] * root[:, None], np.eye(len(x)) * 1e-4 / scale])
+        right = np.concatenate([cycles * root, x * 1e-4 / scale])
+        new = nnls(left, right)[0]
+        if np.allclose(new, x, rtol=1e-6, atol=1e-6 * scale):
+            break
+        x = new
+    return best
