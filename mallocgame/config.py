@@ -35,7 +35,7 @@ class GameConfig:
     """
 
     prefetch_window: int = 16
-    max_residencies: int = 256
+    max_residencies: int = 128
     placement: str = "best_fit"
     late_eviction: str = "stay"
     supply: str = "idle"

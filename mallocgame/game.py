@@ -24,6 +24,8 @@ from mallocgame.state import ASK_DEPART, ASK_READ, COPY, DROP, NO_COPY, State, s
 from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
 
 NUM_ACTIONS = 3
+# One in so many games of a batch may lag behind (`rules.advance`).
+STRAGGLERS = 16
 
 
 @struct.dataclass
@@ -89,6 +91,7 @@ class Game:
                 pending=jnp.where(playing, action, -1),
                 waiting=state.waiting & ~playing,
             ),
+            _stragglers(state),
         )
         reward = (self._score(after) - before) / self.total_ticks[state.program]
         return after, reward.astype(jnp.float32)
@@ -194,6 +197,10 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         has_groups=bool(((promised >= 0) & (promised < NEVER)).any()),
         has_reserved=bool((slots[..., SlotRow._fields.index("reserved")] > 0).any()),
     )
+
+
+def _stragglers(state: State) -> int:
+    return state.slot.shape[0] // STRAGGLERS if state.slot.ndim == 1 else 0
 
 
 def _yes(state: State) -> Array:

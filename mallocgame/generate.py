@@ -326,16 +326,16 @@ def sized_program(rng: np.random.Generator, *, accesses: int, name: str = "sized
     for _ in range(layers):
         weights.append(value("w", 1, 8, is_input=True))
         products.append(value("h", 2, 16))
-        emit("dot", [activations[-1], weights[-1]], products[-1], float(rng.uniform(0.2, 2.0)))
+        emit("dot", [activations[-1], weights[-1]], products[-1], float(rng.uniform(0.5, 3.0)))
         following = value("x", 2, 16)
         emit("fusion", [products[-1], activations[-1]], following, float(rng.uniform(0.0, 0.3)))
         activations.append(following)
     gradient = activations[-1]
     for i in reversed(range(layers)):
         through = value("g", 2, 16)
-        emit("dot", [gradient, weights[i]], through, float(rng.uniform(0.2, 2.0)))
+        emit("dot", [gradient, weights[i]], through, float(rng.uniform(0.5, 3.0)))
         step = value("dw", 1, 8, is_output=True)
-        emit("dot", [gradient, activations[i]], step, float(rng.uniform(0.2, 2.0)))
+        emit("dot", [gradient, activations[i]], step, float(rng.uniform(0.5, 3.0)))
         gradient = value("g", 2, 16, is_output=i == 0)
         emit("fusion", [through, products[i]], gradient, float(rng.uniform(0.0, 0.3)))
     program = Program(name, machine, tuple(instructions), tuple(values), tuple(table))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -52,21 +53,39 @@ def start(game: Game, index: Array) -> State:
     )
 
 
-def advance(game: Game, state: State) -> State:
-    """Runs every game to its next question or its end."""
+def advance(game: Game, state: State, stragglers: int = 0) -> State:
+    """Runs every game to its next question or its end.
 
-    def running(state: State) -> Array:
-        return jnp.any(~(state.waiting | state.done))
-
-    def body(state: State) -> State:
-        return micro_step(game, state)
+    stragglers: the last so many games of a batch [B] go on in a batch of their own. Where memory is
+        full for long a game may need hundreds of steps to its next question, most need a few.
+    """
 
     if game.can_backup:
-        return lax.while_loop(running, body, state)
+        return _run(game, state, stragglers)
     # The log is not touched: kept out of the loop it costs nothing there.
     log = state.log
     without = state.replace(log=jnp.zeros((0, *log.shape[1:]), jnp.int8))
-    return lax.while_loop(running, body, without).replace(log=log)
+    return _run(game, without, stragglers).replace(log=log)
+
+
+def _run(game: Game, state: State, stragglers: int) -> State:
+    def run(state: State, most: int) -> State:
+        """Steps until at most `most` games run."""
+
+        def go_on(state: State) -> Array:
+            return jnp.sum(~(state.waiting | state.done)) > most
+
+        return lax.while_loop(go_on, lambda state: micro_step(game, state), state)
+
+    def run_rest(state: State) -> State:
+        lanes = jnp.argsort(state.waiting | state.done, stable=True)[:stragglers]
+        rest = run(jax.tree.map(lambda x: x[..., lanes], state), 0)
+        return jax.tree.map(lambda x, y: x.at[..., lanes].set(y), state, rest)
+
+    state = run(state, stragglers)
+    if not stragglers:
+        return state
+    return lax.cond(jnp.all(state.waiting | state.done), lambda s: s, run_rest, state)
 
 
 def micro_step(game: Game, state: State) -> State:
@@ -277,17 +296,24 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     if game.has_reserved:
         lowest = jnp.maximum(lowest, _reserved_back(game, state, begin))
     blocks = (table["start"] < end) & (table["end"] > begin)
-    found, place = find_offset(
-        table["offset"],
-        table["size"],
-        blocks,
-        lowest,
-        row.size,
-        game.capacity[state.program],
-        game.config.placement == "first_fit",
+    capacity = game.capacity[state.program]
+    # Not those that begin here: a group's result may lie where its parameter is read last.
+    stay = (table["start"] < t) & (t < table["end"])
+    free = capacity - jnp.sum(jnp.where(stay, table["size"], 0), axis=0)
+    can = (defines | source) & _room(game, state, row.promise_slot >= 0, 1)
+    can = can & (row.inert_arrival == 0) & (row.size <= free)
+
+    def search() -> tuple[Array, Array]:
+        first_fit = game.config.placement == "first_fit"
+        return find_offset(
+            table["offset"], table["size"], blocks, lowest, row.size, capacity, first_fit
+        )
+
+    # The search is most of a step's time, and a game whose memory is full for long needs none.
+    found, place = lax.cond(
+        jnp.any(asked & can), search, lambda: (jnp.zeros_like(can), jnp.zeros_like(t))
     )
-    can = found & (defines | source) & _room(game, state, row.promise_slot >= 0, 1)
-    can = can & (row.inert_arrival == 0)
+    can = can & found
     forced = _is_forced(game, state, state.cursor)
     return state.replace(
         asked=asked,
