@@ -49,7 +49,7 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
         search = Search(program, seed)
         search.lay(wanted_accesses(model, answer.x))
         while clock.expects(0.0) and search.best_cost > bound + TOLERANCE:
-            if not search.step(1.0):
+            if not search.step():
                 break
         mapping = best_legal(program, search.mapping())
     latency_s = simulate(program, mapping).latency_s

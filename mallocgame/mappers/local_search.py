@@ -17,10 +17,12 @@ from mallocgame.mapping import COPIED, Mapping, all_slow
 from mallocgame.program import Program
 
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
-HOT, COLD, WORTH = 1e-4, 1e-7, 1e-9
+HOT, COLD, WORTH = 5e-4, 1e-6, 1e-9
 TRUST = 0.02
+# Shares of the steps that make room for one stay, and that clear some slots.
+WANTED, WINDOWS = 0.5, 0.35
 PRICING = 0.2  # share of the budget that the linear relaxation may take
-PATIENCE = 3000
+FIRST_CYCLE = 3000  # steps from hot to cold; the next takes half as many again
 
 
 def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
@@ -36,7 +38,7 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
     search.start()
     search.lay(fast_accesses(program, heuristic))
     search.learn_prices(PRICING * budget_s)
-    while clock.expects(0.0) and search.step(clock.seconds / budget_s):
+    while clock.expects(0.0) and search.step():
         pass
     mapping = best_legal(program, search.mapping(), heuristic)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
@@ -92,7 +94,8 @@ class Search:
         self.busy = [t for t, row in enumerate(self.near) if row]
         self.best_cost = math.inf
         self.best: list[Placed] = []
-        self.steps = self.improvements = self.since = 0
+        self.steps = self.improvements = self.since = self.cycles = 0
+        self.cycle = FIRST_CYCLE
         self.price: dict[int, list[float]] = {}
         area = [s.size * (s.last - s.first) for v in self.values for s in self.stays[v]]
         self.mean_area = sum(area) / max(1, len(area)) or 1.0
@@ -144,7 +147,6 @@ class Search:
             self.best_cost = self.layout.cost
             self.best = list(self.layout.placed.values())
             self.improvements += 1
-            self.since = 0
 
     def _back_to_best(self) -> None:
         for number in list(self.layout.placed):
@@ -177,19 +179,19 @@ class Search:
             if free and self.layout.try_place(stay, due if due < 0 else max(due, WORTH)) >= 0:
                 taken.append(stay)
 
-    def step(self, progress: float) -> bool:
+    def step(self) -> bool:
         """One ruin and recreate; False if there is nothing to search."""
         if not self.values:
             return False
         self.steps += 1
-        self.since += 1
+        self.since += 1  # steps of this cycle
         layout, rng = self.layout, self.rng
         before = layout.cost
         kind = rng.random()
         wanted: tuple[Stay, int] | None = None
-        if kind < 0.5:
+        if kind < WANTED:
             wanted, ruin = self._want()
-        elif kind < 0.85:
+        elif kind < WANTED + WINDOWS:
             ruin = self._window()
         else:
             ruin = self._some()
@@ -199,7 +201,7 @@ class Search:
             layout.try_place(wanted[0], -math.inf, wanted[1])
         pool = list(dict.fromkeys([p.stay.value for p in removed] + self._others(removed, wanted)))
         self._recreate(pool)
-        temperature = HOT * (COLD / HOT) ** min(1.0, progress)
+        temperature = HOT * (COLD / HOT) ** (self.since / self.cycle)
         change = layout.cost - before
         if change <= 0 or rng.random() < math.exp(-change / temperature):
             self._note()
@@ -208,10 +210,20 @@ class Search:
                 layout.remove(number)
             for placed in removed:
                 layout.restore(placed)
-        if self.since > PATIENCE:
-            self._back_to_best()
-            self.since = 0
+        if self.since >= self.cycle:
+            self._restart()
         return True
+
+    def _restart(self) -> None:
+        """Goes on from the best, or every other time from a new filling."""
+        self.since, self.cycle = 0, self.cycle * 3 // 2
+        self.cycles += 1
+        self._back_to_best()
+        if self.cycles % 2:
+            for number in list(self.layout.placed):
+                self.layout.remove(number)
+            self._recreate(self.values)
+            self._note()
 
     def _recreate(self, pool: list[int]) -> None:
         rng = self.rng
