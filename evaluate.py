@@ -6,7 +6,8 @@
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
 with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven limit that no
 mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's algorithm, written
-anew), and for `--budget` seconds each `local_search`, `evolution` and `milp`; with a checkpoint
+anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
+`evolution` and `milp`; with a checkpoint
 `agent`, `untrained` (the same play with fresh parameters), `trained_best` (the best game seen in
 training) and `hybrid` (the better of agent and production).
 """
@@ -27,7 +28,7 @@ from mallocgame.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.program import Program
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")
-OPPONENTS = ("belady", "msa", "msa_library", "local_search", "evolution", "milp")
+OPPONENTS = ("belady", "msa", "msa_library", "local_search", "game_search", "evolution", "milp")
 LEARNED = ("untrained", "agent", "trained_best", "hybrid")
 MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
 

@@ -1,4 +1,6 @@
-"""Mappers: what makes a mapping for a program without learning.
+"""Mappers: what makes a mapping for a program without learning, and how far it is from the best.
 
-`plans` plays decisions fixed in advance, `rules` makes such decisions.
+`registry` names them.  `plans` plays decisions fixed in advance, `rules`, `game_search` and
+`evolution` make such decisions; `stays` and `layout` are what `local_search` works on, `msa` is the
+production compiler's algorithm; `relaxation`, `bound` and `exact` are the linear model.
 """

@@ -26,7 +26,7 @@ FIRST_CYCLE = 3000  # steps from hot to cold; the next takes half as many again
 
 
 def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    """Ruins and recreates a layout until time is up; returns the best mapping met.
+    """Ruins and recreates a layout until time is up, or the lower bound reached.
 
     It starts from fillings by density and from MSA, and is no worse than either.  It is bound by
     the judge's rules, not by the game's: it lays out the whole program at once and may pay with a
@@ -38,7 +38,7 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
     search.start()
     search.lay(fast_accesses(program, heuristic))
     search.learn_prices(PRICING * budget_s)
-    while clock.expects(0.0) and search.step():
+    while clock.expects(0.0) and not search.optimal and search.step():
         pass
     mapping = best_legal(program, search.mapping(), heuristic)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
@@ -97,6 +97,7 @@ class Search:
         self.steps = self.improvements = self.since = self.cycles = 0
         self.cycle = FIRST_CYCLE
         self.price: dict[int, list[float]] = {}
+        self.limit = -math.inf
         area = [s.size * (s.last - s.first) for v in self.values for s in self.stays[v]]
         self.mean_area = sum(area) / max(1, len(area)) or 1.0
 
@@ -120,7 +121,7 @@ class Search:
         Without scipy, or if time is up before, all slots cost the same.
         """
         try:
-            from mallocgame.mappers.bound import solve
+            from mallocgame.mappers.bound import dual_bound, solve
             from mallocgame.mappers.relaxation import relax, wanted_accesses
         except ImportError:
             return
@@ -135,7 +136,13 @@ class Search:
                 stay.size * float(total[min(stay.last, len(prices))] - total[stay.first])
                 for stay in self.stays[v]
             ]
+        self.limit = dual_bound(model, solution.of_ub, solution.of_eq)
         self.lay(wanted_accesses(model, solution.x))
+
+    @property
+    def optimal(self) -> bool:
+        """Whether nothing is left to gain."""
+        return self.best_cost <= self.limit + WORTH
 
     def _density(self, v: int, taste: float) -> float:
         first, last = self.reach[v]

@@ -10,6 +10,7 @@ from mallocgame.jsonfile import InputError
 from mallocgame.mappers import rules
 from mallocgame.mappers.base import Clock, Mapped, Mapper
 from mallocgame.mappers.evolution import evolution
+from mallocgame.mappers.game_search import game_search
 from mallocgame.mappers.local_search import local_search
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.mappers.plans import Plans, play_plans
@@ -45,6 +46,7 @@ MAPPERS: dict[str, Mapper] = {
     "msa": msa,
     "msa_library": msa_library,
     "local_search": local_search,
+    "game_search": game_search,
     "evolution": evolution,
     "milp": _milp,
 }
