@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 
 import numpy as np
 import pytest
 
+import evaluate
 from mallocgame.config import GameConfig
 from mallocgame.generate import known_optimum_program, random_program
 from mallocgame.judge import simulate, verify
@@ -167,3 +169,24 @@ def test_programs_without_anything_to_place():
     assert lower_bound(nothing).latency_s == pytest.approx(
         simulate(nothing, all_slow(nothing)).latency_s, rel=1e-9
     )
+
+
+def test_evaluate_measures_gaps_against_the_bound(tmp_path, capsys):
+    names = ["production", "msa", "local_search", "milp", "bound"]
+    arguments = ["--suite", "tpu_v4_sample/lstm_scan_v4_64mib", "--mappers", ",".join(names)]
+    code = evaluate.main([*arguments, "--budget", "1.5", "--out", str(tmp_path / "out")])
+    assert code == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    by_name = {row["mapper"]: row for row in rows}
+    assert list(by_name) == names
+    assert all(row["verified"] for row in rows)
+    assert by_name["production"]["gap_to_bound_closed"] == 0
+    assert by_name["bound"]["gap_to_bound_closed"] == 1
+    for row in rows:
+        assert row["latency_s"] >= by_name["bound"]["latency_s"] * (1 - 1e-12)
+    # A stall brings the weights that no supply can bring: far beyond production, at the optimum.
+    assert by_name["local_search"]["gap_to_bound_closed"] == pytest.approx(1, abs=1e-3)
+    assert by_name["local_search"]["stall_fraction"] > 0
+    capsys.readouterr()
+    assert evaluate.main([*arguments, "--budget", "-1", "--out", str(tmp_path / "other")]) == 2
+    assert capsys.readouterr().err.startswith("evaluate.py: --budget -1.0: is no time in seconds")
