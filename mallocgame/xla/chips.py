@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from mallocgame.jsonfile import InputError
-from mallocgame.machine import Machine, machine_by_name
+from mallocgame.machine import MIB, Machine, machine_by_name
 
 Options = dict[str, str | int | bool]
+KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -18,32 +20,64 @@ class Chip:
       topology: the smallest slice that the compiler knows, of which one core is compiled for.
       machine_name: preset in `mallocgame.machine`.
       fast_space: number of the fast memory in layouts, ``S(n)``: CMEM on v4, VMEM later.
-      assignment_off: options that switch memory space assignment off.
-      capacity_option: option that gives the assignment less memory, in KiB.
+      largest_bytes: most fast memory that programs are made for, of what the assignment has.
+      scoped_bytes: fast memory that the compiler keeps for its kernels, beside the assignment's.
+      clock_hz: where the preset has none: published bf16 operations a second over those of four
+        matrix units of 256 x 256 multiply-adds a core.
     """
 
     name: str
     topology: str
     machine_name: str
     fast_space: int
-    assignment_off: tuple[tuple[str, str | int | bool], ...]
-    capacity_option: str
+    largest_bytes: int
+    scoped_bytes: int = 0
+    clock_hz: float | None = None
 
     @property
     def machine(self) -> Machine:
-        """The machine that the chip's programs are played on."""
-        return machine_by_name(self.machine_name)
+        """The machine that the chip's programs are played on, with the most memory."""
+        machine = machine_by_name(self.machine_name).with_capacity(self.largest_bytes)
+        if machine.clock_hz is not None:
+            return machine
+        source = f"{machine.source}; clock from the published peak, four matrix units assumed"
+        return dataclasses.replace(machine, clock_hz=self.clock_hz, source=source)
+
+    @property
+    def has_cmem(self) -> bool:
+        """Whether the fast memory is v4's CMEM, which kernels do not use themselves."""
+        return self.fast_space == 3
+
+    @property
+    def assignment_off(self) -> Options:
+        """Options that switch memory space assignment off."""
+        if self.has_cmem:
+            return {"xla_tpu_cmem_memory_space_assignment": False}
+        return {"xla_msa_enable": "DISABLED"}
+
+    def capacity_options(self, capacity_bytes: int) -> Options:
+        """Options that give the assignment so much memory, beside `capacity_flags`."""
+        if not self.has_cmem or capacity_bytes == self.largest_bytes:
+            return {}
+        return {"xla_tpu_max_cmem_used_by_memory_space_assignment": capacity_bytes // KIB}
+
+    def capacity_flags(self, capacity_bytes: int) -> tuple[str, ...]:
+        """Flags of the compiler's library that do: without CMEM, the size of VMEM itself."""
+        if self.has_cmem:
+            return ()
+        return (f"--xla_tpu_override_vmem_size_kib={(capacity_bytes + self.scoped_bytes) // KIB}",)
 
 
-_CMEM_OFF = (("xla_tpu_cmem_memory_space_assignment", False),)
-_VMEM_OFF = (("xla_msa_enable", "DISABLED"),)
 CHIPS: dict[str, Chip] = {
     chip.name: chip
     for chip in (
-        Chip("v4", "v4:2x2x1", "tpu_v4", 3, _CMEM_OFF,
-             "xla_tpu_max_cmem_used_by_memory_space_assignment"),
+        Chip("v4", "v4:2x2x1", "tpu_v4", 3, 64 * MIB),
+        Chip("v5e", "v5e:2x2", "tpu_v5e", 1, 64 * MIB, 16 * MIB),
+        Chip("v5p", "v5p:2x2x1", "tpu_v5p", 1, 32 * MIB, 16 * MIB),
+        Chip("v6e", "v6e:2x2", "tpu_v6e", 1, 64 * MIB, 32 * MIB, 1.75e9),
+        Chip("tpu7x", "tpu7x:2x2x1", "tpu7x", 1, 32 * MIB, 32 * MIB, 2.2e9),
     )
-}  # fmt: skip
+}
 
 # One closed program: no copies across its runs, and every prefetch whole, as the rules have it.
 CLOSED: Options = {

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,17 +90,25 @@ def lower(function: Function, folder: Path, timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 def compile_to(
-    stablehlo: Path, chip: Chip, options: Options, out: Path, timeout_s: float = DEFAULT_TIMEOUT_S
+    stablehlo: Path,
+    chip: Chip,
+    options: Options,
+    flags: Sequence[str],
+    out: Path,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Compiles and writes ``msa_on.hlo.gz`` with MSA's account, or ``msa_off.hlo.gz`` without one.
 
     Which of the two it is follows from ``options``.  Writes into ``out``, all files or none.
 
+    Args:
+      options: of the compile; flags: of the compiler's library, ``--name=value``.
+
     Raises:
       InputError: no libtpu, a compile that fails or outlasts ``timeout_s``, a dump without account.
     """
     require_libtpu()
-    is_off = all(options.get(key) == value for key, value in chip.assignment_off)
+    is_off = all(options.get(key) == value for key, value in chip.assignment_off.items())
     with tempfile.TemporaryDirectory(prefix="mallocgame-compile-") as name:
         folder = Path(name)
         dumps = folder / "dumps"
@@ -114,7 +122,8 @@ def compile_to(
         }
         environment = {
             "TPU_SKIP_MDS_QUERY": "1",
-            "LIBTPU_INIT_ARGS": _DUMP_FLAGS.format(folder=dumps),
+            "LIBTPU_INIT_ARGS": " ".join([_DUMP_FLAGS.format(folder=dumps), *flags]),
+            "TPU_LOG_DIR": "disabled",
         }
         with _alone():
             _run_when_free(request, environment, stablehlo.name, timeout_s)

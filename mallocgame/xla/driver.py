@@ -37,7 +37,7 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
     Raises:
       InputError: a compile fails, or its dump cannot be imported.
     """
-    full = work.chip.machine.fast_capacity_bytes
+    full = work.chip.largest_bytes
     if capacity_bytes is not None and not (
         MIB <= capacity_bytes <= full and capacity_bytes % MIB == 0
     ):
@@ -72,7 +72,7 @@ def random_probe(seed: int) -> Options:
 def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:
     """Tries capacities from the largest on, those first at which useful values do not fit."""
     imported = _imported(work, name)
-    sizes = halves(work.chip.machine.fast_capacity_bytes)
+    sizes = halves(work.chip.largest_bytes)
     item = _item(imported, sizes[0])
     tried = [(item, contest(item.program, item.mapping))]
     for size in sizes[1:]:

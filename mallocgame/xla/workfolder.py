@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mallocgame.jsonfile import InputError
-from mallocgame.xla.chips import CLOSED, Chip, Options
+from mallocgame.xla.chips import CLOSED, KIB, Chip, Options
 from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Lowered, compile_to, versions
 
 Progress = Callable[[str], None]
-KIB = 1024
 
 
 @dataclass(frozen=True)
@@ -30,17 +29,21 @@ class Workfolder:
 
     def compile_off(self) -> None:
         """The program with everything in slow memory."""
-        self._compile("", "without assignment", dict(self.chip.assignment_off), "off")
+        self._compile("", "without assignment", self.chip.assignment_off, (), "off")
 
     def compile_full(self) -> None:
-        """With assignment and the chip's own capacity."""
-        self._compile("", "with assignment", {}, "on")
+        """With assignment and the chip's largest capacity."""
+        flags = self.chip.capacity_flags(self.chip.largest_bytes)
+        self._compile("", "with assignment", {}, flags, "on")
 
     def compile_capacity(self, capacity_bytes: int) -> None:
         """With assignment and less fast memory."""
         kib = capacity_bytes // KIB
-        options: Options = {self.chip.capacity_option: kib}
-        self._compile(f"capacity_{kib}_kib", f"with {kib // KIB} MiB", options, "on")
+        options, flags = (
+            self.chip.capacity_options(capacity_bytes),
+            self.chip.capacity_flags(capacity_bytes),
+        )
+        self._compile(f"capacity_{kib}_kib", f"with {kib // KIB} MiB", options, flags, "on")
 
     def compile_probe(self, name: str, options: Options) -> None:
         """With other decisions than production's, for the latency fit.
@@ -49,7 +52,8 @@ class Workfolder:
         fit does without.
         """
         try:
-            self._compile(f"probe_{name}", f"probe {name}", options, "on")
+            flags = self.chip.capacity_flags(self.chip.largest_bytes)
+            self._compile(f"probe_{name}", f"probe {name}", options, flags, "on")
         except InputError as error:
             self.progress(f"{self.folder.name}: probe {name} left out: {error}")
 
@@ -68,19 +72,24 @@ class Workfolder:
     def _hash(self) -> str:
         return hashlib.sha256(self.lowered.stablehlo.read_bytes()).hexdigest()
 
-    def _compile(self, place: str, what: str, options: Options, kind: str) -> None:
+    def _compile(
+        self, place: str, what: str, options: Options, flags: tuple[str, ...], kind: str
+    ) -> None:
         """One compile into a sub-folder, unless the same one lies there already."""
         out = self.folder / place if place else self.folder
         wanted = {
             "stablehlo": self._hash(),
             "chip": self.chip.name,
             "options": {**CLOSED, **options},
+            **({"flags": list(flags)} if flags else {}),
             "versions": versions(),
         }
         key = out / f"{kind}.key.json"
         if key.exists() and json.loads(key.read_text()) == wanted:
             return
         started = time.monotonic()
-        compile_to(self.lowered.stablehlo, self.chip, {**CLOSED, **options}, out, self.timeout_s)
+        compile_to(
+            self.lowered.stablehlo, self.chip, {**CLOSED, **options}, flags, out, self.timeout_s
+        )
         key.write_text(json.dumps(wanted, indent=1))
         self.progress(f"{self.folder.name}: {what}: {time.monotonic() - started:.0f} s")
