@@ -14,31 +14,39 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.config import Config, load_config
+from agent.errors import TrainingDiverged
 from mallocgame.jsonfile import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, or 2 for unusable input, or 130 when interrupted."""
+    """Returns the exit code: 0, 1 if the training diverged, 2 for unusable input, 130 when
+    interrupted."""
     parser = argparse.ArgumentParser(
         description="Trains a MuZero agent on programs; goes on where it stopped."
     )
     parser.add_argument("--config", required=True, help="YAML file, see configs/")
     parser.add_argument("--runs", default="runs", help="folder of the runs (default: runs)")
+    parser.add_argument(
+        "--profile", action="store_true", help="trace three iterations into RUNS/NAME/profile"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     options = parser.parse_args(arguments)
     try:
-        run(load_config(options.config, options.overrides), Path(options.runs))
+        run(load_config(options.config, options.overrides), Path(options.runs), options.profile)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except TrainingDiverged as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     return 0
 
 
-def run(config: Config, runs: Path) -> None:
-    """Trains on the configured programs."""
+def run(config: Config, runs: Path, profile: bool = False) -> None:
+    """Trains on the configured programs; `profile` as in `agent.loop.train`."""
     # Imported here so that a bad configuration is reported at once.
     import jax
     import numpy as np
@@ -67,7 +75,7 @@ def run(config: Config, runs: Path) -> None:
         save_mapping(mapping, folder / "best" / f"{program.name}.mapping.json")
 
     fingerprints = tuple(program.fingerprint for program in programs)
-    state = train(config, game, folder, mesh, fingerprints, write_best)
+    state = train(config, game, folder, mesh, fingerprints, write_best, profile)
     for program, saved in zip(programs, np.asarray(state.best.saved), strict=True):
         print(f"{program.name}: best game saves {100 * saved:.2f} %")
     print(f"{folder}: {int(state.iteration)} iterations")

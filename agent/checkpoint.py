@@ -18,22 +18,25 @@ from orbax.checkpoint import v1 as ocp
 
 from agent import networks
 from agent.config import Config, load_config
-from agent.learner import TrainState
+from agent.learner import FIRST_ADVANTAGE, TrainState, first_units
+from agent.units import Units
 from mallocgame.jsonfile import InputError
 
 T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
+SHARE = ".units.share"
 # What makes up the agent, as far as playing is concerned.
-AGENT_PARTS = (".params", ".typical_advantage")
+AGENT_PARTS = (".params", ".typical_advantage", ".units")
 
 
 @struct.dataclass
 class Agent:
-    """params and typical_advantage: what `agent.play` needs."""
+    """What `agent.play` needs; see `learner.TrainState`."""
 
     params: networks.Params
     typical_advantage: jax.Array
+    units: Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,17 +114,25 @@ def load_agent(run: str | Path, observation_size: int) -> tuple[Agent, Config]:
         if checkpointer.latest is None:
             raise InputError(f"{directory}: no finished checkpoint")
         step = int(checkpointer.latest.step)
-        abstract = jax.eval_shape(lambda: fresh_agent(config, observation_size))
+        programs = _number_of_programs(checkpointer, directory, step)
+        abstract = jax.eval_shape(lambda: fresh_agent(config, observation_size, programs))
         names = _flatten(abstract)
         stored = _load(checkpointer, directory, step, {"agent": names}, partial=True)["agent"]
     return _unflatten(abstract, stored), config
 
 
-def fresh_agent(config: Config, observation_size: int) -> Agent:
+def _number_of_programs(checkpointer: Any, directory: Path, step: int) -> int:
+    try:
+        return int(checkpointer.checkpointables_metadata(step).metadata["agent"][SHARE].shape[0])
+    except Exception as error:  # whatever a damaged file makes the libraries raise
+        raise InputError(f"{directory / str(step)}: damaged: {_line(error)}") from None
+
+
+def fresh_agent(config: Config, observation_size: int, programs: int = 1) -> Agent:
     """An untrained agent, from the run's seed."""
     key = jax.random.key_data(jax.random.key(config.seed))
     params = networks.init_params(config.network, observation_size, key)
-    return Agent(params, jnp.float32(0.05))
+    return Agent(params, jnp.float32(FIRST_ADVANTAGE), first_units(programs))
 
 
 def _load(

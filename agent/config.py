@@ -69,6 +69,7 @@ class SearchConfig:
     """The search at every decision.
 
     algorithm: "gumbel" (Gumbel MuZero) or "puct" (MuZero).
+    model: "learned" (MuZero), or "game": the tree is built with the game itself (AlphaZero).
     simulations, max_depth: size of the tree.
     advantage_logits: how many logits an advantage of typical size is worth in the improved policy
         (Gumbel); the typical size is measured while playing.
@@ -76,6 +77,7 @@ class SearchConfig:
     """
 
     algorithm: str = "gumbel"
+    model: str = "learned"
     simulations: int = 8
     max_depth: int = 4
     advantage_logits: float = 1.0
@@ -84,6 +86,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.algorithm not in ("gumbel", "puct"):
             raise ValueError(f"algorithm: {self.algorithm!r} is neither 'gumbel' nor 'puct'")
+        if self.model not in ("learned", "game"):
+            raise ValueError(f"model: {self.model!r} is neither 'learned' nor 'game'")
         _positive(self, "simulations", "max_depth", "advantage_logits")
         _fraction(self, "dirichlet_fraction")
 

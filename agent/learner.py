@@ -21,8 +21,9 @@ from agent import networks
 from agent.config import Config
 from agent.networks import Model, Params
 from agent.replay import Replay, gather, init_replay, insert, sample
-from agent.rollout import Best, Lanes, Moves, Units, init_best, init_lanes, play_moves
+from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
 from agent.targets import Targets, elite_cells, replay_targets
+from agent.units import Units
 
 AXIS = "games"
 # Nearly all values lie within three standard deviations; when all games are alike, a share of the
@@ -225,7 +226,9 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 
         keys = jax.random.split(key, config.learner.updates)
         (params, opt_state), metrics = jax.lax.scan(update, (state.params, state.optimiser), keys)
+        is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
         metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
+        metrics["diverged"] = ready & ~is_finite
         usable = targets.usable
         difference = state.replay.moves.raw_value - targets.value
         squares, count = jax.lax.psum(
@@ -278,8 +281,7 @@ def _init_state(
 ) -> TrainState:
     lanes = init_lanes(game, local_games, lanes_key)
     best = init_best(game, lanes.state)
-    units = Units(jnp.zeros(game.num_programs), jnp.ones(game.num_programs))
-    typical = jnp.float32(FIRST_ADVANTAGE)
+    units, typical = first_units(game.num_programs), jnp.float32(FIRST_ADVANTAGE)
     shapes = jax.eval_shape(
         functools.partial(play_moves, config), game, params, units, typical, best, lanes, key
     )
@@ -326,6 +328,11 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
             cursor=nowhere,
         ),
     )
+
+
+def first_units(programs: int) -> Units:
+    """The units before any game has ended."""
+    return Units(jnp.zeros(programs), jnp.ones(programs))
 
 
 def _units(game: Any, state: TrainState, targets: Targets) -> Units:

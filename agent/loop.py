@@ -19,12 +19,14 @@ from tensorboardX import SummaryWriter
 
 from agent.checkpoint import Checkpoints, Counters
 from agent.config import Config, differences, load_config, save_config
+from agent.errors import TrainingDiverged
 from agent.learner import AXIS, Iteration, TrainState, make_iteration
 from agent.progress import Progress
 from mallocgame.jsonfile import InputError
 
 MAX_CPU_DEVICES = 8
 # Wall-clock figures: a resumed run repeats all others exactly.
+PROFILED = (2, 5)
 CLOCK_FIELDS = ("wall_s", "moves_per_s", "simulations_per_s", "play_share", "left_s")
 
 # Called with a program's number, its best moves and the fraction they save.
@@ -68,18 +70,21 @@ def train(
     mesh: Mesh,
     programs: tuple[str, ...] = (),
     write_best: BestWriter | None = None,
+    profile: bool = False,
 ) -> TrainState:
     """Trains, or goes on training, in the folder `run`.
 
     programs: fingerprints of the programs in `game`.
+    profile: traces a few iterations with JAX's profiler, into the folder `profile` of the run.
 
     Raises:
       InputError: the folder belongs to another run, is in use, or its checkpoint is unusable.
+      TrainingDiverged: the last checkpoint is from before that.
     """
     with _claim(run, config):
         checkpoints = Checkpoints(run / "checkpoints")
         try:
-            return _train(config, game, run, mesh, programs, write_best, checkpoints)
+            return _train(config, game, run, mesh, programs, write_best, checkpoints, profile)
         finally:
             checkpoints.close()
 
@@ -92,6 +97,7 @@ def _train(
     programs: tuple[str, ...],
     write_best: BestWriter | None,
     checkpoints: Checkpoints,
+    profile: bool,
 ) -> TrainState:
     iteration = make_iteration(config, game, mesh)
     state, counters = _start(config, game, iteration, checkpoints, programs)
@@ -105,9 +111,11 @@ def _train(
         open(run / "metrics.jsonl", "a") as metrics_file,
         SummaryWriter(str(run / "tensorboard"), purge_step=step + 1) as board,
         Progress(config) as progress,
+        _Trace(run / "profile" if profile else None) as trace,
     ):
         saved_at = step
         while step < config.train.iterations and not _out_of_time(config, clock):
+            trace.at(step - first)
             began = time.perf_counter()
             state, play_metrics = iteration.play(game, state)
             finished = int(play_metrics.pop("finished"))
@@ -116,6 +124,12 @@ def _train(
             measured = jax.device_get(play_metrics | learn_metrics)
             ended = time.perf_counter()
             step += 1
+            if measured.pop("diverged"):
+                raise TrainingDiverged(
+                    f"{run}: iteration {step}: the loss or its gradient is not finite; the "
+                    f"checkpoint of iteration {checkpoints.latest() or 0} is intact; start another "
+                    "run with a lower learner.learning_rate"
+                )
             counters = Counters(
                 moves=counters.moves + config.rollout.games * config.rollout.moves,
                 games=counters.games + finished,
@@ -136,6 +150,30 @@ def _train(
         if step > saved_at:
             checkpoints.save(step, state, counters)
     return state
+
+
+class _Trace:
+    """JAX's profiler over a few iterations, but not those that compile; use as a context manager."""
+
+    def __init__(self, folder: Path | None):
+        self._folder = folder
+        self._is_on = False
+
+    def __enter__(self) -> _Trace:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._is_on:
+            jax.profiler.stop_trace()
+            self._is_on = False
+
+    def at(self, iteration: int) -> None:
+        """Says that an iteration, counted from the start of the process, is about to begin."""
+        if self._folder and iteration == PROFILED[0]:
+            jax.profiler.start_trace(self._folder)
+            self._is_on = True
+        elif iteration == PROFILED[1]:
+            self.__exit__()
 
 
 def _start(

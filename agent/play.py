@@ -17,8 +17,8 @@ import numpy as np
 
 from agent.checkpoint import Agent
 from agent.config import Config
-from agent.rollout import OBSERVATION_DTYPE
-from agent.search import search
+from agent.search import Simulator, observe, search
+from agent.units import Units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +73,9 @@ def _finish(
     config: Config, game: Any, agent: Agent, index: jax.Array, noise: jax.Array, key: jax.Array
 ) -> tuple[Any, jax.Array]:
     """Plays new games [K] to their end; returns their states and the number of steps."""
+    # A program that was not trained on has no units of its own.
+    programs = jnp.ones(game.num_programs)
+    units = Units(agent.units.share.mean() * programs, agent.units.scale.mean() * programs)
 
     def running(carry: tuple) -> jax.Array:
         return ~jnp.all(game.done(carry[0]))
@@ -80,14 +83,14 @@ def _finish(
     def move(carry: tuple) -> tuple:
         state, key, count = carry
         key, search_key = jax.random.split(key)
-        observation = game.observe(state).astype(OBSERVATION_DTYPE).astype(jnp.float32)
         result = search(
             agent.params,
-            observation,
+            observe(game, state),
             game.legal_actions(state),
             search_key,
             config=config,
             typical_advantage=agent.typical_advantage,
+            simulator=Simulator(game, state, units),
             noise=noise,
         )
         return game.step(state, result.action)[0], key, count + 1

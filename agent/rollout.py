@@ -10,10 +10,8 @@ from flax import struct
 
 from agent.config import Config
 from agent.networks import Params
-from agent.search import search
-
-# Observations are kept in half precision: they are most of the replay's memory.
-OBSERVATION_DTYPE = jnp.float16
+from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
+from agent.units import Units
 
 
 @struct.dataclass
@@ -43,30 +41,6 @@ class Moves:
     branched: jax.Array
     ahead: jax.Array
     past: jax.Array
-
-
-@struct.dataclass
-class Units:
-    """What the networks' values mean: the return is compared with a share of what could be saved.
-
-    Of a state from which a share b of the latency could be saved at most, the networks value
-    (return - share * b) / scale.  This is potential-based shaping of the rewards (Ng,
-    Harada and Russell, ICML 1999): it changes no policy, but what is left to learn is far smaller
-    than the return.
-
-    share, scale: [P].
-    """
-
-    share: jax.Array
-    scale: jax.Array
-
-    def to_return(self, value: jax.Array, program: jax.Array, ahead: jax.Array) -> jax.Array:
-        """Returns [...] of values [...] of states of `program` [...], `ahead` [...] being b."""
-        return value * self.scale[program] + self.share[program] * ahead
-
-    def of_return(self, value: jax.Array, program: jax.Array, ahead: jax.Array) -> jax.Array:
-        """Values [...] of returns [...]; of rewards, with `ahead` what the move has passed."""
-        return (value - self.share[program] * ahead) / self.scale[program]
 
 
 @struct.dataclass
@@ -150,16 +124,17 @@ def play_moves(
         lanes, best = carry
         search_key, branch_key, reset_key = jax.random.split(key, 3)
         state, program = lanes.state, lanes.program
-        observation = game.observe(state).astype(OBSERVATION_DTYPE)
+        observation = observe(game, state)
         legal = game.legal_actions(state)
         index = game.decision_index(state)
         result = search(
             params,
-            observation.astype(jnp.float32),
+            observation,
             legal,
             search_key,
             config=config,
             typical_advantage=typical_advantage,
+            simulator=Simulator(game, state, units),
         )
         action, guide, branched = _follow(best, lanes, index, legal, result.action, branch_key)
         ahead = game.remaining_bound(state)
@@ -174,7 +149,7 @@ def play_moves(
             lambda: best,
         )
         moves = Moves(
-            observation=observation,
+            observation=observation.astype(OBSERVATION_DTYPE),
             legal=legal,
             action=action.astype(jnp.int8),
             reward=reward,

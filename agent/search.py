@@ -1,12 +1,14 @@
-"""One search per game: the learned model in mctx, the game's legal actions at the root.
+"""One search per game: the learned model, or the game itself, in mctx.
 
-mctx masks illegal actions at the root only.  Inside the tree the model's own prediction of legality
-is added to the prior: an action predicted illegal keeps a prior near zero and is not expanded.
+mctx masks illegal actions at the root only.  Inside the tree the learned model's own prediction of
+legality is added to the prior: an action predicted illegal keeps a prior near zero and is not
+expanded.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +17,30 @@ import mctx as _mctx
 
 from agent.config import Config
 from agent.networks import Model, Params, decode_reward, decode_value
+from agent.units import Units
 
 # Its annotations are chex types, which type checkers do not understand.
 mctx: Any = _mctx
 
-ILLEGAL_LOGIT = -8.0
+ILLEGAL_LOGIT, NEVER_LOGIT = -8.0, -1e9
+
+
+# Observations are kept in half precision, which is what the networks learn from: they are most of
+# the replay's memory.
+OBSERVATION_DTYPE = jnp.float16
+
+
+class Simulator(NamedTuple):
+    """The games at the roots: the game, its state (batch axis last), and the networks' units."""
+
+    game: Any
+    state: Any
+    units: Units
+
+
+def observe(game: Any, state: Any) -> jax.Array:
+    """Float32 [B, F]: what the networks see of a state, in the precision of the replay."""
+    return game.observe(state).astype(OBSERVATION_DTYPE).astype(jnp.float32)
 
 
 class SearchResult(NamedTuple):
@@ -42,11 +63,13 @@ def search(
     *,
     config: Config,
     typical_advantage: jax.Array,
+    simulator: Simulator,
     noise: jax.Array | float = 1.0,
 ) -> SearchResult:
     """Searches from observations [B, F] under masks [B, A] with at least one legal action each.
 
     typical_advantage: scalar that an advantage is compared with (see `SearchConfig`).
+    simulator: the games searched; only `search.model = "game"` looks at them.
     noise: [B] or scalar; 1 samples actions as in self-play, 0 takes the best.
     The key is consumed.
     """
@@ -54,26 +77,13 @@ def search(
     latent = model.represent(observation)
     prediction = model.predict(latent)
     root_value = decode_value(prediction.value_logits)
+    if config.search.model == "game":
+        embedding, recurrent = _batch_first(simulator.state), _play(config, simulator)
+    else:
+        embedding, recurrent = latent, _imagine(config)
     root = mctx.RootFnOutput(
-        prior_logits=prediction.policy_logits,
-        value=root_value,
-        embedding=latent,
+        prior_logits=prediction.policy_logits, value=root_value, embedding=embedding
     )
-
-    def recurrent(params: Params, key: jax.Array, action: jax.Array, latent: jax.Array):
-        del key
-        model = Model(config.network, params)
-        latent, reward_logits = model.dynamics(latent, action)
-        prediction = model.predict(latent)
-        legality = jax.nn.log_sigmoid(prediction.legal_logits)
-        output = mctx.RecurrentFnOutput(
-            reward=decode_reward(reward_logits),
-            discount=jnp.ones_like(action, jnp.float32),
-            prior_logits=prediction.policy_logits + jnp.maximum(legality, ILLEGAL_LOGIT),
-            value=decode_value(prediction.value_logits),
-        )
-        return output, latent
-
     settings = config.search
     noise = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), legal.shape[:1])[:, None]
     if settings.algorithm == "gumbel":
@@ -119,6 +129,55 @@ def search(
         raw_value=root_value,
         advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
     )
+
+
+def _imagine(config: Config) -> Callable[..., Any]:
+    """Steps of the learned model; embeddings are latents [B, D]."""
+
+    def recurrent(params: Params, key: jax.Array, action: jax.Array, latent: jax.Array):
+        del key
+        model = Model(config.network, params)
+        latent, reward_logits = model.dynamics(latent, action)
+        prediction = model.predict(latent)
+        legality = jax.nn.log_sigmoid(prediction.legal_logits)
+        output = mctx.RecurrentFnOutput(
+            reward=decode_reward(reward_logits),
+            discount=jnp.ones_like(action, jnp.float32),
+            prior_logits=prediction.policy_logits + jnp.maximum(legality, ILLEGAL_LOGIT),
+            value=decode_value(prediction.value_logits),
+        )
+        return output, latent
+
+    return recurrent
+
+
+def _play(config: Config, simulator: Simulator) -> Callable[..., Any]:
+    """Steps of the game itself; embeddings are its states, batch axis first as mctx has it."""
+    game, units = simulator.game, simulator.units
+
+    def recurrent(params: Params, key: jax.Array, action: jax.Array, embedding: Any):
+        del key
+        before = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), embedding)
+        state, reward = game.step(before, action)
+        past = game.remaining_bound(before) - game.remaining_bound(state)
+        model = Model(config.network, params)
+        prediction = model.predict(model.represent(observe(game, state)))
+        done = game.done(state)
+        output = mctx.RecurrentFnOutput(
+            reward=units.of_return(reward, state.program, past),
+            discount=jnp.where(done, 0.0, 1.0),
+            prior_logits=jnp.where(
+                game.legal_actions(state), prediction.policy_logits, NEVER_LOGIT
+            ),
+            value=decode_value(prediction.value_logits),
+        )
+        return output, _batch_first(state)
+
+    return recurrent
+
+
+def _batch_first(state: Any) -> Any:
+    return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), state)
 
 
 def _scaled_values(tree: Any, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:

@@ -30,7 +30,7 @@ def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState,
 
 
 def greedy(game: ProbeGame, config: Config, state: TrainState, program: int = 0) -> float:
-    agent = Agent(state.params, state.typical_advantage)
+    agent = Agent(state.params, state.typical_advantage, state.units)
     played = play(game, agent, config, program, jax.random.key(0), games=4)
     assert played.saved == played.every.max() >= played.greedy
     return played.greedy

@@ -9,10 +9,12 @@ from agent_setup import small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.rollout import Best, Units, init_best, init_lanes, play_moves
-from agent.search import search
+from agent.rollout import Best, init_best, init_lanes, play_moves
+from agent.search import Simulator, search
+from agent.units import Units
 
 UNITS = Units(jnp.ones(1), jnp.ones(1))
+NO_GAME = Simulator(None, None, None)  # type: ignore[arg-type]
 
 
 def setup(game: ProbeGame, **sections):
@@ -32,7 +34,13 @@ def test_scan_equals_a_plain_loop():
     _, got_best, moves, _ = play(game, params, units, typical, best, lanes, key)
     look = jax.jit(
         lambda observation, legal, key: search(
-            params, observation, legal, key, config=config, typical_advantage=typical
+            params,
+            observation,
+            legal,
+            key,
+            config=config,
+            typical_advantage=typical,
+            simulator=NO_GAME,
         )
     )
     step, reset, observe = jax.jit(game.step), jax.jit(game.reset), jax.jit(game.observe)

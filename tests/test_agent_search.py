@@ -7,14 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from agent_setup import small_config
+from probe_games import delayed, trap
 
 from agent import networks
-from agent.search import search
+from agent.checkpoint import fresh_agent
+from agent.play import play
+from agent.search import Simulator, search
+
+NO_GAME = Simulator(None, None, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
 def test_scalars_survive_their_coding(atoms):
-    values = jnp.linspace(-0.4, 1.4, 101)
+    values = jnp.linspace(-1.2, 1.2, 101)
     probabilities = networks.encode_value(values, atoms)
     np.testing.assert_allclose(np.asarray(probabilities.sum(-1)), 1, rtol=1e-5)
     decoded = networks.decode_value(jnp.log(probabilities + 1e-12))
@@ -41,7 +46,13 @@ def test_search_plays_legal_moves_only(algorithm):
     legal = jax.random.bernoulli(key, 0.5, (64, 3)).at[:, 2].set(True)
     result = jax.jit(
         lambda p, k: search(
-            p, observation, legal, k, config=config, typical_advantage=jnp.float32(0.1)
+            p,
+            observation,
+            legal,
+            k,
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
         )
     )(params, key)
     chosen = np.take_along_axis(np.asarray(legal), np.asarray(result.action)[:, None], axis=1)
@@ -67,8 +78,31 @@ def test_without_noise_search_is_deterministic():
             jax.random.key(seed),
             config=config,
             typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
             noise=noise,
         ).action
 
     np.testing.assert_array_equal(act(0, 0.0), act(1, 0.0))
     assert (act(0, 1.0) != act(1, 1.0)).any()
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_the_game_as_model_finds_what_pays_at_once_without_training(algorithm):
+    game = delayed(8, delay=0)
+    found = {}
+    for model in ("game", "learned"):
+        search = {"algorithm": algorithm, "simulations": 16, "dirichlet_fraction": 0.0}
+        config = small_config(search=search | {"model": model})
+        agent = fresh_agent(config, game.observation_size)
+        found[model] = play(game, agent, config, 0, jax.random.key(0), games=4).greedy
+    assert found["game"] == pytest.approx(8 * 0.02, abs=1e-6)
+    assert found["learned"] < 8 * 0.02 - 1e-3
+
+
+def test_the_game_as_model_sees_through_a_trap():
+    # What a trap refunds is taken back inside the tree as in the game.
+    game = trap()
+    config = small_config(search={"model": "game", "simulations": 32, "max_depth": 6})
+    agent = fresh_agent(config, game.observation_size)
+    played = play(game, agent, config, 0, jax.random.key(0), games=4)
+    assert played.greedy == pytest.approx(0.5, abs=1e-6)

@@ -10,12 +10,16 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 from agent_setup import one_device, small_config
 from probe_games import delayed
 
 import train as command
+from agent.checkpoint import Checkpoints, load_agent
 from agent.config import save_config
+from agent.errors import TrainingDiverged
 from agent.loop import CLOCK_FIELDS, _divisor, _truncate, train
 from mallocgame.jsonfile import InputError
 
@@ -126,3 +130,23 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
 def lines_so_far(run: Path) -> list[str]:
     return (run / "metrics.jsonl").read_text().splitlines()
+
+
+def test_a_training_that_diverges_stops_with_its_checkpoint_intact(tmp_path):
+    bad = small_config(learner={"learning_rate": 1e35, "warmup": 0}, train={"checkpoint_every": 1})
+    with pytest.raises(TrainingDiverged, match=r"iteration \d: .* not finite") as caught:
+        train(bad, delayed(5), tmp_path / "bad", one_device())
+    assert "\n" not in str(caught.value)
+    rows = lines(tmp_path / "bad")
+    kept = Checkpoints(tmp_path / "bad" / "checkpoints")
+    assert (kept.latest() or 0) == len(rows)
+    kept.close()
+    if rows:
+        agent, _ = load_agent(tmp_path / "bad", delayed(5).observation_size)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(agent.params))
+
+
+def test_profile_leaves_a_trace(tmp_path):
+    config = small_config(train={"iterations": 4})
+    train(config, delayed(5), tmp_path / "run", one_device(), profile=True)
+    assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))
