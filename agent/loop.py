@@ -153,7 +153,7 @@ def _train(
 
 
 class _Trace:
-    """JAX's profiler over a few iterations, but not those that compile; use as a context manager."""
+    """JAX's profiler over a few iterations, but not the first; use as a context manager."""
 
     def __init__(self, folder: Path | None):
         self._folder = folder
