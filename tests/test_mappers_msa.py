@@ -96,6 +96,8 @@ def test_removed_copies_give_their_supply_back():
     assert resource.left() == [0, 1, 2, 2, 2]
     resource.remove(-1, 2, 3.0)
     assert resource.left() == [2, 2, 2, 2, 2]
+    with pytest.raises(ValueError, match="there is no copy"):
+        resource.remove(-1, 2, 3.0)
 
 
 # (XLA) StartAtZeroAndRemove
@@ -166,9 +168,14 @@ def test_latest_start_before_nested_loops():
     assert picker.latest_start(0, 23, 3.0, 0.5) == 4
 
 
+def _fill(heap: Heap, *blocks: Block) -> None:
+    for block in blocks:
+        heap.add(block)
+
+
 def test_heap_takes_the_smallest_gap_and_looks_ahead():
     heap = Heap(100, [0] * 20)
-    heap.blocks = [Block(10, 20, [(0, 9)]), Block(10, 50, [(0, 9)]), Block(50, 0, [(12, 14)])]
+    _fill(heap, Block(10, 20, [(0, 9)]), Block(10, 50, [(0, 9)]), Block(50, 0, [(12, 14)]))
     assert heap.find(20, [(0, 5)]) == 0  # gaps: [0, 20), [30, 50), [60, 100)
     assert heap.find(20, [(0, 5)], preferred=30) == 30
     assert heap.find(20, [(0, 5)], preferred=45) is None
@@ -190,15 +197,20 @@ def test_heap_respects_reservations():
 # (XLA) Repack: a fragmented heap makes room when its blocks are laid anew.
 def test_repacking_makes_room():
     heap = Heap(100, [0] * 10)
-    heap.blocks = [Block(20, 40, [(0, 9)]), Block(10, 10, [(3, 4)])]
+    blocks = [Block(20, 40, [(0, 9)]), Block(10, 10, [(3, 4)])]
+    _fill(heap, *blocks)
     assert heap.find(70, [(0, 2)]) is None
     assert heap.repack()
-    assert heap.blocks[0].offset == 0
+    assert blocks[0].offset == 0
     assert heap.find(70, [(0, 2)]) == 20
     crowded = Heap(100, [0] * 10)
-    crowded.blocks = [Block(60, 0, [(0, 9)]), Block(60, 0, [(0, 9)])]
+    blocks = [Block(60, 0, [(0, 9)]), Block(60, 0, [(0, 9)])]
+    _fill(crowded, *blocks)
     assert not crowded.repack()
-    assert [b.offset for b in crowded.blocks] == [0, 0]
+    assert [b.offset for b in blocks] == [0, 0]
+    crowded.remove(blocks[0])
+    assert crowded.repack()
+    assert crowded.find(40, [(9, 9)]) == 60
 
 
 def _program(capacity: int, sizes: list[int], rows: list[tuple], inputs=(), outputs=()) -> Program:

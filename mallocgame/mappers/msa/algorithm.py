@@ -156,8 +156,8 @@ class Algorithm:
 
     def _undo(self) -> None:
         """Takes out what the family under way has put in."""
-        blocks = {id(chain.block) for chain in self.pending}
-        self.heap.blocks = [b for b in self.heap.blocks if id(b) not in blocks]
+        for block in {id(chain.block): chain.block for chain in self.pending}.values():
+            self.heap.remove(block)
         for chain in self.pending:
             seconds = self.cost.copy_s[chain.value]
             if chain.copied:
@@ -265,7 +265,7 @@ class Algorithm:
         copied: tuple[int, int] | None,
     ) -> Chain:
         block = Block(self._size(v), offset, spans)
-        self.heap.blocks.append(block)
+        self.heap.add(block)
         chain = Chain(v, block, begin, spans[0][1], number, copied)
         self.pending.append(chain)
         return chain
@@ -300,12 +300,10 @@ class Algorithm:
         block = held.block
         spans = self._spans(held.end + 1, stop, held.value, group)
         new = [span for span in spans if span[0] <= span[1]]
-        others = [b for b in self.heap.blocks if b is not block]
-        everything, self.heap.blocks = self.heap.blocks, others
         free = not new or self.heap.find(block.size, new, block.offset) is not None
-        self.heap.blocks = everything
         if free:
-            block.spans.extend(new)
+            for span in new:
+                self.heap.extend(block, span)
             held.end = max(held.end, spans[0][1]) if group is None else spans[0][1]
         else:
             self.full = True
@@ -335,7 +333,7 @@ class Algorithm:
             if room and self.evictions.has_enough(start, end, seconds):
                 self.evictions.add(start, end, seconds)
                 if end - 1 > held.end:
-                    held.block.spans.append((held.end + 1, end - 1))
+                    self.heap.extend(held.block, (held.end + 1, end - 1))
                     held.end = end - 1
                 held.evicted = (start, end)
                 return end - 1
@@ -346,8 +344,7 @@ class Algorithm:
 
     def _crowded(self, resource: CopyResource, start: int, end: int) -> bool:
         """Whether as many copies are under way as there may be."""
-        under_way = sum(c.start < end and start < c.end for c in resource.copies)
-        return under_way >= self.preset.outstanding
+        return resource.under_way(start, end) >= self.preset.outstanding
 
     def _prefetch(
         self,

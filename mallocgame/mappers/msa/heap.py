@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Block:
     """Bytes [offset, offset + size) over the slots of `spans`, each [start, end] inclusive.
 
@@ -20,18 +20,50 @@ class Block:
     offset: int
     spans: list[tuple[int, int]]
 
-    def meets(self, start: int, end: int) -> bool:
-        """Whether the block is there at some time of [start, end]."""
-        return any(first <= end and start <= last for first, last in self.spans)
-
 
 class Heap:
     """What lies in fast memory."""
 
     def __init__(self, capacity: int, reserved: Sequence[int]):
+        """reserved: bytes from offset 0 that each time needs for itself."""
         self.capacity = capacity
         self.reserved = list(reserved)
-        self.blocks: list[Block] = []
+        self.blocks: dict[int, Block] = {}
+        self.at: list[dict[int, Block]] = [{} for _ in reserved]
+        self.starting: list[dict[int, Block]] = [{} for _ in reserved]
+
+    def add(self, block: Block) -> None:
+        """Puts a block where it says."""
+        self.blocks[id(block)] = block
+        for span in block.spans:
+            self._occupy(block, span)
+
+    def extend(self, block: Block, span: tuple[int, int]) -> None:
+        """Keeps a block for another span."""
+        block.spans.append(span)
+        self._occupy(block, span)
+
+    def remove(self, block: Block) -> None:
+        """Takes a block out."""
+        del self.blocks[id(block)]
+        for start, end in block.spans:
+            self.starting[start].pop(id(block), None)
+            for time in range(start, end + 1):
+                self.at[time].pop(id(block), None)
+
+    def _occupy(self, block: Block, span: tuple[int, int]) -> None:
+        self.starting[span[0]][id(block)] = block
+        for time in range(span[0], span[1] + 1):
+            self.at[time][id(block)] = block
+
+    def _met(self, spans: Sequence[tuple[int, int]]) -> dict[int, Block]:
+        met: dict[int, Block] = {}
+        for start, end in spans:
+            met.update(self.at[start])
+            for time in range(start + 1, end + 1):
+                if self.starting[time]:
+                    met.update(self.starting[time])
+        return met
 
     def find(
         self, size: int, spans: Sequence[tuple[int, int]], preferred: int | None = None
@@ -39,8 +71,8 @@ class Heap:
         """An offset free over all spans: the preferred one, or best fit: smallest gap, lowest."""
         taken = sorted(
             (block.offset, block.offset + block.size)
-            for block in self.blocks
-            if block.size and any(block.meets(*span) for span in spans)
+            for block in self._met(spans).values()
+            if block.size
         )
         floor = max(max(self.reserved[start : end + 1]) for start, end in spans)
         if preferred is not None:
@@ -76,7 +108,7 @@ class Heap:
     def repack(self) -> bool:
         """Lays all blocks anew, longest first, then largest; False and no change if one is left."""
         order = sorted(
-            self.blocks,
+            self.blocks.values(),
             key=lambda b: (-(max(s[1] for s in b.spans) - min(s[0] for s in b.spans)), -b.size),
         )
         fresh = Heap(self.capacity, self.reserved)
@@ -85,7 +117,7 @@ class Heap:
             offset = fresh.find(block.size, block.spans)
             if offset is None:
                 return False
-            fresh.blocks.append(Block(block.size, offset, block.spans))
+            fresh.add(Block(block.size, offset, block.spans))
             offsets.append(offset)
         for block, offset in zip(order, offsets, strict=True):
             block.offset = offset

@@ -52,12 +52,15 @@ class IntervalPicker:
         self.most_s = ratios.most * memory_copy_s
         weighted = np.array(elapsed) * trips ** np.array(nesting, dtype=np.float64)
         self.total = np.cumsum(weighted).tolist()
+        self.loops = any(self.nesting)
 
     def overlap(self, start: int, end: int) -> float:
         """Seconds of the instructions between start and end, both exclusive."""
         start = max(start, 0)
         if end <= start:
             return 0.0
+        if not self.loops:
+            return self.total[end - 1] - self.total[start]
         level = min(self.nesting[start : min(end, len(self.nesting) - 1) + 1])
         return (self.total[end - 1] - self.total[start]) / self.trips**level
 

@@ -20,6 +20,10 @@ class _Copy:
     seconds: float
     used: list[tuple[int, float]]  # (time, seconds taken there)
 
+    @property
+    def figures(self) -> tuple[int, int, float]:
+        return self.start, self.end, self.seconds
+
 
 class CopyResource:
     """Copies with exclusive times: a copy (start, end) may use the supply of start+1 .. end-1.
@@ -31,6 +35,7 @@ class CopyResource:
     def __init__(self, supply: Sequence[float]):
         self.supply = list(supply)
         self.copies: list[_Copy] = []
+        self.longest = 0  # of the copies' intervals
 
     def has_enough(self, start: int, end: int, seconds: float) -> bool:
         """Whether a copy could be added."""
@@ -49,6 +54,7 @@ class CopyResource:
         for copy, used in moved:
             copy.used = used
         self.copies.insert(position, new)
+        self.longest = max(self.longest, end - start)
 
     def remove(self, start: int, end: int, seconds: float) -> None:
         """Takes the copy out that was added first with these figures.
@@ -56,14 +62,31 @@ class CopyResource:
         Raises:
           ValueError: there is none.
         """
-        figures = [(copy.start, copy.end, copy.seconds) for copy in self.copies]
-        position = figures.index((start, end, seconds))
-        del self.copies[position]
-        before = self._used(position)
+        position = bisect.bisect_left(self.copies, start, key=lambda c: c.start)
+        figures = (start, end, seconds)
+        while position < len(self.copies) and self.copies[position].figures != figures:
+            position += 1
+        if position == len(self.copies):
+            raise ValueError(f"there is no copy ({start}, {end}) of {seconds} s")
+        gone = self.copies.pop(position)
+        horizon = gone.used[-1][0] if gone.used else -1
+        before = self._used(position, start)
         for other in self.copies[position:]:
+            if other.start >= horizon:
+                break
+            horizon = max(horizon, other.used[-1][0] if other.used else -1)
             other.used = self._take(before, other.start, other.end, other.seconds) or []
             for time, part in other.used:
                 before[time] = before.get(time, 0.0) + part
+
+    def under_way(self, start: int, end: int) -> int:
+        """How many copies' intervals meet (start, end)."""
+        count = 0
+        position = bisect.bisect_left(self.copies, end, key=lambda c: c.start)
+        while position > 0 and self.copies[position - 1].start > start - self.longest:
+            position -= 1
+            count += self.copies[position].end > start
+        return count
 
     def left(self) -> list[float]:
         """The supply that no copy uses, per time."""
@@ -78,7 +101,7 @@ class CopyResource:
     ) -> tuple[int, _Copy, list[tuple[_Copy, list[tuple[int, float]]]]] | None:
         """Where a new copy stands in the queue, what it uses, and what those behind it use then."""
         position = bisect.bisect_right(self.copies, start, key=lambda c: c.start)
-        before = self._used(position)
+        before = self._used(position, start)
         used = self._take(before, start, end, seconds)
         if used is None:
             return None
@@ -101,10 +124,17 @@ class CopyResource:
                 horizon = max(horizon, copy.used[-1][0])
         return position, _Copy(start, end, seconds, used), moved
 
-    def _used(self, position: int) -> dict[int, float]:
-        """What the first `position` copies use."""
+    def _used(self, position: int, start: int) -> dict[int, float]:
+        """What the first `position` copies use after `start`.
+
+        Copies end in the order in which they are served, so that only the last ones matter.
+        """
         before: dict[int, float] = {}
-        for copy in self.copies[:position]:
+        while position > 0:
+            position -= 1
+            copy = self.copies[position]
+            if copy.used and copy.used[-1][0] <= start:
+                break
             for time, part in copy.used:
                 before[time] = before.get(time, 0.0) + part
         return before
