@@ -51,6 +51,10 @@ def production_mapping(
         copied = {w.start for w in prefetches[value]}
         for start, end, offset in _joined(stays[value], copied):
             arrival, copy = _arrival(program, value, start, end, prefetches[value])
+            if arrival == COPIED and copy is None and _is_updated(program, value, start):
+                name = program.values[value].name
+                notes.append(f"{name}: updated out of place at {start}; in slow memory here")
+                continue
             here = copy.end if copy else start
             end = _until_slow(program, value, here, end, is_slow, notes)
             residencies.append(Residency(value, offset, start, end, arrival))
@@ -61,6 +65,7 @@ def production_mapping(
         _eviction(program, value, w, residencies, notes)
         for value, found in _by_value(windows, False, value_at, notes).items()
         for w in found
+        if _is_left(value, w, residencies)
     ]
     mapping = Mapping(
         program.name,
@@ -110,8 +115,9 @@ def _joined(stays: list[tuple[int, int, int]], copied: set[int]) -> list[tuple[i
     """
     joined: list[tuple[int, int, int]] = []
     for start, end, offset in sorted(stays):
-        last = joined[-1] if joined else (0, -1, -1)
-        if last[2] == offset and start <= last[1] and start not in copied:
+        last = joined[-1] if joined else (-1, -1, -1)
+        is_new = start in copied and start > last[0]
+        if last[2] == offset and start <= last[1] and not is_new:
             joined[-1] = (last[0], max(end, last[1]), offset)
         else:
             joined.append((start, end, offset))
@@ -139,7 +145,7 @@ def _arrival(
     program: Program, value: int, start: int, end: int, prefetches: Sequence[CopyWindow]
 ) -> tuple[str, Transfer | None]:
     """How a stay begins: with a write, or with the prefetch that is complete inside it."""
-    if any(a.value == value and a.kind == "write" for a in program.accesses_at[start]):
+    if any(a.value == value and a.defines for a in program.accesses_at[start]):
         return DEFINED, None
     inside = [w for w in prefetches if start <= w.start and w.end < end]
     if not inside:
@@ -163,6 +169,15 @@ def _until_slow(
             else:
                 return slot
     return end
+
+
+def _is_updated(program: Program, value: int, slot: int) -> bool:
+    return any(a.value == value and a.kind == "write" for a in program.accesses_at[slot])
+
+
+def _is_left(value: int, window: CopyWindow, residencies: Sequence[Residency]) -> bool:
+    """Whether an eviction has a stay to leave: one whose update is in slow memory here has none."""
+    return any(r.value == value and r.start <= window.start <= r.end for r in residencies)
 
 
 def _eviction(
