@@ -18,7 +18,7 @@ from mallocgame.program import Program
 
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
 HOT, COLD, WORTH = 5e-4, 1e-6, 1e-9
-TRUST = 0.02
+TRUST = 0.02  # in what a stay saves only together with others, see `Search.insert`
 # Shares of the steps that make room for one stay, and that clear some slots.
 WANTED, WINDOWS = 0.5, 0.35
 PRICING = 0.2  # share of the budget that the linear relaxation may take
@@ -69,7 +69,14 @@ def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
 
 
 class Search:
-    """A layout, the best one met, and the moves between."""
+    """A layout, the best one met, and the moves between.
+
+    stays: of each value; hope: what each could save at best; values: those worth a place, worth:
+        the most that one of its stays could save, reach: first and last slot of any.
+    near: per slot the values used there; busy: slots with any.
+    best, best_cost: the best layout met; limit: a cost that none can go below.
+    since, cycle: steps done and to do from hot to cold.
+    """
 
     def __init__(self, program: Program, seed: int):
         self.program, self.rng = program, random.Random(seed)
@@ -98,13 +105,10 @@ class Search:
         self.cycle = FIRST_CYCLE
         self.price: dict[int, list[float]] = {}
         self.limit = -math.inf
-        area = [s.size * (s.last - s.first) for v in self.values for s in self.stays[v]]
-        self.mean_area = sum(area) / max(1, len(area)) or 1.0
 
     def start(self) -> None:
         """Fills an empty layout by density, for several tastes, and keeps the best."""
-        tastes = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)
-        for taste in tastes:
+        for taste in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25):
             for number in list(self.layout.placed):
                 self.layout.remove(number)
             order = sorted(self.values, key=lambda v: -self._density(v, taste))
@@ -145,6 +149,7 @@ class Search:
         return self.best_cost <= self.limit + WORTH
 
     def _density(self, v: int, taste: float) -> float:
+        """Worth per room, to the power of taste."""
         first, last = self.reach[v]
         area = max(1, self.stays[v][0].size) * (last - first)
         return self.worth[v] / area**taste
@@ -233,6 +238,7 @@ class Search:
             self._note()
 
     def _recreate(self, pool: list[int]) -> None:
+        """Puts values in, by a density of random taste and noise."""
         rng = self.rng
         rent = 0.0
         if rng.random() < 0.5:
