@@ -1,13 +1,14 @@
-"""The fit recovers known latencies, and says what it cannot know."""
+"""The fit recovers known latencies, stays within what it is told, and is tested on what it is not."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mallocgame.xla.calibrate import Sample, calibrate, fit_instruction, fit_rates, pool
+from mallocgame.xla.calibrate import calibrate, fit_cycles_per_byte, pool
+from mallocgame.xla.fit import Sample, fit_additive, fit_instruction
 
-RATES = np.array([320.0, 3300.0, 900.0, 8000.0])
+PER_BYTE = np.array([1 / 428, 1 / 428])
 
 
 def sample(key: str, reads: list, writes: list, rows: list, cycles: list) -> Sample:
@@ -23,6 +24,12 @@ def sample(key: str, reads: list, writes: list, rows: list, cycles: list) -> Sam
     )
 
 
+def predict(data: Sample, row: str) -> float:
+    fast = np.array([[c == "1" for c in row]])
+    fit = fit_instruction(data, PER_BYTE)
+    return float(fit.predict(fast[:, : len(data.reads)], fast[:, len(data.reads) :])[0])
+
+
 def test_all_estimates_of_a_weight_bound_fusion_are_met() -> None:
     # a two-layer fusion of a real decode step: two weights of 4.5 MiB, one small input
     data = sample(
@@ -32,46 +39,47 @@ def test_all_estimates_of_a_weight_bound_fusion_are_met() -> None:
         ["0000", "1111", "1101", "1001"],
         [28042, 7498, 15418, 27938],
     )
-    fit = fit_instruction(data, RATES, 0.7)
+    fit = fit_instruction(data, PER_BYTE)
     predicted = fit.predict(data.read_fast, data.write_fast)
     np.testing.assert_allclose(predicted, data.cycles, rtol=1e-2)
     assert predicted[0] == pytest.approx(28042, rel=1e-9)
-    assert fit.compute == pytest.approx(7498, rel=1e-6)
-    assert fit.is_floor_identified
 
 
-def test_floor_is_not_identified_while_the_large_read_stays_slow() -> None:
-    data = sample("w", [4 << 20], [4096], ["00", "01"], [13000, 13000])
-    assert not fit_instruction(data, RATES, 0.7).is_floor_identified
+def test_copy_of_a_real_program() -> None:
+    # 6.1 MiB to 12.2 MiB; the compiler's estimates for three placements, and what they imply
+    data = sample("copy", [6406144], [12800000], ["00", "11", "01"], [100072, 55120, 70238])
+    for row, cycles in zip(["00", "11", "01"], data.cycles, strict=True):
+        assert predict(data, row) == pytest.approx(cycles, rel=1e-3)
+    # with the result alone unseen, a byte costs what it does on the chip otherwise
+    unseen = sample("copy", [6406144], [12800000], ["00", "11"], [100072, 55120])
+    assert predict(unseen, "01") == pytest.approx(70238, rel=0.01)
 
 
-def test_plateau_identifies_the_floor() -> None:
-    data = sample("w", [64 << 10], [256], ["00", "11"], [20000, 20000])
-    fit = fit_instruction(data, RATES, 0.7)
-    assert fit.is_floor_identified and fit.compute == pytest.approx(20000)
+def test_floor_of_equal_estimates() -> None:
+    data = sample("w", [64 << 10], [256 << 10], ["00", "11", "10"], [20600, 20000, 20000])
+    additive = fit_additive(data, PER_BYTE)
+    assert additive.floor == 20000
+    assert predict(data, "01") >= 20000
 
 
 def test_estimate_that_rises_in_fast_memory_keeps_all_slow_exact() -> None:
     data = sample("up", [2 << 20], [16 << 20], ["00", "11"], [57816, 80432])
-    fit = fit_instruction(data, RATES, 0.7)
-    assert fit.predict(data.read_fast, data.write_fast)[0] == pytest.approx(57816, rel=1e-9)
+    assert predict(data, "00") == pytest.approx(57816, rel=1e-9)
+    assert predict(data, "11") <= 57816 * (1 + 1e-9)
 
 
-def test_rates_are_recovered() -> None:
+def test_cycles_per_byte_are_recovered() -> None:
     rng = np.random.default_rng(0)
-    truth = np.array([280.0, 3000.0, 700.0, 6000.0])
+    truth = 1 / 300, 1 / 700
     data = []
     for number in range(40):
         reads, writes = rng.integers(1 << 18, 1 << 23, 2), rng.integers(1 << 18, 1 << 23, 1)
         rows = ["000", "111", "100", "001", "110"]
-        fast = np.array([[c == "1" for c in row] for row in rows])
-        read = (reads / np.where(fast[:, :2], truth[1], truth[0])).sum(axis=1)
-        write = (writes / np.where(fast[:, 2:], truth[3], truth[2])).sum(axis=1)
-        cycles = np.maximum(np.maximum(read, write), rng.integers(100, 2000))
+        slow = np.array([[c == "0" for c in row] for row in rows])
+        cycles = 9000 + slow[:, :2] @ reads * truth[0] + slow[:, 2:] @ writes * truth[1]
         data.append(sample(str(number), list(reads), list(writes), rows, list(cycles)))
-    found = fit_rates(data)
-    # fast writes are never what an instruction waits for here
-    np.testing.assert_allclose(found[:3], truth[:3], rtol=0.05)
+    np.testing.assert_allclose(fit_cycles_per_byte(data), truth, rtol=1e-6)
+    assert (fit_cycles_per_byte([]) > 0).all()
 
 
 def test_equal_instructions_share_their_placements() -> None:
@@ -85,13 +93,14 @@ def test_equal_instructions_share_their_placements() -> None:
 
 
 def test_held_out_error_is_about_a_placement_that_was_not_fitted() -> None:
-    data = sample("k", [1 << 20], [1 << 10], ["00", "11", "01"], [4000, 1500, 3990])
+    data = sample("k", [1 << 20], [1 << 10], ["00", "11", "01"], [4000, 500, 3990])
     calibration = calibrate({0: data})
-    assert len(calibration.held_out_errors) == 2
-    assert calibration.held_out_errors[0] is not None and calibration.held_out_errors[0] > 0.1
+    assert len(calibration.held_out) == 2
+    first = calibration.held_out[0]
+    assert first is not None and first.total > 0.5 and first.median == pytest.approx(first.total)
     assert abs(calibration.total_errors[1]) < 1e-3
     single = sample("k", [1 << 20], [1 << 10], ["00", "11"], [4000, 1500])
-    assert calibrate({0: single}).held_out_errors == (None,)
+    assert calibrate({0: single}).held_out == (None,)
 
 
 @settings(max_examples=60, deadline=None)
@@ -103,9 +112,9 @@ def test_fit_is_always_usable(data: st.DataObject) -> None:
     rows = ["0" * width]
     rows += data.draw(st.lists(st.text("01", min_size=width, max_size=width), max_size=3))
     cycles = [data.draw(st.integers(1, 10**6)) for _ in rows]
-    drawn = sample("r", reads, writes, rows, cycles)
-    fit = fit_instruction(pool([drawn])[("r",)], RATES, 0.7)
-    for slow, fast in ((fit.read_slow, fit.read_fast), (fit.write_slow, fit.write_fast)):
-        assert np.isfinite(slow).all() and (fast >= 0).all() and (fast <= slow).all()
+    drawn = pool([sample("r", reads, writes, rows, cycles)])[("r",)]
+    fit = fit_instruction(drawn, PER_BYTE)
+    for times in (fit.read_added, fit.write_added, [fit.compute, fit.fixed_read, fit.fixed_write]):
+        assert np.isfinite(times).all() and (np.asarray(times) >= 0).all()
     all_slow = fit.predict(drawn.read_fast[:1], drawn.write_fast[:1])[0]
     assert all_slow == pytest.approx(cycles[0], rel=1e-6)

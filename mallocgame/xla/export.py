@@ -19,7 +19,6 @@ from mallocgame.mapping import COPIED, Mapping, Residency
 from mallocgame.program import Program
 from mallocgame.xla.chips import CLOSED, Chip, Options
 
-KIB = 1024
 ORDER = "xla_tpu_msa_sort_order_overrides"
 TENSORS = "xla_tpu_msa_tensor_overrides"
 PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
@@ -43,9 +42,7 @@ def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
         ORDER: sort_order(program, mapping),
         PREFETCHES: prefetch_starts(program, mapping),
     }
-    capacity = program.machine.fast_capacity_bytes
-    if capacity != chip.machine.fast_capacity_bytes:
-        options[chip.capacity_option] = capacity // KIB
+    options |= chip.capacity_options(program.machine.fast_capacity_bytes)
     return {name: value for name, value in options.items() if value != ""}
 
 
