@@ -25,6 +25,7 @@ from mallocgame.xla.suite import (
     fit_lines,
     write_import,
 )
+from mallocgame.xla.tables import write_docs
 from mallocgame.xla.workfolder import Workfolder
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
@@ -67,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
     suite.add_argument("--only", metavar="NAME", action="append", help="this program, repeatable")
     suite.add_argument("--work", type=Path, default=Path("runs/suite"), help="default runs/suite")
     _add_timeout(suite)
+
+    docs = command("suite-docs", _suite_docs, "the tables and pictures of built suites")
+    docs.add_argument("suites", type=Path, nargs="+", help="folders of suites")
+    docs.add_argument("--docs", type=Path, default=Path("docs"), help="default docs")
 
     dump = command("import-dump", _import_dump, "a dump folder to programs and mappings")
     dump.add_argument("dump", type=Path, help="folder with msa_off.hlo.gz and the compiles")
@@ -153,6 +158,11 @@ def _build_suite(options: argparse.Namespace) -> int:
     for name, reason in failed.items():
         print(f"  {name}: {reason}")
     return 1 if failed else 0
+
+
+def _suite_docs(options: argparse.Namespace) -> int:
+    write_docs(options.suites, options.docs)
+    return 0
 
 
 def _import_dump(options: argparse.Namespace) -> int:

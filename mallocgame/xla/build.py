@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from mallocgame.jsonfile import InputError, read_json
-from mallocgame.judge import verify
+from mallocgame.judge import simulate, verify
 from mallocgame.mapping import save_mapping
 from mallocgame.program import save_program
 from mallocgame.xla.chips import chip_by_name
@@ -153,6 +153,7 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
         "bound": round(made.contest.bound, 5),
         "cycles_off": program.provenance["all_slow_cycles"],
         "cycles_on": made.item.cycles,
+        "production_error": round(_production_error(made), 5),
         "held_out_errors": [round(h.total, 5) for h in held_out],
         "held_out_medians": [round(h.median, 5) for h in held_out],
         "fit_error": round(max(map(abs, calibration.total_errors)), 5),
@@ -160,6 +161,13 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
         "notes": len(made.item.notes),
         "left_out": len(program.provenance["left_out"]),
     }
+
+
+def _production_error(made: Made) -> float:
+    """Error of the cycles that production's mapping takes here, each loop body once, no stalls."""
+    program = made.item.program
+    elapsed = simulate(program, made.item.mapping).elapsed_s.sum()
+    return float(elapsed * (program.machine.clock_hz or 1.0) / max(made.item.cycles, 1) - 1.0)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
