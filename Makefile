@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 RUN := runs/quickstart
 RESULTS := results/quickstart
 
-.PHONY: quickstart test test-all lint types bench clean
+.PHONY: quickstart test test-all lint types bench suite clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s; say `make PYTHON=python3.12 ...`" % sys.version.split()[0])'
@@ -36,6 +36,15 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/game_speed.py
+
+# Compiles every program of the lists, hours on two cores; what is there already is kept.
+suite: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tpu,suite]'
+	-$(BIN)/python -m mallocgame.xla build-suite mallocgame/suites/tpu_v4.yaml \
+	  -o mallocgame/suites/tpu_v4
+	-$(BIN)/python -m mallocgame.xla build-suite mallocgame/suites/tpu_later.yaml \
+	  -o mallocgame/suites/tpu_later
+	$(BIN)/python -m mallocgame.xla suite-docs mallocgame/suites/tpu_v4 mallocgame/suites/tpu_later
 
 clean:
 	rm -rf $(VENV) build *.egg-info
