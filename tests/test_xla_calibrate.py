@@ -1,4 +1,4 @@
-"""The fit recovers known latencies, stays within what it is told, and is tested on what it is not."""
+"""The fit recovers known latencies, stays within what it is told, and is tested on the rest."""
 
 import numpy as np
 import pytest

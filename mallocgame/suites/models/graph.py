@@ -111,7 +111,7 @@ def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workloa
 
 def _jraph() -> Any:
     try:
-        import jraph
+        import jraph  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("jraph is not installed: pip install 'mallocgame[suite]'") from None
     return jraph

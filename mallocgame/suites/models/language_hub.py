@@ -21,7 +21,7 @@ BASE = {
 def _hub() -> Any:
     keras_with_jax()
     try:
-        import keras_hub
+        import keras_hub  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("keras-hub is not installed: pip install 'mallocgame[suite]'") from None
     return keras_hub

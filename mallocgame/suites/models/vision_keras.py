@@ -27,7 +27,7 @@ def keras_with_jax() -> Any:
     """
     os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
-        import keras
+        import keras  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("keras is not installed: pip install 'mallocgame[suite]'") from None
     if keras.backend.backend() != "jax":
