@@ -106,7 +106,7 @@ def test_command_reports_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     [
         ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,7,5", "end_time: 5"),
         ("allocinfo.csv", "10,131072,0,5,7", "99,131072,0,5,7", "buffer_id: 99"),
-        ("allocinfo.csv", "10,131072,0,5,7", "10,4096,0,5,7", "size: 4096"),
+        ("allocinfo.csv", "10,131072,0,5,7", "10,262144,0,5,7", "size: 262144"),
         ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,5", "expected 5 fields"),
         ("bufferinfo.csv", "131072,5,", "131073,5,", "buffer_id: 10"),
         ("bufferinfo.csv", '"<2 w>"', '"w"', "buffer_name"),

@@ -51,7 +51,7 @@ class BufferRow:
 
 @dataclass(frozen=True)
 class AllocationRow:
-    """One stay of a buffer in fast memory; both times are inclusive schedule times."""
+    """One stay of a buffer, or of a slice of it, in fast memory; both times are inclusive."""
 
     buffer_id: int
     size_bytes: int
@@ -244,9 +244,9 @@ def read_allocations(
             raise InputError(f"{path}: line {line}: end_time: {end} is before start_time {start}")
         if number not in buffers:
             raise InputError(f"{path}: line {line}: buffer_id: {number} is not in bufferinfo.csv")
-        if size != buffers[number].size_bytes:
+        if size > buffers[number].size_bytes:
             raise InputError(
-                f"{path}: line {line}: size: {size} is not the buffer's "
+                f"{path}: line {line}: size: {size} is more than the buffer's "
                 f"{buffers[number].size_bytes}"
             )
         allocations.add(AllocationRow(number, size, offset, start, end))

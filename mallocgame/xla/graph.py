@@ -189,9 +189,9 @@ def _add_step(
     tree: Tree = {}
     for index, shape in leaves(hlo.shape):
         amount, operand = write_of(module, computation, hlo.name, index)
+        known = len(graph.values)
         tree[index] = _output(graph, hlo, index, shape, operand)
-        fresh = operand is None or tree[index] == len(graph.values) - 1
-        step.writes.append(RawWrite(tree[index], index, amount, fresh))
+        step.writes.append(RawWrite(tree[index], index, amount, tree[index] >= known))
     graph.steps.append(step)
     return tree
 

@@ -213,6 +213,20 @@ def _access_is_fast(
     return bool(arrays) and all(array.memory_space == fast_space for array in arrays)
 
 
+def _padded_sizes(dump: Dump, layout: _Layout) -> dict[int, int]:
+    """Bytes of values whose layout is printed without its tiles: the dump knows them padded."""
+    sizes = {}
+    for compiled in dump.compiles:
+        for buffer in compiled.buffers.values():
+            raw = layout.graph.positions.get(buffer.instruction, {}).get(buffer.index)
+            value = None if raw is None else layout.value_of.get(layout.graph.find(raw))
+            if value is not None and raw is not None:
+                shape = layout.graph.values[raw].shape
+                if not shape.tiles and buffer.size_bytes > shape.size_bytes:
+                    sizes[value] = buffer.size_bytes
+    return sizes
+
+
 def _left_out(dump: Dump, layout: _Layout, source: str) -> list[dict[str, Any]]:
     """Buffers of the dump that are no value, each with the reason.
 
@@ -230,8 +244,9 @@ def _left_out(dump: Dump, layout: _Layout, source: str) -> list[dict[str, Any]]:
             total += buffer.size_bytes
             value = graph.positions.get(buffer.instruction, {}).get(buffer.index)
             if value is not None:
-                size = graph.values[value].shape.size_bytes
-                if size != buffer.size_bytes:
+                shape = graph.values[value].shape
+                size = shape.size_bytes
+                if size != buffer.size_bytes and (shape.tiles or size > buffer.size_bytes):
                     raise InputError(
                         f"{compiled.folder / 'bufferinfo.csv'}: size: {buffer.instruction} has "
                         f"{buffer.size_bytes}, its shape in {source} has {size}"
@@ -275,14 +290,15 @@ def _program(
             )
         )
         accesses.extend(_timed(found, fit, second))
+    padded = _padded_sizes(dump, layout)
     values = tuple(
         Value(
             name=graph.values[v].name,
-            size_bytes=graph.values[v].shape.size_bytes,
+            size_bytes=padded.get(number, graph.values[v].shape.size_bytes),
             is_input=graph.values[v].is_input,
             is_output=graph.values[v].is_output,
         )
-        for v in layout.values
+        for number, v in enumerate(layout.values)
     )
     loops, carried = [], []
     for number, loop in enumerate(graph.loops):
@@ -312,7 +328,7 @@ def _program(
 
 
 def _reserved_bytes(step: Step, fast_space: int) -> int:
-    """Scratch of an instruction at the bottom of fast memory; VMEM has a region of its own for it."""
+    """Scratch of an instruction at the bottom of fast memory; VMEM has a region for it."""
     return 0 if fast_space == LATER_FAST_SPACE else step.hlo.scoped_bytes(fast_space)
 
 

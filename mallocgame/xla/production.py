@@ -37,6 +37,9 @@ def production_mapping(
         if value is None:
             notes.append(f"{buffer.instruction}: no value; its allocation is left out")
             continue
+        if row.size_bytes < buffer.size_bytes:
+            notes.append(f"{buffer.instruction}: a slice alone is copied at {row.start_time}")
+            continue
         start, end = _slots(program, clock, row)
         if start >= end:
             notes.append(f"{buffer.instruction}: holds no instruction [{row.start_time}, "
