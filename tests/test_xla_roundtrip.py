@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from xla_sample import write_dump
 
 from mallocgame.jsonfile import InputError
-from mallocgame.mapping import Mapping, Residency, Transfer, all_slow
+from mallocgame.mapping import Mapping, Residency, Transfer, all_slow, save_mapping
+from mallocgame.program import save_program
+from mallocgame.xla.__main__ import main
 from mallocgame.xla.chips import chip_by_name
 from mallocgame.xla.export import ORDER, PREFETCHES, TENSORS, compiler_options
 from mallocgame.xla.importer import import_dump
 from mallocgame.xla.roundtrip import STABLEHLO, round_trip
+from mallocgame.xla.steer import chip_of
 
 CHIP = chip_by_name("v4")
 
@@ -123,3 +127,23 @@ def test_a_folder_of_another_program_is_refused(work, imported, tmp_path):
     shutil.rmtree(work)
     with pytest.raises(InputError, match=r"lowered\.mlir: no such file"):
         round_trip(program, production, production, work, CHIP, compiler=lambda *x: 0)
+
+
+def test_export_writes_options_and_overwrites_nothing(tmp_path, imported, capsys):
+    program, mapping = imported
+    save_program(program, tmp_path / "p.program.json")
+    save_mapping(mapping, tmp_path / "m.mapping.json")
+    out = tmp_path / "options.json"
+    command = ["export", str(tmp_path / "p.program.json"), str(tmp_path / "m.mapping.json")]
+    assert main([*command, "-o", str(out)]) == 0
+    assert json.loads(out.read_text()) == compiler_options(program, mapping, CHIP)
+    assert main([*command, "-o", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {out}: is there already; choose another name\n"
+
+
+def test_a_program_for_no_chip_is_refused(imported):
+    program, _ = imported
+    other = program.with_machine(dataclasses.replace(program.machine, name="abacus"))
+    with pytest.raises(InputError, match="machine.name: 'abacus' is no chip"):
+        chip_of(other)

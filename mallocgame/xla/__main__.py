@@ -1,4 +1,4 @@
-"""Command line: programs out of JAX functions, StableHLO and compiler dumps, and whole suites."""
+"""Command line: programs out of JAX functions and dumps, whole suites, mappings to the compiler."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from mallocgame.xla.chips import CHIPS, chip_by_name
 from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Function, Lowered, lower, require_libtpu
 from mallocgame.xla.driver import make_program
 from mallocgame.xla.importer import import_dump
+from mallocgame.xla.steer import add_commands
 from mallocgame.xla.suite import (
     PRODUCTION_SUFFIX,
     build_dumps,
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
                         help="default: the suite's folder")  # fmt: skip
     for with_machine in (dump, sample):
         with_machine.add_argument("--machine", default="tpu_v4", help="preset, default tpu_v4")
+    add_commands(command)
     return parser
 
 
