@@ -145,5 +145,5 @@ def test_export_writes_options_and_overwrites_nothing(tmp_path, imported, capsys
 def test_a_program_for_no_chip_is_refused(imported):
     program, _ = imported
     other = program.with_machine(dataclasses.replace(program.machine, name="abacus"))
-    with pytest.raises(InputError, match="machine.name: 'abacus' is no chip"):
+    with pytest.raises(InputError, match=r"machine\.name: 'abacus' is no chip"):
         chip_of(other)
