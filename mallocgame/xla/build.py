@@ -28,6 +28,8 @@ from mallocgame.xla.workfolder import Progress, Workfolder
 
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("name", "function", "family", "split", "source")
+# A program whose production mapping is told worse than this has no place in a suite.
+LARGEST_ERROR = 0.03
 INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
 
 
@@ -123,7 +125,14 @@ def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> M
     function = Function(entry.function, None, entry.arguments)
     work = Workfolder(folder, lower(function, folder, timeout_s), chip_by_name(entry.chip),
                       progress, timeout_s)  # fmt: skip
-    return make_program(work, entry.name, None)
+    made = make_program(work, entry.name, None)
+    error = _production_error(made)
+    if abs(error) > LARGEST_ERROR:
+        raise InputError(
+            f"{entry.name}: production's cycles come out {error:+.1%} off; the estimates of some "
+            "instructions rise in fast memory, which the rules cannot express"
+        )
+    return made
 
 
 def _files(out: Path, name: str) -> tuple[Path, Path]:

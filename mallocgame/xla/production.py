@@ -11,6 +11,7 @@ from mallocgame.xla.dump import AllocationRow, Compile
 from mallocgame.xla.repair import single_copies, whole_places
 from mallocgame.xla.schedule import Clock, CopyWindow
 
+REPLACED_SLOTS = 2
 Positions = dict[tuple[str, tuple[int, ...]], int]
 Places = dict[tuple[int, int], bool]
 
@@ -147,10 +148,14 @@ def _by_value(
 def _arrival(
     program: Program, value: int, start: int, end: int, prefetches: Sequence[CopyWindow]
 ) -> tuple[str, Transfer | None]:
-    """How a stay begins: with a write, or with the prefetch that is complete inside it."""
+    """How a stay begins: with a write, or with the prefetch that is complete inside it.
+
+    Where the compiler has replaced instructions in front of the copy by copies, its start seems to
+    be a few slots earlier than the stay's.
+    """
     if any(a.value == value and a.defines for a in program.accesses_at[start]):
         return DEFINED, None
-    inside = [w for w in prefetches if start <= w.start and w.end < end]
+    inside = [w for w in prefetches if start - REPLACED_SLOTS <= w.start and start <= w.end < end]
     if not inside:
         return COPIED, None
     return COPIED, Transfer(value, start, min(inside, key=lambda w: w.start).end)

@@ -1,17 +1,26 @@
 """What an instruction really moves: bytes per operand and output, and which outputs are in place.
 
-A fusion that slices a stacked weight reads the slice, not the stack; a dynamic-update-slice reads
-nothing of the array that it updates and writes the update.  Both are found by walking the fused
-computation.
+A fusion that slices a stacked weight reads the slice, not the stack; a dynamic-update-slice or a
+scatter reads nothing of the array that it updates and writes the update.  Both are found by
+walking the fused computation.
 """
 
 from __future__ import annotations
 
 import re
 
-from mallocgame.xla.hlo import ArrayShape, HloComputation, HloInstruction, HloModule, leaves
+from mallocgame.xla.hlo import (
+    ArrayShape,
+    HloComputation,
+    HloInstruction,
+    HloModule,
+    TupleShape,
+    leaves,
+)
 
 _SLICES = ("dynamic-slice", "slice")
+# Opcodes that overwrite a part of operand 0 (XLA's IsInPlaceOperation), and where the part stands.
+_UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 _VIEWS = ("bitcast", "get-tuple-element", "tuple", "optimization-barrier")
 _OUTPUT_ALIAS = re.compile(r"\{([\d, ]*)\}: \((\d+), \{[\d, ]*\}")
 
@@ -33,7 +42,7 @@ def _read(
 ) -> int:
     if user.opcode in _SLICES and operand == 0:
         return array_bytes(user)
-    if user.opcode == "dynamic-update-slice" and operand == 0:
+    if user.opcode in _UPDATES and operand == 0:
         return 0
     callee = user.callee("calls") if user.opcode == "fusion" else None
     if callee is not None:
@@ -83,8 +92,9 @@ def _write(
     index: tuple[int, ...],
     shape: ArrayShape,
 ) -> tuple[int, int | None]:
-    if instruction.opcode == "dynamic-update-slice":
-        return array_bytes(computation.instructions[instruction.operands[1]]), 0
+    if instruction.opcode in _UPDATES and not isinstance(instruction.shape, TupleShape):
+        update = instruction.operands[_UPDATES[instruction.opcode]]
+        return array_bytes(computation.instructions[update]), 0
     if instruction.opcode == "custom-call" and instruction.text("custom_call_target") == (
         "AllocateBuffer"
     ):

@@ -7,8 +7,8 @@ from mallocgame.xla.hlo import HloComputation, HloInstruction, HloModule, TupleS
 
 _LEAST_OPERANDS = {
     "bitcast": 1, "copy-done": 1, "copy-start": 1, "dynamic-update-slice": 2,
-    "get-tuple-element": 1, "optimization-barrier": 1, "slice-done": 1, "slice-start": 1,
-    "while": 1,
+    "get-tuple-element": 1, "optimization-barrier": 1, "scatter": 3, "slice-done": 1,
+    "slice-start": 1, "while": 1,
 }  # fmt: skip
 _STARTS = {"copy-done": "copy-start", "slice-done": "slice-start"}
 _ROLES = {"fusion": ("calls",), "while": ("condition", "body")}

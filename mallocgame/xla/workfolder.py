@@ -51,11 +51,17 @@ class Workfolder:
         The compiler cannot follow every such order (in loops it may contradict itself); then the
         fit does without.
         """
+        flags = self.chip.capacity_flags(self.chip.largest_bytes)
+        refused = self.folder / f"refused_{name}.key.json"
+        wanted = self._key(options, flags)
+        if refused.exists() and json.loads(refused.read_text()) == wanted:
+            return
         try:
-            flags = self.chip.capacity_flags(self.chip.largest_bytes)
             self._compile(f"probe_{name}", f"probe {name}", options, flags, "on")
         except InputError as error:
             self.progress(f"{self.folder.name}: probe {name} left out: {error}")
+            if "took longer" not in str(error):
+                refused.write_text(json.dumps(wanted, indent=1))
 
     def write_provenance(self) -> None:
         """Writes how the dump was made, without anything that differs from run to run."""
@@ -77,13 +83,7 @@ class Workfolder:
     ) -> None:
         """One compile into a sub-folder, unless the same one lies there already."""
         out = self.folder / place if place else self.folder
-        wanted = {
-            "stablehlo": self._hash(),
-            "chip": self.chip.name,
-            "options": {**CLOSED, **options},
-            **({"flags": list(flags)} if flags else {}),
-            "versions": versions(),
-        }
+        wanted = self._key(options, flags)
         key = out / f"{kind}.key.json"
         if key.exists() and json.loads(key.read_text()) == wanted:
             return
@@ -93,3 +93,13 @@ class Workfolder:
         )
         key.write_text(json.dumps(wanted, indent=1))
         self.progress(f"{self.folder.name}: {what}: {time.monotonic() - started:.0f} s")
+
+    def _key(self, options: Options, flags: tuple[str, ...]) -> dict[str, Any]:
+        """Everything that a compile's bytes depend on."""
+        return {
+            "stablehlo": self._hash(),
+            "chip": self.chip.name,
+            "options": {**CLOSED, **options},
+            **({"flags": list(flags)} if flags else {}),
+            "versions": versions(),
+        }
