@@ -103,6 +103,13 @@ def test_held_out_error_is_about_a_placement_that_was_not_fitted() -> None:
     assert calibrate({0: single}).held_out == (None,)
 
 
+def test_copy_that_costs_nothing_in_fast_memory() -> None:
+    # all that it takes is saved: guesses of zero cycles must not be fitted as shares
+    data = sample("copy", [10**6], [10**6], ["00", "11"], [5000, 1])
+    assert predict(data, "00") == pytest.approx(5000)
+    assert predict(data, "11") < 100
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_fit_is_always_usable(data: st.DataObject) -> None:

@@ -108,9 +108,10 @@ def build_suite(
         index["programs"].pop(entry.name, None)
         try:
             made = _make(entry, work / entry.name, timeout_s, progress)
-        except InputError as error:
-            index["failed"][entry.name] = str(error).replace(str(work), "WORK")
-            progress(f"{entry.name}: failed: {error}")
+        except Exception as error:  # whatever it is, it costs this program only
+            reason = " ".join(str(error).split()) or type(error).__name__
+            index["failed"][entry.name] = reason.replace(str(work), "WORK")
+            progress(f"{entry.name}: failed: {reason}")
         else:
             program, mapping = _files(out, entry.name)
             save_program(made.item.program, program)

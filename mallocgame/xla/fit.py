@@ -27,6 +27,7 @@ EXPECTED_FLOOR = 0.65
 LARGEST_SAVING = 0.9
 ALL_SLOW_WEIGHT = 30.0
 GUESS_WEIGHT = 0.03
+LEAST_GUESS = 1e-3
 ROUNDS = 8
 PLATEAU = 1.002
 NEVER_BOUND = ("copy",)
@@ -89,7 +90,8 @@ def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
     fast = np.concatenate([sample.read_fast, sample.write_fast], axis=1).astype(bool)
     guessed = _telling_placements(additive.added > 0)
     rows = np.concatenate([fast, guessed])
-    cycles = np.concatenate([sample.cycles, additive.predict(guessed)])
+    least = LEAST_GUESS * sample.cycles[0]
+    cycles = np.concatenate([sample.cycles, np.maximum(additive.predict(guessed), least)])
     weight = np.concatenate([np.ones(len(fast)), np.full(len(guessed), GUESS_WEIGHT)])
     weight[0] = ALL_SLOW_WEIGHT
     terms = _terms(~rows, len(sample.reads))
