@@ -4,6 +4,7 @@ import gzip
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from xla_sample import files, write_dump
@@ -98,6 +99,59 @@ def test_repeated_rows_change_nothing(tmp_path: Path) -> None:
     once = import_dump(write_dump(tmp_path / "a" / "sample"), machine)
     twice = import_dump(write_dump(tmp_path / "b" / "sample", texts), machine)
     assert once.items == twice.items
+
+
+A = "f32[256,128]{1,0:T(8,128)}"
+CYCLES = 'backend_config={"window_config":{"estimated_cycles":"100"}}'
+ODD = {
+    "thousands of constants": [f"%k.{n} = s32[] constant({n})" for n in range(5000)],
+    "an opcode from the future": [f"%new = {A} frobnicate(%x, %w), kind=7, {CYCLES}"],
+    "tokens": ["%tok = token[] after-all()", f"%fed = ({A}, token[]) infeed(%tok), {CYCLES}"],
+    "tuples in tuples": [
+        f"%p = ({A}, {A}) tuple(%x, %w)",
+        f"%q = (({A}, {A}), {A}) tuple(%p, %x)",
+        f"%r = ({A}, {A}) get-tuple-element(%q), index=0",
+        f"%s = {A} get-tuple-element(%r), index=1",
+        f"%t.9 = {A} fusion(%s), kind=kLoop, calls=%double, {CYCLES}",
+    ],
+    "a bounded dynamic shape": [
+        "%d = f32[<=256,128]{1,0:T(8,128)} set-dimension-size(%x, %one.9), dimensions={0}"
+    ],
+    "nothing in an array": [f"%e = f32[0,128]{{1,0:T(8,128)}} slice(%x), {CYCLES}"],
+    "an instruction without operands": [f"%rng = {A} rng-bit-generator(), {CYCLES}"],
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_odd_but_correct_dumps(what: str, tmp_path: Path) -> None:
+    """What stands before the end of the module is imported or ignored; the rest is as it was."""
+    lines = ["%one.9 = s32[] constant(1)", *ODD[what]]
+    names = [line.split()[0][1:] for line in lines]
+    texts = dict(TEXTS)
+    for name in ("msa_off.hlo.gz", "msa_on.hlo.gz"):
+        before, root, after = texts[name].rpartition("  ROOT %result")
+        texts[name] = before + "".join(f"  {line}\n" for line in lines) + root + after
+    rows = texts["scheduleinfo.csv"].replace("27,result\n", "")
+    rows += "".join(f"{27 + i},{n}\n" for i, n in enumerate([*names, "result"]))
+    texts["scheduleinfo.csv"] = rows
+    machine = machine_by_name("tpu_v4")
+    plain = import_dump(write_dump(tmp_path / "a" / "sample"), machine).items[0]
+    odd = import_dump(write_dump(tmp_path / "b" / "sample", texts), machine).items[0]
+    validate(odd.program)
+    assert odd.program.instructions[: len(plain.program.instructions)] == (
+        plain.program.instructions
+    )
+    assert {r.offset for r in odd.mapping.residencies} >= {
+        r.offset for r in plain.mapping.residencies
+    }
+
+
+def test_provenance_is_an_object(tmp_path: Path) -> None:
+    dump = write_dump(tmp_path / "sample")
+    for text in ("[1]", "{", "\xff"):
+        (dump / "provenance.json").write_text(text)
+        with pytest.raises(InputError, match=r"provenance\.json"):
+            import_dump(dump, machine_by_name("tpu_v4"))
 
 
 def test_gzip_of_no_text(tmp_path: Path) -> None:

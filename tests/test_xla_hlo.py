@@ -141,3 +141,35 @@ def test_errors_name_file_and_place(old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         build_graph(module(OFF.replace(old, new)), "sample")
     assert str(caught.value).startswith("sample: ") and "\n" not in str(caught.value)
+
+
+def test_scatter_updates_its_operand_in_place() -> None:
+    text = """HloModule sample, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  %b = f32[] parameter(1)
+  ROOT %s = f32[] add(%a, %b)
+}
+
+%scatter (p.0: f32[4096,128], p.1: s32[8,1], p.2: f32[8,128]) -> f32[4096,128] {
+  %p.0 = f32[4096,128]{1,0:T(8,128)} parameter(0)
+  %p.1 = s32[8,1]{1,0:T(8,128)} parameter(1)
+  %p.2 = f32[8,128]{1,0:T(8,128)} parameter(2)
+  ROOT %o = f32[4096,128]{1,0:T(8,128)} scatter(%p.0, %p.1, %p.2), to_apply=%add
+}
+
+ENTRY %main (x: f32[4096,128], i: s32[8,1], u: f32[8,128]) -> f32[4096,128] {
+  %x = f32[4096,128]{1,0:T(8,128)} parameter(0)
+  %i = s32[8,1]{1,0:T(8,128)} parameter(1)
+  %u = f32[8,128]{1,0:T(8,128)} parameter(2)
+  ROOT %y = f32[4096,128]{1,0:T(8,128)} fusion(%x, %i, %u), kind=kCustom, calls=%scatter
+}
+"""
+    parsed = module(text)
+    entry = parsed.computations["main"]
+    assert write_of(parsed, entry, "y", ()) == (8 * 128 * 4, 0)
+    assert read_bytes(parsed, entry, "y", 0) == 0
+    graph = build_graph(parsed, "sample")
+    assert graph.positions["y"][()] == graph.positions["x"][()]
+    assert not graph.steps[-1].writes[0].defines
