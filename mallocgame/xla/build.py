@@ -130,8 +130,8 @@ def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> M
     error = _production_error(made)
     if abs(error) > LARGEST_ERROR:
         raise InputError(
-            f"{entry.name}: production's cycles come out {error:+.1%} off; the estimates of some "
-            "instructions rise in fast memory, which the rules cannot express"
+            f"production's cycles come out {error:+.1%} off: the rules cannot express the "
+            "estimates of some instructions"
         )
     return made
 

@@ -148,11 +148,14 @@ def pool(samples: Sequence[Sample]) -> dict[tuple, Sample]:
 def _merge(group: Sequence[Sample]) -> Sample:
     first = group[0]
     seen: dict[bytes, tuple] = {}
+    counts: dict[bytes, int] = {}
     for s in group:
         for row in zip(s.read_fast, s.write_fast, s.cycles, strict=True):
             if np.isnan(row[2]):
                 continue
-            seen.setdefault(np.concatenate([row[0], row[1]]).astype(bool).tobytes(), row)
+            placement = np.concatenate([row[0], row[1]]).astype(bool).tobytes()
+            seen.setdefault(placement, row)
+            counts[placement] = counts.get(placement, 0) + 1
     rows = list(seen.values())[:MOST_PLACEMENTS]
     return Sample(
         key=first.key,
@@ -161,6 +164,7 @@ def _merge(group: Sequence[Sample]) -> Sample:
         read_fast=np.array([r[0] for r in rows], bool).reshape(len(rows), len(first.reads)),
         write_fast=np.array([r[1] for r in rows], bool).reshape(len(rows), len(first.writes)),
         cycles=np.array([r[2] for r in rows], float),
+        counts=np.array([counts[placement] for placement in list(seen)[: len(rows)]], float),
     )
 
 

@@ -39,7 +39,7 @@ class Sample:
 
     reads, writes: physical bytes, [R] and [W]. read_fast, write_fast: whether in fast memory,
     [P, R] and [P, W]. cycles: the compiler's estimates, [P], NaN where a compile gives none; row 0
-    is everything in slow memory.
+    is everything in slow memory. counts: how often each placement occurs, [P]; None for once.
     """
 
     key: tuple
@@ -48,6 +48,7 @@ class Sample:
     read_fast: FloatArray
     write_fast: FloatArray
     cycles: FloatArray
+    counts: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
     rows = np.concatenate([fast, guessed])
     least = LEAST_GUESS * sample.cycles[0]
     cycles = np.concatenate([sample.cycles, np.maximum(additive.predict(guessed), least)])
-    weight = np.concatenate([np.ones(len(fast)), np.full(len(guessed), GUESS_WEIGHT)])
+    counts = np.ones(len(fast)) if sample.counts is None else sample.counts / sample.counts.mean()
+    weight = np.concatenate([counts, np.full(len(guessed), GUESS_WEIGHT)])
     weight[0] = ALL_SLOW_WEIGHT
     terms = _terms(~rows, len(sample.reads))
     starts = _starts(additive, len(sample.reads))
