@@ -92,7 +92,9 @@ class ProbeGame:
         return jnp.sum(jnp.where(paid, rewards, 0.0), axis=0)
 
     def remaining_bound(self, state: ProbeState) -> jax.Array:
-        ahead = jnp.arange(self.max_decisions)[:, None] >= state.position
+        # As in the mallocGame, what was decided is still ahead until it is paid.
+        ahead = jnp.arange(self.max_decisions)[:, None] + self.delay >= state.position
+        ahead &= ~self.done(state)
         best = jnp.max(jnp.where(self.legal, self.rewards, 0.0), axis=-1)[state.program]  # [B, N]
         return jnp.sum(jnp.where(ahead.T, best, 0.0), axis=1)
 

@@ -38,17 +38,18 @@ def greedy(game: ProbeGame, config: Config, state: TrainState, program: int = 0)
 
 def test_three_programs_are_learned_to_their_values():
     game = several(delayed(seed=0), legality(), delayed(seed=1))
-    config = small_config(targets={"td_lambda": 1.0}, rollout={"games": 48})
-    state, lines = learn(game, config, 40)
+    rollout = {"games": 48, "guided_fraction": 0.5}
+    config = small_config(targets={"td_lambda": 1.0}, rollout=rollout)
+    state, lines = learn(game, config, 60)
     assert lines[0]["return_mean"] == pytest.approx(0.12, abs=0.02)  # what random moves save
     for program in range(3):
-        assert greedy(game, config, state, program) >= 0.22 - 1e-6  # of 0.24
+        assert greedy(game, config, state, program) >= 0.2 - 1e-6  # of 0.24
         start = game.observe(game.init(jnp.array([program])))
         model = Model(config.network, state.params)
         value = decode_value(model.predict(model.represent(start)).value_logits)
         ahead = game.remaining_bound(game.init(jnp.array([program])))
         expected = state.units.to_return(value, jnp.array([program]), ahead)
-        assert float(expected[0]) == pytest.approx(0.23, abs=0.03)
+        assert float(expected[0]) == pytest.approx(0.22, abs=0.04)
     # The tempting action of the second program is never legal.
     moves = state.replay.moves
     assert not bool(jnp.any((moves.program == 1) & (moves.action == COPY)))

@@ -564,14 +564,14 @@ def big_game(stays: int) -> tuple[Program, Mapping]:
 
 def test_speed():
     p, m = big_game(4000)
-    began = time.perf_counter()
+    began = time.process_time()
     assert verify(p, m) == []
     simulate(p, m)
     piled = dataclasses.replace(
         m, residencies=tuple(dataclasses.replace(r, offset=0, end=4002) for r in m.residencies)
     )
     assert len([v for v in verify(p, piled) if v.kind == "overlap"]) >= 3999
-    assert time.perf_counter() - began < 5  # about 0.3 s alone
+    assert time.process_time() - began < 5  # about 0.3 s alone
 
 
 # --- the formula ---
