@@ -286,7 +286,10 @@ def _program(
                 compute_s=_seconds(fit.compute, second) if fit else 0.0,
                 fixed_read_s=_seconds(fit.fixed_read, second) if fit else 0.0,
                 fixed_write_s=_seconds(fit.fixed_write, second) if fit else 0.0,
-                reserved_bytes=0 if step.is_marker else _reserved_bytes(step, fast_space),
+                # VMEM has a region of its own for kernels' scratch, beside the assignment's.
+                reserved_bytes=0
+                if step.is_marker or fast_space == LATER_FAST_SPACE
+                else step.hlo.scoped_bytes(fast_space),
             )
         )
         accesses.extend(_timed(found, fit, second))
@@ -325,11 +328,6 @@ def _program(
             "left_out": left_out,
         },
     )
-
-
-def _reserved_bytes(step: Step, fast_space: int) -> int:
-    """Scratch of an instruction at the bottom of fast memory; VMEM has a region for it."""
-    return 0 if fast_space == LATER_FAST_SPACE else step.hlo.scoped_bytes(fast_space)
 
 
 def _seconds(cycles: float, second: float) -> float:
