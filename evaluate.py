@@ -7,9 +7,10 @@ Mappers: `production` (the compiler's own mapping, replayed by the judge), `imit
 with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven limit that no
 mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's algorithm, written
 anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
-`evolution` and `milp`; with a checkpoint
-`agent`, `untrained` (the same play with fresh parameters), `trained_best` (the best game seen in
-training) and `hybrid` (the better of agent and production).
+`evolution` and `milp`; with a checkpoint `played` (the trained agent plays `--games` games, the
+best one counts), `untrained` (the same with fresh parameters), `trained_best` (the best game of the
+training, where it was on this program), `agent` (the better of the two: what training and playing
+came to) and `hybrid` (the better of agent and production).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mallocgame.program import Program
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")
 OPPONENTS = ("belady", "msa", "msa_library", "local_search", "game_search", "evolution", "milp")
-LEARNED = ("untrained", "agent", "trained_best", "hybrid")
+LEARNED = ("untrained", "played", "trained_best", "agent", "hybrid")
 MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
 
 
@@ -197,10 +198,12 @@ class Bench:
         if name == "trained_best":
             path = Path(self.options.checkpoint) / "best" / f"{self.program.name}.mapping.json"
             return Outcome(load_mapping(path, self.program), 0.0) if path.exists() else None
-        if name in ("agent", "untrained"):
+        if name in ("played", "untrained"):
             return self._play(name)
+        if name == "agent":
+            return self._better(outcomes, "played", "trained_best")
         if name == "hybrid":
-            return self._hybrid(outcomes)
+            return self._better(outcomes, "agent", "production")
         return self._rule(name)
 
     def _bound(self, outcomes: dict[str, Outcome]) -> Outcome:
@@ -256,15 +259,17 @@ class Bench:
         seconds = time.perf_counter() - started
         return Outcome(mapping, seconds, len(played.actions), played.backups)
 
-    def _hybrid(self, outcomes: dict[str, Outcome]) -> Outcome:
+    def _better(self, outcomes: dict[str, Outcome], *names: str) -> Outcome | None:
+        """The outcome with the lower latency of two mappers, run here if they were not."""
         from mallocgame.judge import simulate
 
-        agent = outcomes.get("agent") or self._play("agent")
-        if self.production is None:
-            return agent
-        mappings = [m for m in (agent.mapping, self.production) if m is not None]
-        best = min(mappings, key=lambda m: simulate(self.program, m).latency_s)
-        return dataclasses.replace(agent, mapping=best)
+        found = [outcomes.get(name) or self._run(name, outcomes) for name in names]
+        times = [
+            (simulate(self.program, o.mapping).latency_s, i)
+            for i, o in enumerate(found)
+            if o is not None and o.mapping is not None
+        ]
+        return found[min(times)[1]] if times else None
 
 
 def _rows(program: Program, outcomes: dict[str, Outcome]) -> list[dict[str, Any]]:
