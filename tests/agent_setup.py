@@ -9,6 +9,10 @@ from jax.sharding import AxisType, Mesh
 
 from agent.config import Config, config_from_record
 from agent.learner import AXIS
+from agent.search import Simulator
+
+# For searches with the learned model, which never look at the game.
+NO_GAME = Simulator(None, None, None)
 
 
 def small_config(**sections: Any) -> Config:

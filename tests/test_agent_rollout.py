@@ -5,16 +5,15 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
-from agent_setup import small_config
+from agent_setup import NO_GAME, small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
 from agent.rollout import Best, init_best, init_lanes, play_moves
-from agent.search import Simulator, search
+from agent.search import search
 from agent.units import Units
 
 UNITS = Units(jnp.ones(1), jnp.ones(1))
-NO_GAME = Simulator(None, None, None)  # type: ignore[arg-type]
 
 
 def setup(game: ProbeGame, **sections):

@@ -6,15 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from agent_setup import small_config
+from agent_setup import NO_GAME, small_config
 from probe_games import delayed, trap
 
 from agent import networks
 from agent.checkpoint import fresh_agent
 from agent.play import play
-from agent.search import Simulator, search
-
-NO_GAME = Simulator(None, None, None)  # type: ignore[arg-type]
+from agent.search import search
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
