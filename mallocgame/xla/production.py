@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program import Program
+from mallocgame.xla.boundaries import within_loops
 from mallocgame.xla.dump import AllocationRow, Compile
 from mallocgame.xla.repair import single_copies, whole_places
 from mallocgame.xla.schedule import Clock, CopyWindow
@@ -78,7 +79,8 @@ def production_mapping(
         tuple(sorted(used, key=lambda t: (t.end, t.value))),
         tuple(sorted(evictions, key=lambda t: (t.end, t.value))),
     )
-    return mapping, tuple(notes)
+    mapping, changed = within_loops(program, mapping)
+    return mapping, (*notes, *changed)
 
 
 def _groups(program: Program) -> dict[int, tuple[int, ...]]:

@@ -104,7 +104,8 @@ def _free_offset(program: Program, stay: Residency, others: Iterable[Residency])
     """Lowest aligned offset that is free over a whole stay, None where there is none."""
     unit = program.machine.alignment_bytes
     size = program.values[stay.value].size_bytes
-    candidate = 0
+    reserved = max(i.reserved_bytes for i in program.instructions[stay.start : stay.end])
+    candidate = -(-reserved // unit) * unit
     during = (o for o in others if o.start < stay.end and stay.start < o.end)
     for other in sorted(during, key=lambda o: o.offset):
         if other.offset >= candidate + size:
