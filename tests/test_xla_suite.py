@@ -26,14 +26,9 @@ CYCLES = {
 }
 ITEMS = [(name, size, on) for name, (_, found) in CYCLES.items() for size, on in found.items()]
 
-# Production takes all elapsed time for copies; where instructions use the bus, it stalls.
-STALLS = {"gpt2_decode_v4_16mib": 0.06}
-
-# Two things that production does and the rules do not know; docs/suite.md explains them.
-VIOLATIONS = {
-    "transformer_scan_train_v4_64mib": {"carried", "boundary"},
-    "transformer_scan_train_v4_16mib": {"boundary"},
-}
+# Production takes all elapsed time for copies; where instructions use the bus, it stalls. So does a
+# copy for what reads a value right behind a loop, which production starts in the loop.
+STALLS = {"gpt2_decode_v4_16mib": 0.06, "transformer_scan_train_v4_64mib": 0.015}
 
 
 def program_of(name: str, size: int) -> Program:
@@ -63,8 +58,7 @@ def test_program_and_production(name: str, size: int, on: int) -> None:
     assert 0 < placed.saved_fraction < 0.4
     limit = STALLS.get(program.name, 0.01)
     assert placed.stall_s.sum() * clock < limit * on
-    kinds = {violation.kind for violation in verify(program, mapping)}
-    assert kinds == VIOLATIONS.get(program.name, set())
+    assert verify(program, mapping) == []
     assert program.provenance["left_out"] == []
 
 
