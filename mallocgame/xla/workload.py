@@ -28,3 +28,10 @@ class Workload:
         wrong = [number for number in self.donate if not 0 <= number < len(self.arguments)]
         if wrong:
             raise ValueError(f"donate: {wrong} of {len(self.arguments)} arguments")
+
+    def stablehlo(self) -> str:
+        """The function as StableHLO text for the TPU; needs JAX alone, no TPU and no libtpu."""
+        import jax
+
+        jitted = jax.jit(self.function, donate_argnums=self.donate)
+        return jitted.trace(*self.arguments).lower(lowering_platforms=("tpu",)).as_text()

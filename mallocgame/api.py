@@ -1,0 +1,312 @@
+"""The project from Python: a program, a mapping of it, a report, options for the compiler.
+
+    problem = mallocgame.load(function, *shapes)  # or a committed program's name, or a file
+    result = mallocgame.map(problem, "local_search", budget_s=10)
+    result.report("results/mine")
+    options = result.compiler_options()  # for jax.jit(function).lower(...).compile(...)
+
+A walk-through is in docs/walkthrough.md.  What only some calls need (JAX, the compiler, matplotlib)
+is imported by those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import json
+import math
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mallocgame.jsonfile import InputError
+from mallocgame.judge import Simulation, Violation, simulate, verify
+from mallocgame.mapping import Mapping, save_mapping
+from mallocgame.program import Program, load_program, save_program
+from mallocgame.suites import PRODUCTION, SUFFIXES, find_programs, load_production
+
+if TYPE_CHECKING:
+    from mallocgame.config import GameConfig
+    from mallocgame.xla.workload import Workload
+
+TIMEOUT_S = 600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A program to be mapped, and the compiler's own mapping of it, None where there is none."""
+
+    program: Program
+    production: Mapping | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Writes ``NAME.program.json.gz`` and, beside it, production's mapping.
+
+        Raises:
+          InputError: the name ends otherwise.
+        """
+        path = Path(path)
+        if not path.name.endswith(SUFFIXES[0]):
+            raise InputError(f"{path}: a program's file ends in {SUFFIXES[0]}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_program(self.program, path)
+        if self.production is not None:
+            beside = path.name.removesuffix(SUFFIXES[0]) + PRODUCTION[0]
+            save_mapping(self.production, path.with_name(beside))
+
+    def __str__(self) -> str:
+        program = self.program
+        size = sum(value.size_bytes for value in program.values) / 1e6
+        fast = program.machine.fast_capacity_bytes >> 20
+        return (
+            f"{program.name}: {len(program.instructions)} instructions, "
+            f"{len(program.values)} values of {size:.0f} MB, {fast} MiB of fast memory"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A mapping of a problem, and what the judge says of it.
+
+    mapper, budget_s, seed: what made it. seconds: how long that took.
+    """
+
+    problem: Problem
+    mapping: Mapping
+    mapper: str
+    budget_s: float
+    seed: int
+    seconds: float
+    decisions: int = 0
+    drop_backups: int = 0
+
+    @functools.cached_property
+    def simulation(self) -> Simulation:
+        """The program's run with the mapping."""
+        return simulate(self.problem.program, self.mapping)
+
+    @functools.cached_property
+    def violations(self) -> tuple[Violation, ...]:
+        """The rules that the mapping breaks: none, unless a mapper is wrong."""
+        return tuple(verify(self.problem.program, self.mapping))
+
+    @property
+    def verified(self) -> bool:
+        """Whether the judge accepts the mapping."""
+        return not self.violations
+
+    @property
+    def saved(self) -> float:
+        """Share of the latency with everything in slow memory that the mapping saves."""
+        return self.simulation.saved_fraction
+
+    @property
+    def speed_up(self) -> float | None:
+        """``latency(production) / latency(mapping) - 1``; None without a production mapping."""
+        if self.problem.production is None or self.simulation.latency_s <= 0:
+            return None
+        production = simulate(self.problem.program, self.problem.production)
+        return production.latency_s / self.simulation.latency_s - 1
+
+    def compiler_options(self) -> dict[str, str | int | bool]:
+        """For ``jax.jit(function).lower(...).compile(compiler_options=...)``.
+
+        Raises:
+          InputError: the program's machine is none of the compiler's chips.
+        """
+        from mallocgame.xla.export import compiler_options
+        from mallocgame.xla.steer import chip_of
+
+        program = self.problem.program
+        return compiler_options(program, self.mapping, chip_of(program))
+
+    def report(self, folder: str | Path) -> Path:
+        """Writes results.json, the mappings and report.html, which is returned, into a folder.
+
+        Raises:
+          InputError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            return _write_report(self, folder)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+
+    def save(self, path: str | Path) -> None:
+        """Writes the mapping as JSON, gzipped where the name ends in ``.gz``."""
+        save_mapping(self.mapping, path)
+
+    def __str__(self) -> str:
+        against = "" if self.speed_up is None else f", {self.speed_up:+.2%} against production"
+        verdict = "verified" if self.verified else f"{len(self.violations)} violations"
+        return (
+            f"{self.problem.program.name}: {self.mapper} saves {self.saved:.2%}{against}, "
+            f"{verdict} ({self.seconds:.1f} s)"
+        )
+
+
+def load(
+    source: str | Path | Callable[..., Any] | Workload,
+    *shapes: Any,
+    chip: str = "v4",
+    capacity_mib: int | None = None,
+    donate: Sequence[int] = (),
+    name: str | None = None,
+    work: str | Path | None = None,
+    timeout_s: float = TIMEOUT_S,
+    progress: Callable[[str], None] | None = None,
+) -> Problem:
+    """One program, from a committed suite, a file or a JAX function.
+
+    Args:
+      source: "tpu_v4/NAME", a program's file, a function, or a `mallocgame.xla.workload.Workload`.
+      shapes: of a function's arguments: arrays or ``jax.ShapeDtypeStruct``, in pytrees.
+      chip: v4, v5e, v5p, v6e or tpu7x; with a function, like all that follow.
+      capacity_mib: fast memory; None for all that the chip has.
+      donate: numbers of the arguments whose memory the result may take.
+      name: of the program; None for the function's own.
+      work: a folder that keeps the compiles, to be used again; None for a temporary one.
+      timeout_s: for each compile.
+      progress: takes a line after each compile.
+
+    Raises:
+      InputError: nothing is there, several programs are (see `load_all`), the function cannot be
+        traced or compiled, or the compiler is not installed.
+    """
+    if isinstance(source, (str, Path)):
+        if shapes:
+            raise InputError(f"{source}: shapes belong to a function, not to a name or file")
+        paths = find_programs([str(source)])
+        if len(paths) > 1:
+            raise InputError(f"{source}: holds {len(paths)} programs; name one, or use load_all")
+        return _read(paths[0])
+    from mallocgame.xla.chips import chip_by_name
+    from mallocgame.xla.compiler import Lowered, require_libtpu
+    from mallocgame.xla.driver import make_program
+    from mallocgame.xla.workfolder import Workfolder
+    from mallocgame.xla.workload import Workload
+
+    target = chip_by_name(chip)
+    require_libtpu()
+    if isinstance(source, Workload):
+        if shapes or donate:
+            raise InputError("load: a Workload has its shapes and donations already")
+        workload = source
+    else:
+        label = getattr(source, "__qualname__", type(source).__name__)
+        workload = Workload(source, shapes, tuple(donate), f"{source.__module__}:{label}")
+    name = name or _identifier(workload.function)
+    capacity = target.largest_bytes if capacity_mib is None else capacity_mib << 20
+    with _folder(work) as folder:
+        stablehlo = folder / "lowered.mlir"
+        try:
+            stablehlo.write_text(workload.stablehlo())
+        except Exception as error:  # whatever the user's function raises while it is traced
+            reason = " ".join(str(error).split())[:300]
+            raise InputError(f"{name}: tracing failed: {type(error).__name__}: {reason}") from error
+        lowered = Lowered(stablehlo, workload.source)
+        say = progress or (lambda line: None)
+        made = make_program(Workfolder(folder, lowered, target, say, timeout_s), name, capacity)
+    return Problem(made.item.program, made.item.mapping)
+
+
+def load_all(*names: str | Path) -> list[Problem]:
+    """The programs of committed suites, folders and files.
+
+    Raises:
+      InputError: nothing is found under a name, or a file is invalid.
+    """
+    return [_read(path) for path in find_programs([str(name) for name in names])]
+
+
+def map(
+    problem: Problem | Program,
+    mapper: str = "local_search",
+    *,
+    budget_s: float = 10.0,
+    seed: int = 0,
+    config: GameConfig | None = None,
+) -> Result:
+    """Maps a program.
+
+    Args:
+      mapper: a name out of `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md tells of them.
+      budget_s: seconds for those that search.
+      config: options of the game; None for the usual ones.
+
+    Raises:
+      InputError: no such mapper, a package that it needs is missing, or the budget is no time.
+    """
+    from mallocgame.config import GameConfig
+    from mallocgame.mappers.registry import MAPPERS
+
+    if mapper not in MAPPERS:
+        raise InputError(f"mapper {mapper!r}: unknown; one of {', '.join(MAPPERS)}")
+    if not 0 <= budget_s < math.inf:
+        raise InputError(f"budget_s: {budget_s} is no time in seconds")
+    problem = Problem(problem) if isinstance(problem, Program) else problem
+    made = MAPPERS[mapper](problem.program, config or GameConfig(), budget_s, seed)
+    return Result(
+        problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
+        made.drop_backups,
+    )  # fmt: skip
+
+
+def _read(path: Path) -> Problem:
+    program = load_program(path)
+    return Problem(program, load_production(path, program))
+
+
+def _identifier(function: Any) -> str:
+    """A function's name as a program's."""
+    found = re.sub(r"\W+", "_", getattr(function, "__name__", "")).strip("_")
+    return found or "program"
+
+
+@contextlib.contextmanager
+def _folder(given: str | Path | None) -> Iterator[Path]:
+    if given is not None:
+        Path(given).mkdir(parents=True, exist_ok=True)
+        yield Path(given)
+        return
+    with tempfile.TemporaryDirectory(prefix="mallocgame-load-") as folder:
+        yield Path(folder)
+
+
+def _write_report(result: Result, folder: Path) -> Path:
+    """The files of `evaluate.py` for one program and one mapper, beside production and bound."""
+    from mallocgame.evaluation.bench import Bench, Outcome
+    from mallocgame.evaluation.plan import Entry, Subject, plan_jobs
+    from mallocgame.evaluation.rows import finish, measure
+    from mallocgame.report import summarize, write_report
+
+    program, production = result.problem.program, result.problem.production
+    own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)
+    entries = [Entry("production", "production", None, None), own]
+    entries.append(Entry("bound", "bound", None, None))
+    mappings = folder / "mappings"
+    mappings.mkdir(parents=True, exist_ok=True)
+    subject = Subject(Path(program.name), program, production)
+    found = {}
+    for job in plan_jobs([subject], entries, mappings):
+        outcome = Bench().run(program, production, job.entry) if job.entry is not own else Outcome(
+            result.mapping, result.seconds, result.decisions, result.drop_backups
+        )  # fmt: skip
+        found[job.key] = measure(job, program, outcome)
+    rows = finish(found, [subject], entries, mappings)
+    results = {
+        "suite": program.name,
+        "machine": program.machine.name,
+        "versions": dict(program.provenance.get("versions", {})),
+        "rows": rows,
+        "summary": summarize(rows),
+    }
+    layouts = [(result.mapper, program, result.mapping, result.simulation)]
+    if production is not None:
+        layouts.append(("production", program, production, simulate(program, production)))
+    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    write_report(results, layouts, folder / "report.html")
+    return folder / "report.html"
