@@ -1,28 +1,50 @@
 """A mapping as options of the TPU compiler: what its interface lets a user say of placement.
 
-Three levers (field names as in openxla's ``memory_space_assignment.proto``):
+Four levers (field names as in openxla's ``memory_space_assignment.proto``):
 
 - ``keep_in_default_memory`` for every value that the mapping never has in fast memory;
-- a place in the order in which values get their turn for every other;
+- the same for every single operand that is read in slow memory while its value is in fast memory
+  at other times;
+- a place in the order in which values get their turn, for every value that ever is there;
 - an instruction behind which a prefetch prefers to start.
 
-Offsets, ends of copies, evictions, and reads from slow memory of a value that is in fast memory at
-other times cannot be said.  Values get their turn by offset, lowest first: a packing is rebuilt by
+Offsets, ends of copies and evictions cannot be said, nor that a value that is fetched later is
+written in slow memory.  Values get their turn by offset, lowest first: a packing is rebuilt by
 putting its boxes down in this order, each as low as it goes.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from mallocgame.mapping import COPIED, Mapping, Residency
 from mallocgame.program import Program
+from mallocgame.reading import Levels, Reading
 from mallocgame.xla.chips import CLOSED, Chip, Options
 
 ORDER = "xla_tpu_msa_sort_order_overrides"
 TENSORS = "xla_tpu_msa_tensor_overrides"
 PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
 _POSITION = re.compile(r"(?P<instruction>[^{}]+)(?:\{(?P<index>[\d,]*)\})?")
+_KEEP = "keep_in_default_memory { }"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the compiler is asked for.
+
+    Attributes:
+      order: values, those first that get their turn first; others keep the compiler's order behind.
+      values_out: values never in fast memory.
+      reads_out: (slot, operand) that read slow memory.
+      prefetches: (slot, operand, start): the copy for this read prefers to start in slot `start`.
+    """
+
+    order: tuple[int, ...] = ()
+    values_out: frozenset[int] = frozenset()
+    reads_out: frozenset[tuple[int, int]] = frozenset()
+    prefetches: tuple[tuple[int, int, int], ...] = ()
 
 
 def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
@@ -36,67 +58,112 @@ def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
       Also what makes the program the closed one that was played: its capacity, no prefetches across
       runs of the program, none in slices.
     """
+    return options_of(program, wishes_of(program, mapping), chip)
+
+
+def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
+    """Compiler options that say the wishes, and what makes the program the closed one."""
+    tensors = [
+        f"overrides {{ {_position(program, v)} {_KEEP} }}" for v in sorted(wishes.values_out)
+    ]
+    tensors += [
+        f"overrides {{ {_use(program, *use)} {_KEEP} }}" for use in sorted(wishes.reads_out)
+    ]
+    order = [
+        f"overrides {{ {_position(program, v)} "
+        f"override_options {{ assign_value: {turn - len(wishes.order)} }} }}"
+        for turn, v in enumerate(wishes.order)
+    ]
+    prefetches = [
+        f"overrides {{ {_use(program, slot, operand)} "
+        f"override_options {{ {_start(program, start)} }} }}"
+        for slot, operand, start in wishes.prefetches
+    ]
     options: Options = {
         **CLOSED,
-        TENSORS: keep_in_slow_memory(program, mapping),
-        ORDER: sort_order(program, mapping),
-        PREFETCHES: prefetch_starts(program, mapping),
+        TENSORS: " ".join(tensors),
+        ORDER: " ".join(order),
+        PREFETCHES: " ".join(prefetches),
     }
     options |= chip.capacity_options(program.machine.fast_capacity_bytes)
     return {name: value for name, value in options.items() if value != ""}
 
 
-def keep_in_slow_memory(program: Program, mapping: Mapping) -> str:
-    """Text of ``MsaTensorOverrides``: values that could be in fast memory and never are.
+def wishes_of(program: Program, mapping: Mapping) -> Wishes:
+    """What to ask for so that the compiler does what a mapping says, as far as it can be said."""
+    resident = _resident(program, mapping)
+    return Wishes(
+        order=_by_offset(mapping),
+        values_out=frozenset(
+            v for v in range(len(program.values)) if program.fits(v) and v not in resident
+        ),
+        reads_out=_slow_reads(program, mapping, resident),
+        prefetches=_prefetches(program, mapping),
+    )
 
-    Values that a loop carries into one another are one buffer to the compiler; they are kept out
-    only together.
-    """
+
+def served_fast(program: Program, mapping: Mapping) -> list[bool]:
+    """Whether fast memory serves each access of the program: [A]."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    starts = set()
+    for stay in Reading(program, mapping).stays:
+        spans.setdefault(stay.value, []).append((stay.ready, stay.end))
+        if stay.defined:
+            starts.add((stay.value, stay.start))
+    return [
+        (a.value, a.instruction) in starts
+        if a.defines
+        else any(start <= a.instruction < end for start, end in spans.get(a.value, ()))
+        for a in program.accesses
+    ]
+
+
+def _resident(program: Program, mapping: Mapping) -> set[int]:
+    """Values that are ever in fast memory, with those that loops carry into them or out of them:
+    these are one buffer to the compiler and are kept out only together."""
     resident = {r.value for r in mapping.residencies}
     for group in program.carried:
         if {group.parameter, group.result} & resident:
             resident |= {group.parameter, group.result}
-    kept = [v for v in range(len(program.values)) if program.fits(v) and v not in resident]
-    return " ".join(
-        f"overrides {{ {_matcher(program.values[v].name)} keep_in_default_memory {{ }} }}"
-        for v in kept
-    )
+    return resident
 
 
-def sort_order(program: Program, mapping: Mapping) -> str:
-    """Text of ``MsaSortOrderOverrides``: values in fast memory, by their lowest offset."""
+def _by_offset(mapping: Mapping) -> tuple[int, ...]:
+    """Values in fast memory, by their lowest offset."""
     lowest: dict[int, tuple[int, int]] = {}
     for r in mapping.residencies:
         lowest[r.value] = min(lowest.get(r.value, (r.offset, r.start)), (r.offset, r.start))
-    order = sorted(lowest, key=lambda v: (*lowest[v], v))
-    return " ".join(
-        f"overrides {{ {_matcher(program.values[v].name)} "
-        f"override_options {{ assign_value: {turn - len(order)} }} }}"
-        for turn, v in enumerate(order)
+    return tuple(sorted(lowest, key=lambda v: (*lowest[v], v)))
+
+
+def _slow_reads(
+    program: Program, mapping: Mapping, resident: set[int]
+) -> frozenset[tuple[int, int]]:
+    """Operands outside of loops that are read in slow memory though their value is a resident.
+
+    Without a word about these the compiler keeps a value from its first read on, in the place of
+    others.
+    """
+    body_of = Levels(program).body_of
+    return frozenset(
+        (access.instruction, operand)
+        for access, is_fast in zip(program.accesses, served_fast(program, mapping), strict=True)
+        if access.kind == "read" and access.value in resident and not is_fast
+        if body_of[access.instruction] < 0
+        for operand in access.operands
     )
 
 
-def prefetch_starts(program: Program, mapping: Mapping) -> str:
-    """Text of ``PreferredPrefetchOverrides``: the instruction behind which each prefetch begins."""
+def _prefetches(program: Program, mapping: Mapping) -> tuple[tuple[int, int, int], ...]:
+    """For each copied residency its first read, and the slot in which its copy starts."""
     starts = {(t.value, t.end): t.start for t in mapping.prefetches}
-    lines = []
+    found = []
     for residency in mapping.residencies:
-        found = _first_read(program, residency)
-        if residency.arrival != COPIED or found is None:
-            continue
-        slot, operand = found
-        start = starts.get((residency.value, slot), residency.start)
-        consumer = program.instructions[slot].name
-        if start > 0:
-            before = program.instructions[start - 1].name
-            when = f"after_instruction {{ {_name_regex(before)} }}"
-        else:
-            when = "prefetch_eagerness: 1.0"
-        lines.append(
-            f"overrides {{ hlo_operand_filter {{ {_name_regex(consumer)} "
-            f"operand_number: {operand} }} override_options {{ {when} }} }}"
-        )
-    return " ".join(lines)
+        read = _first_read(program, residency)
+        if residency.arrival == COPIED and read is not None:
+            slot, operand = read
+            found.append((slot, operand, starts.get((residency.value, slot), residency.start)))
+    return tuple(found)
 
 
 def _first_read(program: Program, residency: Residency) -> tuple[int, int] | None:
@@ -108,8 +175,22 @@ def _first_read(program: Program, residency: Residency) -> tuple[int, int] | Non
     return None
 
 
-def _matcher(position: str) -> str:
-    """Text of an ``hlo_position_matcher`` for a position as XLA writes it, ``name{index}``."""
+def _start(program: Program, start: int) -> str:
+    """Text of ``PreferredPrefetchOverrideOptions`` for a copy that starts in a slot."""
+    if start == 0:
+        return "prefetch_eagerness: 1.0"
+    return f"after_instruction {{ {_name_regex(program.instructions[start - 1].name)} }}"
+
+
+def _use(program: Program, slot: int, operand: int) -> str:
+    """Text of an ``hlo_operand_filter`` for one operand of an instruction."""
+    name = _name_regex(program.instructions[slot].name)
+    return f"hlo_operand_filter {{ {name} operand_number: {operand} }}"
+
+
+def _position(program: Program, value: int) -> str:
+    """Text of an ``hlo_position_matcher`` for a value, whose name is as XLA writes positions."""
+    position = program.values[value].name
     found = _POSITION.fullmatch(position)
     name, index = (found["instruction"], found["index"]) if found else (position, None)
     path = "".join(f" index: {i}" for i in (index or "").split(",") if i)
