@@ -1,7 +1,9 @@
-"""Compares mappers on a suite: latency, saved fraction, verdict of the judge, report.
+"""Compares mappers on suites: latency, saved fraction, verdict of the judge, report.
 
     python evaluate.py --suite tpu_v4_sample --out results/sample
     python evaluate.py --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
+    python evaluate.py --suite tpu_v4 --mappers all --budget 10,60 --seeds 0,1 --processes 4 --out DIR
+    python evaluate.py --compare results/ONE/results.json results/OTHER/results.json
 
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
 with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven limit that no
@@ -11,318 +13,200 @@ anew), and for `--budget` seconds each `local_search`, `game_search` (inside the
 best one counts), `untrained` (the same with fresh parameters), `trained_best` (the best game of the
 training, where it was on this program), `agent` (the better of the two: what training and playing
 came to) and `hybrid` (the better of agent and production).
+
+An evaluation that was interrupted goes on where it stopped when the same command is given again. A
+mapper that fails on a program, or takes longer than its budget and `--grace`, costs that row; the
+exit code is then 1, 2 for unusable input, 130 after Ctrl-C.  docs/report.md tells how to read the
+report.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
+import functools
+import hashlib
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mallocgame.evaluation.plan import MAPPERS
 from mallocgame.jsonfile import InputError
-from mallocgame.mapping import Mapping, load_mapping, save_mapping
-from mallocgame.program import Program
 
-RULES = ("production", "imitated", "all_fast", "greedy", "random")
-OPPONENTS = ("belady", "msa", "msa_library", "local_search", "game_search", "evolution", "milp")
-LEARNED = ("untrained", "played", "trained_best", "agent", "hybrid")
-MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What a mapper made of one program.
-
-    mapping: None for the bound.
-    bound_s: latency that it proved to be a limit, 0 if it proved nothing.
-    """
-
-    mapping: Mapping | None
-    seconds: float
-    decisions: int = 0
-    drop_backups: int = 0
-    bound_s: float = 0.0
+if TYPE_CHECKING:
+    from mallocgame.config import GameConfig
+    from mallocgame.evaluation.bench import Outcome
+    from mallocgame.game import Game
+    from mallocgame.program import Program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code (2 for unusable input)."""
+    """Runs the command line; returns the exit code."""
     try:
         return run(_parser().parse_args(arguments))
     except InputError as error:
         print(f"evaluate.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("evaluate.py: stopped; nothing was written", file=sys.stderr)
+        print("evaluate.py: stopped; the same command goes on from here", file=sys.stderr)
         return 130
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Compares mappers on a suite and writes results, mappings and a report."
+        description="Compares mappers on suites and writes results, mappings and a report."
     )
     parser.add_argument(
-        "--suite", required=True, help="a committed suite, one of its programs, a file or a folder"
+        "--suite", nargs="+", help="committed suites, programs of theirs, files or folders"
     )
     parser.add_argument("--checkpoint", help="a training run's folder (runs/NAME)")
-    parser.add_argument("--mappers", help=f"comma-separated, of {', '.join(MAPPERS)}")
-    parser.add_argument("--out", required=True, help="a folder for results; must not hold any yet")
+    parser.add_argument("--mappers", help=f"all, or comma-separated of {', '.join(MAPPERS)}")
+    parser.add_argument("--out", help="a folder for results; goes on with those of this command")
     parser.add_argument("--games", type=int, default=32, help="games the agent plays a program")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0", help="comma-separated; figures are means over them")
     parser.add_argument(
-        "--budget", type=float, default=60.0, help="seconds a program for mappers that search"
+        "--budget", default="60", help="seconds a program for mappers that search; comma-separated"
     )
+    parser.add_argument(
+        "--grace", type=float, default=600.0, help="seconds a row may take beyond its budget"
+    )
+    parser.add_argument("--processes", type=int, default=1, help="programs evaluated at a time")
     parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
+    parser.add_argument(
+        "--no-pictures", dest="pictures", action="store_false", help="tables only, quickly"
+    )
+    parser.add_argument(
+        "--compare", nargs=2, metavar="RESULTS", help="two results.json: what changed, no run"
+    )
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluates as told.
+    """Evaluates or compares as told.
 
     Raises:
       InputError: an option, a program, a mapping or the checkpoint cannot be used.
     """
-    out = Path(options.out)
-    mappers = _mappers(options)
-    if (out / "results.json").exists() and not options.overwrite:
-        raise InputError(f"--out {out}: holds results already; choose another or say --overwrite")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: is a file")
-    if options.games < 1:
-        raise InputError(f"--games {options.games}: at least 1")
-    if not 0 <= options.budget < float("inf"):
-        raise InputError(f"--budget {options.budget}: is no time in seconds")
+    if options.compare:
+        from mallocgame.evaluation.compare import compare_files
+
+        first, second = map(Path, options.compare)
+        compare_files(first, second, Path(options.out) if options.out else None)
+        return 0
+    for name in ("suite", "out"):
+        if not getattr(options, name):
+            raise InputError(f"--{name}: is missing")
+    for name in ("games", "processes"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--{name} {getattr(options, name)}: at least 1")
 
     # Imported late, so that a bad option is reported at once.
-    from mallocgame.judge import simulate
-    from mallocgame.program import load_program
-    from mallocgame.report import print_results, summarize, write_report
-    from mallocgame.suites import find_programs, load_production
+    from mallocgame.evaluation import plan
+    from mallocgame.evaluation.bench import Bench
+    from mallocgame.evaluation.evaluation import Evaluation, evaluate
 
-    paths = find_programs([options.suite])
-    programs = [load_program(path) for path in paths]
-    rows: list[dict[str, Any]] = []
-    layouts = []
-    for path, program in zip(paths, programs, strict=True):
-        print(f"{program.name}: {len(mappers)} mappers", file=sys.stderr)
-        production = load_production(path, program)
-        outcomes = Bench(options, program, production).run(mappers)
-        mine = _rows(program, outcomes)
-        rows += mine
-        for name, outcome in outcomes.items():
-            if outcome.mapping is None:
-                continue
-            save_mapping(
-                outcome.mapping, out / "mappings" / f"{program.name}.{name}.mapping.json.gz"
-            )
-        best = max((r for r in mine if r["mapper"] != "bound"), key=lambda r: r["saved_fraction"])
-        shown = dict.fromkeys(n for n in ("production", best["mapper"]) if n in outcomes)
-        for name in shown:
-            mapping = outcomes[name].mapping
-            if mapping is not None:
-                layouts.append((name, program, mapping, simulate(program, mapping)))
-    results = {
-        "suite": options.suite,
-        "machine": sorted({program.machine.name for program in programs}),
-        "versions": _versions(),
-        "command": ["evaluate.py", *_command(options)],
-        "rows": rows,
-        "summary": summarize(rows),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    write_report(results, layouts, out / "report.html")
-    print_results(results)
-    print(f"results, mappings and report.html are in {out}")
-    unverified = [r for r in rows if not r["verified"] and r["mapper"] != "production"]
-    for row in unverified:
-        print(f"{row['program']}: {row['mapper']}: the judge rejects it", file=sys.stderr)
-    return 1 if unverified else 0
+    mappers = plan.choose_mappers(options.mappers, checkpoint=bool(options.checkpoint))
+    budgets = plan.choose_budgets(options.budget)
+    entries = plan.expand(mappers, budgets, plan.choose_seeds(options.seeds))
+    if not 0 < options.grace < float("inf"):
+        raise InputError(f"--grace {options.grace}: is no time in seconds")
+    agent = Agent(Path(options.checkpoint), options.games) if options.checkpoint else None
+    return evaluate(
+        Evaluation(
+            suite=" ".join(options.suite),
+            subjects=plan.load_subjects(options.suite),
+            entries=entries,
+            bench=Bench(agent),
+            player=agent.identity() if agent else {},
+            run=agent.run if agent else None,
+            command=["evaluate.py", *_command(options)],
+            out=Path(options.out),
+            grace_s=options.grace,
+            processes=options.processes,
+            overwrite=options.overwrite,
+            pictures=options.pictures,
+        )
+    )
 
 
-def _mappers(options: argparse.Namespace) -> tuple[str, ...]:
-    if options.mappers is None:
-        return (*RULES, "bound", *LEARNED) if options.checkpoint else (*RULES, "bound")
-    names = tuple(dict.fromkeys(name.strip() for name in options.mappers.split(",")))
-    for name in names:
-        if name not in MAPPERS:
-            raise InputError(f"--mappers {name!r}: unknown; of {', '.join(MAPPERS)}")
-        if name in LEARNED and not options.checkpoint:
-            raise InputError(f"--mappers {name}: needs --checkpoint")
-    return names
+class Agent:
+    """A training run's agent as a `mallocgame.evaluation.bench.Player`."""
 
+    def __init__(self, run: Path, games: int):
+        self.run, self._games = run, games
 
-class Bench:
-    """Runs mappers on one program; what several of them need is made once."""
+    def identity(self) -> dict[str, Any]:
+        """What tells this agent from others.
 
-    def __init__(self, options: argparse.Namespace, program: Program, production: Mapping | None):
-        from mallocgame.config import GameConfig
-        from mallocgame.game import stack
-        from mallocgame.tables import compile_program
+        Raises:
+          InputError: there is no run.
+        """
+        config = self.run / "config.yaml"
+        if not config.is_file():
+            raise InputError(f"{self.run}: no training run (it has no config.yaml)")
+        steps = [p.name for p in (self.run / "checkpoints").glob("*") if p.name.isdigit()]
+        return {
+            "run": str(self.run),
+            "config": hashlib.sha256(config.read_bytes()).hexdigest()[:16],
+            "checkpoint": max(steps, key=int, default=None),
+            "games": self._games,
+        }
 
-        self.options = options
-        self.program = program
-        self.production = production
-        self.agents = {}
-        config = GameConfig()
-        if options.checkpoint:
-            from agent.config import load_config
+    def rules(self) -> GameConfig:
+        """The game that the agent was trained on.
 
-            config = load_config(Path(options.checkpoint) / "config.yaml").game
-        self.rules = config
-        self.tables = compile_program(program, config)
-        self.game = stack([self.tables], config)
-        if options.checkpoint:
-            from agent.checkpoint import load_agent
+        Raises:
+          InputError: the run, its configuration or its checkpoint cannot be used with this release.
+        """
+        return self._loaded[1].game
 
-            self.agent, self.config = load_agent(options.checkpoint, self.game.observation_size)
+    @functools.cached_property
+    def _loaded(self) -> tuple[Any, Any, int]:
+        from agent.checkpoint import load_agent
+        from agent.config import load_config
+        from mallocgame.game import build_game
+        from mallocgame.machine import machine_by_name
+        from mallocgame.program import Instruction, Program
 
-    def run(self, mappers: Sequence[str]) -> dict[str, Outcome]:
-        """The outcome of each mapper that applies to the program, in order."""
-        outcomes: dict[str, Outcome] = {}
-        for name in mappers:
-            outcome = self._run(name, outcomes)
-            if outcome is not None:
-                outcomes[name] = outcome
-        return outcomes
+        config = load_config(self.run / "config.yaml")
+        shortest = Program("shortest", machine_by_name("tpu_v4"), (Instruction("i"),), (), ())
+        features = build_game([shortest], config.game).observation_size
+        return *load_agent(self.run, features), features
 
-    def _run(self, name: str, outcomes: dict[str, Outcome]) -> Outcome | None:
-        if name == "production":
-            return self.production and Outcome(self.production, 0.0)
-        if name == "bound":
-            return self._bound(outcomes)
-        if name == "trained_best":
-            path = Path(self.options.checkpoint) / "best" / f"{self.program.name}.mapping.json"
-            return Outcome(load_mapping(path, self.program), 0.0) if path.exists() else None
-        if name in ("played", "untrained"):
-            return self._play(name)
-        if name == "agent":
-            return self._better(outcomes, "played", "trained_best")
-        if name == "hybrid":
-            return self._better(outcomes, "agent", "production")
-        return self._rule(name)
+    def play(self, name: str, game: Game, program: Program, seed: int) -> Outcome | None:
+        """Plays a program, or fetches the training's best game of it."""
+        import time
 
-    def _bound(self, outcomes: dict[str, Outcome]) -> Outcome:
-        from mallocgame.judge import simulate
-        from mallocgame.mapping import all_slow
-
-        started = time.perf_counter()
-        proved = [outcome.bound_s for outcome in outcomes.values()]
-        try:
-            from mallocgame.mappers.bound import lower_bound
-
-            proved.append(lower_bound(self.program).latency_s)
-        except ImportError:  # without scipy: everything that fits in fast memory at no cost
-            proved.append(simulate(self.program, all_slow(self.program)).floor_latency_s)
-        return Outcome(None, time.perf_counter() - started, bound_s=max(proved))
-
-    def _rule(self, name: str) -> Outcome | None:
-        from mallocgame.mappers import rules
-        from mallocgame.mappers.plans import play_plans
-        from mallocgame.mappers.registry import MAPPERS as BY_NAME
-
-        if name != "imitated":
-            budget, seed = self.options.budget, self.options.seed
-            mapped = BY_NAME[name](self.program, self.rules, budget, seed)
-            return Outcome(
-                mapped.mapping,
-                mapped.seconds,
-                mapped.decisions,
-                mapped.drop_backups,
-                mapped.info.get("bound_s", 0.0),
-            )
-        if self.production is None:
-            return None
-        started = time.perf_counter()
-        played = play_plans(self.game, self.program, rules.imitate(self.tables, self.production))
-        seconds = time.perf_counter() - started
-        return Outcome(played.mapping, seconds, played.decisions, played.drop_backups)
-
-    def _play(self, name: str) -> Outcome:
         import jax
 
         from agent.checkpoint import fresh_agent
         from agent.play import play
+        from mallocgame.evaluation.bench import Outcome
+        from mallocgame.mapping import load_mapping
         from mallocgame.play import replay_game
 
-        agent = self.agent
+        if name == "trained_best":
+            path = self.run / "best" / f"{program.name}.mapping.json"
+            return Outcome(load_mapping(path, program), 0.0) if path.exists() else None
+        agent, config, features = self._loaded
         if name == "untrained":
-            agent = fresh_agent(self.config, self.game.observation_size)
-        key = jax.random.key(self.options.seed)
+            agent = fresh_agent(config, features)
         started = time.perf_counter()
-        played = play(self.game, agent, self.config, 0, key, games=self.options.games)
-        mapping, _ = replay_game(self.game, self.program, played.actions)
+        played = play(game, agent, config, 0, jax.random.key(seed), games=self._games)
+        mapping, _ = replay_game(game, program, played.actions)
         seconds = time.perf_counter() - started
         return Outcome(mapping, seconds, len(played.actions), played.backups)
-
-    def _better(self, outcomes: dict[str, Outcome], *names: str) -> Outcome | None:
-        """The outcome with the lower latency of two mappers, run here if they were not."""
-        from mallocgame.judge import simulate
-
-        found = [outcomes.get(name) or self._run(name, outcomes) for name in names]
-        times = [
-            (simulate(self.program, o.mapping).latency_s, i)
-            for i, o in enumerate(found)
-            if o is not None and o.mapping is not None
-        ]
-        return found[min(times)[1]] if times else None
-
-
-def _rows(program: Program, outcomes: dict[str, Outcome]) -> list[dict[str, Any]]:
-    from mallocgame.judge import simulate, verify
-    from mallocgame.mapping import all_slow
-
-    production = outcomes.get("production")
-    reference = simulate(program, production.mapping) if production else None  # type: ignore[arg-type]
-    bound_s = max((outcome.bound_s for outcome in outcomes.values()), default=0.0)
-    rows = []
-    for name, outcome in outcomes.items():
-        simulation = simulate(program, outcome.mapping or all_slow(program))
-        latency = simulation.latency_s if outcome.mapping else bound_s
-        slow = simulation.all_slow_latency_s
-        speedup = reference.latency_s / latency - 1 if reference and latency > 0 else None
-        closed = None
-        limit = max(bound_s, simulation.floor_latency_s)
-        if reference and reference.latency_s > limit:
-            closed = (reference.latency_s - latency) / (reference.latency_s - limit)
-        stalls = float(sum(w * s for w, s in zip(program.weights, simulation.stall_s, strict=True)))
-        rows.append(
-            {
-                "program": program.name,
-                "mapper": name,
-                "latency_s": float(latency),
-                "all_slow_latency_s": float(slow),
-                "saved_fraction": float(1 - latency / slow) if slow > 0 else 0.0,
-                "stall_fraction": stalls / slow if slow > 0 and outcome.mapping else 0.0,
-                "speedup_vs_production": speedup,
-                "gap_to_bound_closed": closed,
-                "verified": outcome.mapping is None or not verify(program, outcome.mapping),
-                "seconds": outcome.seconds,
-                "decisions": outcome.decisions,
-                "drop_backups": outcome.drop_backups,
-            }
-        )
-    return rows
-
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    names = ("jax", "flax", "optax", "mctx", "numpy")
-    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in names}
 
 
 def _command(options: argparse.Namespace) -> list[str]:
     words = []
     for key, value in vars(options).items():
-        if isinstance(value, bool):
+        if key == "pictures":
+            words += [] if value else ["--no-pictures"]
+        elif isinstance(value, bool):
             words += [f"--{key}"] if value else []
         elif value is not None:
-            words += [f"--{key}", str(value)]
+            words += [f"--{key}", *(value if isinstance(value, list) else [str(value)])]
     return words
 
 

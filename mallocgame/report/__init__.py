@@ -1,7 +1,18 @@
-"""Results for people: tables, pictures of memory layouts, one HTML page."""
+"""Results for people: statistics, tables, pictures of mappings and suites, one HTML page."""
 
-from mallocgame.report.html import write_report
-from mallocgame.report.layout import draw_layout
-from mallocgame.report.tables import print_results, summarize
+from mallocgame.report.html import ProgramPictures, write_report
+from mallocgame.report.layout import Layout, draw_layout, draw_layouts
+from mallocgame.report.statistics import summarize
+from mallocgame.report.tables import markdown, print_results, result_tables
 
-__all__ = ["draw_layout", "print_results", "summarize", "write_report"]
+__all__ = [
+    "Layout",
+    "ProgramPictures",
+    "draw_layout",
+    "draw_layouts",
+    "markdown",
+    "print_results",
+    "result_tables",
+    "summarize",
+    "write_report",
+]

@@ -2,95 +2,96 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
+from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mallocgame.mapping import Mapping
-from mallocgame.program import Program
-from mallocgame.report.layout import draw_layout
-from mallocgame.report.tables import (
-    PROGRAM_HEADER,
-    SUMMARY_HEADER,
-    by_program,
-    program_cells,
-    summary_cells,
-)
-from mallocgame.simulation import Simulation
+from matplotlib.colors import to_hex
 
-Layout = tuple[str, Program, Mapping, Simulation]
+from mallocgame.jsonfile import InputError
+from mallocgame.report.layout import SAVINGS
+from mallocgame.report.style import SCRIPT, STYLE
+from mallocgame.report.tables import Table, result_tables
 
 OURS = ("agent", "hybrid")
-STYLE = """
-:root { color-scheme: light; --line: #dcdcdc; --soft: #666; --bar: #cfdcea; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto 4rem;
-  padding: 0 1.2rem; color: #222; background: #fff; }
-h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .3rem; }
-h2 a { color: inherit; text-decoration: none; }
-nav { columns: 18rem; margin: 1rem 0; font-size: .9rem; } nav a { display: block; color: #2a5d8f; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; margin: .4rem 0 1.2rem; font-variant-numeric: tabular-nums;
-  font-size: .9rem; white-space: nowrap; }
-th { font-weight: 600; color: var(--soft); vertical-align: bottom; }
-th, td { padding: .22rem .7rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; padding-left: .2rem; }
-td.bar { background: linear-gradient(to right, var(--bar) var(--share), transparent var(--share)); }
-tr.ours td { font-weight: 650; } tr.limit td { color: var(--soft); font-style: italic; }
-td.bad { color: #b3261e; font-weight: 650; }
-figure { margin: .8rem 0 1.6rem; } figure svg { width: 100%; height: auto; }
-svg text { font-family: system-ui, "DejaVu Sans", sans-serif; }
-p.note, footer { color: var(--soft); font-size: .88rem; max-width: 60rem; }
-code { overflow-wrap: anywhere; }
-@media print { figure { break-inside: avoid; } nav { display: none; } }
-"""
 NOTE = (
     "Saved: the share of the all-slow latency that a mapping saves when the judge runs it; stalls: "
     "the share of the all-slow latency spent waiting for copies. Vs production: "
-    "latency(production) / latency(mapper) - 1. The bound keeps all that fits in fast memory at no "
-    "cost: a limit, no mapping. Gap closed: how far a mapper goes from production to the bound. "
-    "Valid: the judge finds no broken rule; s: seconds the mapper took."
+    "latency(production) / latency(mapper) - 1, and where there are several programs its 95 % "
+    "bootstrap interval over them. The bound is a proven limit, no mapping. Gap closed: how far a "
+    "mapper goes from production to the bound. Valid: the judge finds no broken rule; s: seconds "
+    "the mapper took."
+)
+LAYOUT_NOTE = (
+    "Rectangles are values in fast memory, as high as they are large; point at one for its name. "
+    "Copies: how many prefetches (up) and evictions (down) may use the bus. Bus: what instructions "
+    "and copies take of the slow memory's. Wanted: what all values worth a place would need."
+)
+BUFFER_NOTE = (
+    "The values that could save most, with their size and the share of the all-slow latency that "
+    "they could save; in the cells, how much of that each mapper gets, in per cent."
 )
 
 
-def write_report(results: dict[str, Any], layouts: Sequence[Layout], path: str | Path) -> None:
-    """Writes the page: summary, each program's table and layouts, versions, command.
+@dataclasses.dataclass(frozen=True)
+class ProgramPictures:
+    """Markup of a program's pictures; `buffers`, what mappers do with them, may be empty."""
+
+    layouts: tuple[str, ...] = ()
+    buffers: str = ""
+
+
+def write_report(
+    results: dict[str, Any],
+    path: str | Path,
+    programs: MappingABC[str, ProgramPictures] | None = None,
+    suite: MappingABC[str, str] | None = None,
+) -> None:
+    """Writes the page: summary, each program's table and pictures, versions, command.
 
     Args:
       results: as in evaluate.py's `results.json`.
-      layouts: title (the mapper), program, mapping, simulation; shown with the program's table.
+      programs: pictures by program, shown with its table.
+      suite: markup of pictures of the whole suite, by caption.
+
+    Raises:
+      InputError: the place cannot be written.
     """
-    suite = html.escape(str(results["suite"]))
-    programs = by_program(results["rows"])
-    parts = [f"<h1>{suite}</h1>", f"<p class=note>{_machines(results)}{NOTE}</p>"]
-    if len(programs) > 1:
-        summary = results["summary"]
-        cells = [summary_cells(mapper, summary[mapper]) for mapper in summary]
-        parts += ["<h2>All programs</h2>", _table(SUMMARY_HEADER, cells)]
-        links = "".join(f"<a href='#{_anchor(n)}'>{html.escape(n)}</a>" for n in programs)
-        parts.append(f"<nav>{links}</nav>")
-    for name, rows in programs.items():
-        parts.append(
-            f"<h2 id='{_anchor(name)}'><a href='#{_anchor(name)}'>{html.escape(name)}</a></h2>"
-        )
-        parts.append(_table(PROGRAM_HEADER, [program_cells(row) for row in rows]))
-        for title, program, mapping, simulation in layouts:
-            if program.name == name:
-                image = draw_layout(program, mapping, simulation, title).decode()
-                parts.append(f"<figure>{image}</figure>")
+    title = html.escape(str(results["suite"]))
+    tables = result_tables(results)
+    parts = [f"<h1>{title}</h1>", f"<p class=note>{_machines(results)}{NOTE}</p>"]
+    if len(tables) > 1:
+        parts += ["<h2>All programs</h2>", _table(tables[0])]
+        tables = tables[1:]
+    if suite:
+        figures = [_figure(markup, caption) for caption, markup in suite.items()]
+        parts.append(f"<div class=pictures>{''.join(figures)}</div>")
+    if len(tables) > 1:
+        links = (f"<a href='#{_anchor(t.title)}'>{html.escape(t.title)}</a>" for t in tables)
+        parts.append(f"<nav>{''.join(links)}</nav>")
+    for table in tables:
+        parts.append(_section(table, (programs or {}).get(table.title, ProgramPictures())))
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     parts.append(f"<footer><p>{html.escape(versions)}</p>")
     if "command" in results:
         parts.append(f"<p><code>{html.escape(' '.join(results['command']))}</code></p>")
     parts.append("</footer>")
-    body = "\n".join(parts)
-    Path(path).write_text(
+    style = STYLE.replace("GRADIENT", ", ".join(to_hex(SAVINGS(i / 8)) for i in range(9)))
+    text = (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
-        f"<title>{suite}</title><style>{STYLE}</style></head>\n<body>{body}</body></html>\n",
-        encoding="utf-8",
+        f"<title>{title}</title><style>{style}</style></head>\n<body>"
+        + "\n".join(parts)
+        + f"<script>{SCRIPT}</script></body></html>\n"
     )
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _machines(results: dict[str, Any]) -> str:
@@ -99,32 +100,66 @@ def _machines(results: dict[str, Any]) -> str:
     return f"Machine: {html.escape(', '.join(names))}. " if names else ""
 
 
+def _section(table: Table, pictures: ProgramPictures) -> str:
+    name, anchor = html.escape(table.title), _anchor(table.title)
+    parts = [f"<h2><a href='#{anchor}'>{name}</a></h2>", _table(table)]
+    if pictures.layouts:
+        layouts = "".join(_figure(markup) for markup in pictures.layouts)
+        parts.append(
+            f"<p class=note>{LAYOUT_NOTE}</p><label><input type=checkbox class=by-saving> colour "
+            "by what each stay saves at most, little <span class=key></span> much</label>"
+            f"<div class=pictures>{layouts}</div>"
+        )
+    if pictures.buffers:
+        parts.append(
+            f"<details><summary>The most valuable buffers</summary><p class=note>{BUFFER_NOTE}</p>"
+            f"{_figure(pictures.buffers, narrow=True)}</details>"
+        )
+    return f"<section id='{anchor}'>{''.join(parts)}</section>"
+
+
+def _figure(markup: str, caption: str = "", narrow: bool = False) -> str:
+    heading = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    kind = " class=narrow" if narrow else ""
+    return f"<figure{kind}>{heading}<div class=scroll>{markup}</div></figure>"
+
+
 def _anchor(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(table: Table) -> str:
     """A table whose second column, a percentage, is also a bar relative to the largest."""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    largest = max((_number(row[1]) for row in rows), default=0.0)
+    head = "".join(
+        f"<th><button type=button>{html.escape(cell)}</button></th>" for cell in table.header
+    )
+    largest = max((_number(row[1]) for row in table.rows), default=0.0)
     body = []
-    for row in rows:
+    for row in table.rows:
         share = max(0.0, 100 * _number(row[1]) / largest) if largest > 0 else 0.0
-        kind = " class=ours" if row[0] in OURS else " class=limit" if row[0] == "bound" else ""
-        body.append(f"<tr{kind}>" + "".join(_cell(i, c, share) for i, c in enumerate(row)))
+        name = row[0].split("@")[0].split(" ")[0]
+        kind = " class=ours" if name in OURS else " class=limit" if name == "bound" else ""
+        body.append(f"<tr{kind}>{_cells(table.header, row, share)}</tr>")
     return (
         f"<div class=scroll><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{'</tr>'.join(body)}</tr></tbody></table></div>"
+        f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
 
-def _cell(column: int, text: str, share: float) -> str:
-    attributes = ""
-    if column == 1:
-        attributes = f" class=bar style='--share:{share:.1f}%'"
-    elif text == "no":
-        attributes = " class=bad"
-    return f"<td{attributes}>{html.escape(text)}</td>"
+def _cells(header: Sequence[str], row: Sequence[str], share: float) -> str:
+    cells = []
+    for column, (name, text) in enumerate(zip(header, row, strict=True)):
+        attributes = f" class=bar style='--share:{share:.1f}%'" if column == 1 else ""
+        if name == "valid" and not _is_valid(text):
+            attributes = " class=bad"
+        cells.append(f"<td{attributes}>{html.escape(text)}</td>")
+    return "".join(cells)
+
+
+def _is_valid(text: str) -> bool:
+    """Of a verdict: "yes", "limit", or all of some, "3 of 3"."""
+    some = re.fullmatch(r"(\d+) of (\d+)", text)
+    return some[1] == some[2] if some else text in ("yes", "limit")
 
 
 def _number(text: str) -> float:

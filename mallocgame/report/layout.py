@@ -1,77 +1,121 @@
-"""A picture of a mapping: fast memory over time, the copies, the slow bus and the memory's use."""
+"""Pictures of mappings: fast memory over time, the copies, the slow bus and the memory's use."""
 
 from __future__ import annotations
 
-import io
-import re
+import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import matplotlib
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
-from matplotlib.figure import Figure
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 
 from mallocgame.machine import MIB
-from mallocgame.mapping import COPIED, Mapping, Residency, Transfer
+from mallocgame.mapping import COPIED, Mapping, Residency
 from mallocgame.program import Program
+from mallocgame.report.benefit import benefit, served_by
+from mallocgame.report.figures import LOOP, SOFT, embedded, styled, write_figure
+from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 from mallocgame.simulation import Simulation
 
 # Colours that stay apart in greyscale and for the colour-blind (Paul Tol's "bright" and "light").
 INPUT, PRODUCED, RETURNED = "#4477aa", "#eebb44", "#44aa99"
 KINDS = {
     "input or weight, copied in": INPUT,
-    "intermediate, produced there": PRODUCED,
-    "intermediate, copied back": RETURNED,
+    "produced there": PRODUCED,
+    "copied back": RETURNED,
 }
-PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#c8c8c8", "#882255", "#7a7a7a"
-LOOP, RESERVED = "#f1f1f1", "#bbbbbb"
-STYLE: Any = {
-    "svg.hashsalt": "mallocgame",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-}
+RESERVED = "#bbbbbb"
+# The part of a colour map that stands out from the paper.
+SAVINGS = ListedColormap(colormaps["YlGnBu"](np.linspace(0.18, 1, 256)))
+Colour = Literal["kind", "saving"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A mapping as it is drawn; `title` names who made it."""
+
+    title: str
+    mapping: Mapping
+    simulation: Simulation
 
 
 def draw_layout(
-    program: Program, mapping: Mapping, simulation: Simulation, title: str, path: Path | None = None
-) -> bytes:
-    """Draws the layout as SVG; also writes it to `path` (.svg, .png or .pdf) where one is given.
+    program: Program, layout: Layout, others: Sequence[Layout] = (), colour: Colour = "kind"
+) -> str:
+    """One layout as markup for the page, where its rectangles tell what they are.
 
-    The horizontal axis is the time of the mapping's own execution, stalls included, each loop body
+    The time axis has room for `others` too, so that pictures beside each other share their scale.
+    """
+    with styled():
+        figure = Figure(figsize=(7.4, 6.2), layout="constrained")
+        pictured = _Scale(program, [layout, *others])
+        _draw(figure, program, layout, pictured, colour)
+        return embedded(write_figure(figure, None), _titles(program, layout, pictured))
+
+
+def draw_layouts(
+    program: Program, layouts: Sequence[Layout], stem: Path, colour: Colour = "kind"
+) -> None:
+    """Writes layouts beside each other, on one scale, as `stem`.svg and `stem`.png.
+
+    The horizontal axis is the time of each mapping's own execution, stalls included, each loop body
     once.  Rectangles are residencies: their height is the value's size, their place its offset.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(11, 6.4), layout="constrained")
-        panels = figure.subplots(4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8])
-        memory, copies, bus, use = panels
-        edges, unit = _edges(simulation)
-        _memory(memory, program, mapping, edges)
-        _copies(copies, mapping, edges)
-        _bus(bus, simulation, edges)
-        _use(use, program, simulation, edges)
-        use.set_xlabel(f"time, {unit}" + (" (each loop body once)" if program.loops else ""))
-        figure.align_ylabels(panels)
-        # Two titles in one row: the layout reserves room for the first, the second joins it.
-        heading = figure.suptitle(f"{program.name}: {title}", x=0.01, ha="left", weight="bold")
-        figure.draw_without_rendering()
-        figure.text(0.99, heading.get_position()[1], _headline(program, simulation),
-                    ha="right", va="top", parse_math=False)  # fmt: skip
-        if path is not None:
-            figure.savefig(path, dpi=150)
-        image = io.BytesIO()
-        figure.savefig(image, format="svg", metadata={"Date": None})
-    # The page carries many of these: without the preamble and its addresses they are plain markup.
-    text = re.sub(r"<metadata>.*?</metadata>", "", image.getvalue().decode(), flags=re.DOTALL)
-    return text[text.index("<svg") :].encode()
+    with styled():
+        figure = Figure(figsize=(max(7.4 * len(layouts), 9.0), 6.2), layout="constrained")
+        parts: Any = figure.subfigures(1, len(layouts), wspace=0.03, squeeze=False)
+        pictured = _Scale(program, layouts)
+        for part, layout in zip(parts[0], layouts, strict=True):
+            _draw(part, program, layout, pictured, colour)
+        write_figure(figure, stem)
+
+
+class _Scale:
+    """What layouts of one program share: the end and unit of time, and the colours of savings."""
+
+    def __init__(self, program: Program, layouts: Sequence[Layout]):
+        longest = max(float(slot_edges(layout.simulation)[-1]) for layout in layouts)
+        idle = all(layout.simulation.elapsed_s.sum() <= 0 for layout in layouts)
+        self.factor, self.unit = (1e3, "ms") if longest >= 2e-2 else (1e6, "µs")
+        if idle:
+            self.factor, self.unit = 1.0, "slots (the program takes no time)"
+        self.end = longest * self.factor
+        self._of_access = benefit(program).of_access
+        self.savings = {id(layout): self._savings(program, layout) for layout in layouts}
+        most = max((s for row in self.savings.values() for s in row), default=0.0)
+        self.norm: Normalize = LogNorm(most / 1e3, most, clip=True) if most > 0 else Normalize()
+
+    def _savings(self, program: Program, layout: Layout) -> list[float]:
+        served = served_by(program, layout.mapping)
+        return [float(self._of_access[accesses].sum()) for accesses in served]
+
+    def colour(self, saving: float) -> str:
+        share = float(self.norm(saving)) if saving > 0 else 0.0
+        return to_hex(SAVINGS(share))
+
+
+def _draw(
+    figure: Figure | SubFigure, program: Program, layout: Layout, scale: _Scale, colour: Colour
+) -> None:
+    panels: Any = figure.subplots(4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8])
+    memory, copies, bus, use = panels
+    edges = slot_edges(layout.simulation) * scale.factor
+    _memory(memory, program, layout, edges, scale, colour)
+    memory.set_xlim(0, scale.end)
+    draw_copies(copies, layout.mapping, edges)
+    draw_bus(bus, layout.simulation, edges)
+    draw_use(use, program, layout.simulation, edges)
+    use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
+    figure.align_ylabels(panels)
+    title = f"{program.name}: {layout.title}\n{_headline(program, layout.simulation)}"
+    figure.suptitle(title, x=0.01, ha="left", parse_math=False, fontsize=9)
 
 
 def _headline(program: Program, simulation: Simulation) -> str:
@@ -84,32 +128,61 @@ def _headline(program: Program, simulation: Simulation) -> str:
     )
 
 
-def _edges(simulation: Simulation) -> tuple[np.ndarray, str]:
-    """When each slot begins, and the end: [T + 1], and the unit."""
-    durations = np.asarray(simulation.elapsed_s) + np.asarray(simulation.stall_s)
-    edges = np.concatenate([[0.0], np.cumsum(durations)])
-    if edges[-1] <= 0:
-        return np.arange(len(edges), dtype=np.float64), "slots (the program takes no time)"
-    return (1e3 * edges, "ms") if edges[-1] >= 2e-2 else (1e6 * edges, "µs")
-
-
-def _memory(axes: Axes, program: Program, mapping: Mapping, edges: np.ndarray) -> None:
+def _memory(
+    axes: Axes, program: Program, layout: Layout, edges: np.ndarray, scale: _Scale, colour: Colour
+) -> None:
     capacity = program.machine.fast_capacity_bytes / MIB
     room = 1.06 if program.loops else 1.0  # for the loops' names
     axes.set_ylim(0, room * capacity)
-    if program.loops:
-        axes.axhline(capacity, color="#666666", linewidth=0.6, linestyle=(0, (4, 3)))
-    axes.set_xlim(0, edges[-1])
     axes.set_ylabel("fast memory, MiB")
+    _loops(axes, program, edges, capacity)
+    reserved = _reservations(axes, program, edges)
+    shown = set()
+    for number, residency, place in _places(program, layout.mapping, edges):
+        kind = _kind(program, residency)
+        shown.add(kind)
+        saving = scale.savings[id(layout)][number]
+        face = KINDS[kind] if colour == "kind" else scale.colour(saving)
+        place.set(facecolor=face, edgecolor="#ffffff", linewidth=0.4, zorder=2)
+        place.set_gid(f"stay-{number}")
+        axes.add_patch(place)
+        _label(axes, program, residency, place, edges[-1], capacity)
+    if colour == "saving" and isinstance(scale.norm, LogNorm):
+        bar = axes.figure.colorbar(
+            ScalarMappable(scale.norm, SAVINGS), ax=axes, location="top", aspect=60, pad=0.01,
+            label="saves at most, share of the all-slow latency",
+        )  # fmt: skip
+        bar.outline.set_visible(False)  # type: ignore[operator]
+        return
+    handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if kind in shown]
+    if reserved:
+        label = "reserved by an instruction"
+        handles.append(Patch(label=label, facecolor="#ffffff", edgecolor=RESERVED, hatch="////"))
+    if handles:
+        axes.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
+            borderaxespad=0.2, handlelength=1.2, columnspacing=1.2, fontsize=8,
+        )  # fmt: skip
+
+
+def _loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> None:
+    if program.loops:
+        axes.axhline(capacity, color=SOFT, linewidth=0.6, linestyle=(0, (4, 3)))
     for loop in program.loops:
         first, last = edges[loop.entry], edges[loop.exit]
         axes.axvspan(first, last, color=LOOP, zorder=0, linewidth=0)
         depth = sum(other.entry < loop.entry and loop.exit < other.exit for other in program.loops)
+        if last - first < 0.12 * edges[-1]:
+            continue  # no room for its name
         axes.text(
             (first + last) / 2, 0.993 - 0.04 * depth, f"loop, {loop.trip_count:,} times",
-            transform=axes.get_xaxis_transform(), color="#666666", ha="center", va="top",
+            transform=axes.get_xaxis_transform(), color=SOFT, ha="center", va="top",
             fontsize=8, zorder=4,
         )  # fmt: skip
+
+
+def _reservations(axes: Axes, program: Program, edges: np.ndarray) -> bool:
+    """What instructions need for themselves; whether there is any."""
     reserved = [
         Rectangle((edges[t], 0), edges[t + 1] - edges[t], ins.reserved_bytes / MIB)
         for t, ins in enumerate(program.instructions)
@@ -118,39 +191,21 @@ def _memory(axes: Axes, program: Program, mapping: Mapping, edges: np.ndarray) -
     if reserved:
         axes.add_collection(
             PatchCollection(
-                reserved, facecolor="white", edgecolor=RESERVED, hatch="////", linewidth=0
+                reserved, facecolor="#ffffff", edgecolor=RESERVED, hatch="////", linewidth=0
             )
         )
-    by_kind: dict[str, list[Rectangle]] = {kind: [] for kind in KINDS}
-    for residency, place in _places(program, mapping, edges):
-        by_kind[_kind(program, residency)].append(place)
-        _label(axes, program, residency, place, edges[-1], capacity)
-    for kind, rectangles in by_kind.items():
-        axes.add_collection(
-            PatchCollection(
-                rectangles, facecolor=KINDS[kind], edgecolor="white", linewidth=0.4, zorder=2
-            )
-        )
-    handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if by_kind[kind]]
-    if reserved:
-        label = "reserved by an instruction"
-        handles.append(Patch(label=label, facecolor="white", edgecolor=RESERVED, hatch="////"))
-    if handles:
-        axes.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
-            frameon=False, borderaxespad=0.2, handlelength=1.2, columnspacing=1.2,
-        )  # fmt: skip
+    return bool(reserved)
 
 
 def _places(
     program: Program, mapping: Mapping, edges: np.ndarray
-) -> Iterator[tuple[Residency, Rectangle]]:
+) -> Iterator[tuple[int, Residency, Rectangle]]:
     last = len(edges) - 1
-    for r in mapping.residencies:
+    for number, r in enumerate(mapping.residencies):
         if 0 <= r.start < r.end and 0 <= r.value < len(program.values) and r.start < last:
             begin, end = edges[r.start], edges[min(r.end, last)]
             size = program.values[r.value].size_bytes / MIB
-            yield r, Rectangle((begin, r.offset / MIB), end - begin, size)
+            yield number, r, Rectangle((begin, r.offset / MIB), end - begin, size)
 
 
 def _kind(program: Program, residency: Residency) -> str:
@@ -159,75 +214,33 @@ def _kind(program: Program, residency: Residency) -> str:
     return (first if inputs else third) if copied else second
 
 
+def _titles(program: Program, layout: Layout, scale: _Scale) -> dict[str, tuple[str, str]]:
+    """What a rectangle says of itself on the page, and its colour by saving."""
+    titles = {}
+    for number, residency, _ in _places(program, layout.mapping, slot_edges(layout.simulation)):
+        value, saving = program.values[residency.value], scale.savings[id(layout)][number]
+        text = (
+            f"{value.name}\n{value.size_bytes / MIB:.2f} MiB at {residency.offset / MIB:.2f} MiB, "
+            f"slots {residency.start} to {residency.end}\n{_kind(program, residency)}; "
+            f"saves at most {100 * saving:.3f} %"
+        )
+        titles[f"stay-{number}"] = (text, scale.colour(saving))
+    return titles
+
+
 def _label(
     axes: Axes, program: Program, r: Residency, place: Rectangle, width: float, height: float
 ) -> None:
     """Names the values whose rectangles have room for it."""
     name = program.values[r.value].name
-    letters = int(150 * place.get_width() / width)
+    letters = int(85 * place.get_width() / width)
     if letters < min(len(name), 8) or place.get_height() < 0.035 * height:
         return
+    red, green, blue = to_rgb(place.get_facecolor())
+    light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
     axes.text(
         place.get_x() + place.get_width() / 2, place.get_y() + place.get_height() / 2,
         name if len(name) <= letters else name[: letters - 1] + "…",
         ha="center", va="center", fontsize=6.5, clip_on=True, zorder=3, parse_math=False,
-        color="white" if _kind(program, r) != "intermediate, produced there" else "#333333",
+        color="#333333" if light else "#fffffe",
     )  # fmt: skip
-
-
-def _copies(axes: Axes, mapping: Mapping, edges: np.ndarray) -> None:
-    rows = ((mapping.evictions, EVICTION), (mapping.prefetches, PREFETCH))
-    for row, (transfers, colour) in enumerate(rows):
-        axes.broken_barh(
-            _windows(transfers, edges), (row + 0.1, 0.8), facecolors=colour, alpha=0.45, linewidth=0
-        )
-    axes.set_ylim(0, 2)
-    axes.set_yticks([0.5, 1.5], ["evictions", "prefetches"])
-    axes.tick_params(axis="y", length=0)
-
-
-def _windows(transfers: Sequence[Transfer], edges: np.ndarray) -> list[tuple[float, float]]:
-    last = len(edges) - 1
-    return [
-        (edges[t.start], edges[min(t.end, last)] - edges[t.start])
-        for t in transfers
-        if 0 <= t.start < t.end and t.start < last
-    ]
-
-
-def _bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
-    """The slow bus in each slot: shares of its time, the instruction's own traffic lowest."""
-    durations = np.maximum(simulation.elapsed_s + simulation.stall_s, 1e-30)
-    own = simulation.bus_busy_s - simulation.prefetch_s - simulation.eviction_s
-    below = np.zeros(len(durations))
-    rows = (
-        ("own traffic", own, OWN),
-        ("prefetch", simulation.prefetch_s, PREFETCH),
-        ("eviction", simulation.eviction_s, EVICTION),
-    )
-    for name, seconds, colour in rows:
-        above = below + 100 * np.maximum(seconds, 0) / durations
-        axes.fill_between(
-            edges, np.append(below, below[-1]), np.append(above, above[-1]), step="post",
-            color=colour, linewidth=0, label=name,
-        )  # fmt: skip
-        below = above
-    stalls = np.flatnonzero(simulation.stall_s > 1e-4 * max(simulation.latency_s, 1e-30))
-    if len(stalls):
-        axes.plot(
-            edges[stalls], np.full(len(stalls), 104.0), "v", color=STALL, markersize=4,
-            clip_on=False, label="stall",
-        )  # fmt: skip
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("bus, %")
-    axes.legend(
-        loc="upper left", bbox_to_anchor=(1, 1.1), frameon=False, fontsize=7.5, handlelength=1,
-        labelspacing=0.2, borderaxespad=0.2,
-    )  # fmt: skip
-
-
-def _use(axes: Axes, program: Program, simulation: Simulation, edges: np.ndarray) -> None:
-    used = 100 * np.asarray(simulation.fast_bytes) / program.machine.fast_capacity_bytes
-    axes.fill_between(edges, np.append(used, used[-1]), step="post", color=USED, linewidth=0)
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("used, %")

@@ -1,0 +1,206 @@
+"""Processes that work jobs off; one that crashes or takes too long costs its job only."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import connection
+from typing import Any
+
+from mallocgame.evaluation.bench import Bench
+from mallocgame.evaluation.plan import Job
+from mallocgame.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
+from mallocgame.jsonfile import InputError
+from mallocgame.program import load_program
+from mallocgame.suites import load_production
+
+READY, UNUSABLE, ROW = "ready", "unusable", "row"
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    fingerprints: dict[str, str],
+    bench: Bench,
+    *,
+    processes: int,
+    limit_s: Callable[[Job], float],
+    done: Callable[[Row], None],
+) -> None:
+    """Runs every job in one of some processes and hands each row to `done`, in any order.
+
+    Jobs of one program stay in one process as long as others have programs of their own, so that
+    what its mappers share is made once.
+
+    Args:
+      fingerprints: of the programs, by name.
+      limit_s: after how many seconds a job's process is ended.
+
+    Raises:
+      InputError: the bench cannot be used, or a program or mapping file changed.
+    """
+    queue = _Queue(jobs)
+    workers: list[_Worker] = []
+    try:
+        while queue or any(worker.job for worker in workers):
+            idle = sum(worker.job is None for worker in workers)
+            for _ in range(min(processes - len(workers), len(queue) - idle)):
+                workers.append(_Worker(bench))
+            for worker in workers:
+                if worker.ready and worker.job is None and queue:
+                    job = queue.take(worker.program, {w.program for w in workers})
+                    worker.start(job, limit_s(job))
+            for worker in _wait(workers):
+                job, row = worker.job, worker.receive()
+                if row is None and job is not None and worker.lost:
+                    row = blank(job, fingerprints[job.program], worker.lost[0], worker.lost[1])
+                if row is not None:
+                    done(row)
+            workers = [worker for worker in workers if not worker.lost]
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+class _Queue:
+    """Jobs by program, in order."""
+
+    def __init__(self, jobs: Iterable[Job]):
+        self._waiting: dict[str, collections.deque[Job]] = {}
+        for job in jobs:
+            self._waiting.setdefault(job.program, collections.deque()).append(job)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def take(self, program: str | None, taken: set[str | None]) -> Job:
+        """The next job: of this program, of one that nobody has, or any."""
+        waiting = [name for name, row in self._waiting.items() if row]
+        free = [name for name in waiting if name not in taken]
+        name = program if program in waiting else (free or waiting)[0]
+        return self._waiting[name].popleft()
+
+
+class _Worker:
+    """A process, and the job that it has.
+
+    lost: status and reason of its job after the process was lost, None while it works.
+    """
+
+    def __init__(self, bench: Bench):
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, bench), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.ready = False
+        self.job: Job | None = None
+        self.program: str | None = None
+        self.lost: tuple[str, str] | None = None
+        self._limit_s = self._deadline = float("inf")
+
+    @property
+    def signals(self) -> list[Any]:
+        return [self._pipe, self._process.sentinel]
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until its job's time is up."""
+        return self._deadline - time.monotonic()
+
+    def start(self, job: Job, limit_s: float) -> None:
+        self.job, self.program, self._limit_s = job, job.program, limit_s
+        self._deadline = time.monotonic() + limit_s
+        with contextlib.suppress(OSError):  # if it has just died: `receive` reports that
+            self._pipe.send(job)
+
+    def receive(self) -> Row | None:
+        """What arrived, if anything; notices a process that is lost or late."""
+        try:
+            message = self._pipe.recv() if self._pipe.poll() else None
+        except (EOFError, OSError):
+            message = None
+        if message is None:
+            if not self._process.is_alive():
+                self._lose(DIED, f"its process ended with {_ending(self._process.exitcode)}")
+            elif self.left_s <= 0:
+                self._lose(TIMED_OUT, f"took more than {self._limit_s:g} s")
+            return None
+        kind, content = message
+        if kind == UNUSABLE:
+            raise InputError(content)
+        self.ready = True
+        if kind == READY:
+            return None
+        self.job, self._deadline = None, float("inf")
+        return content
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+    def _lose(self, status: str, reason: str) -> None:
+        self.end()
+        if not self.ready:
+            raise InputError(f"a process for mappers could not start: {reason}")
+        self.lost = status, reason
+
+
+def _wait(workers: Sequence[_Worker]) -> list[_Worker]:
+    """The workers that have something to say, or whose time is up."""
+    left = min((worker.left_s for worker in workers), default=0.0)
+    signals = [signal for worker in workers for signal in worker.signals]
+    heard = connection.wait(signals, None if left == float("inf") else max(left, 0.0))
+    return [w for w in workers if w.left_s <= 0 or any(s in heard for s in w.signals)]
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    return f"exit code {code}"
+
+
+def _work(pipe: connection.Connection, bench: Bench) -> None:
+    """The process: reads jobs, sends rows, ends with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Processes on one accelerator share its memory.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        bench.prepare()
+        pipe.send((READY, None))
+        path, subject = None, None
+        while True:
+            job: Job = pipe.recv()
+            if subject is None or path != job.path:
+                program = load_program(job.path)
+                path, subject = job.path, (program, load_production(job.path, program))
+            pipe.send((ROW, _row(job, bench, *subject)))
+    except InputError as error:
+        pipe.send((UNUSABLE, str(error)))
+    except EOFError:
+        pass
+
+
+def _row(job: Job, bench: Bench, program: Any, production: Any) -> Row:
+    started = time.perf_counter()
+    try:
+        outcome = bench.run(program, production, job.entry)
+    except Exception as error:  # whatever a mapper does wrong costs its row
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        row = blank(job, program.fingerprint, FAILED, f"{kind}{error}")
+        return row | {"seconds": time.perf_counter() - started}
+    return measure(job, program, outcome)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

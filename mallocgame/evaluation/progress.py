@@ -1,0 +1,64 @@
+"""What an evaluation shows: one line that moves on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from mallocgame.evaluation.plan import Job
+from mallocgame.evaluation.rows import ABSENT, OK, Row
+
+
+class Progress:
+    """Shows rows on stderr as they finish, with the time left; use as a context manager."""
+
+    def __init__(self, jobs: Sequence[Job], total: int, processes: int):
+        self._waiting = {job.key: job for job in jobs}
+        self._total, self._processes = total, processes
+        self._seconds: dict[str, list[float]] = {}
+        self._live = Live(console=Console(stderr=True)) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> Progress:
+        if self._live:
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live:
+            self._live.__exit__(*error)
+
+    def show(self, row: Row) -> None:
+        """Takes a finished row."""
+        job = self._waiting.pop((row["program"], row["mapper"], row["seed"]))
+        self._seconds.setdefault(job.entry.label, []).append(row["seconds"])
+        if row["status"] == OK:
+            what = f"{100 * row['saved_fraction']:.2f} % saved in {row['seconds']:.1f} s"
+            what += "" if row["verified"] else ", rejected by the judge"
+        else:
+            what = "does not apply" if row["status"] == ABSENT else row["status"]
+            what += f": {row['reason']}" if row["reason"] else ""
+        number = self._total - len(self._waiting)
+        text = f"{number}/{self._total}  {row['program']}: {row['mapper']}: {what}"
+        text += f"  {self._left()}" if self._waiting else ""
+        if self._live:
+            if row["status"] not in (OK, ABSENT):
+                self._live.console.print(Text(text))  # stays above the moving line
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def _left(self) -> str:
+        """Time left: rows to come take what the same mapper took so far, or its budget."""
+        known = [s for row in self._seconds.values() for s in row]
+        usual = sum(known) / max(len(known), 1)
+        left = 0.0
+        for job in self._waiting.values():
+            row = self._seconds.get(job.entry.label)
+            left += sum(row) / len(row) if row else (job.entry.budget_s or usual)
+        left /= self._processes
+        return f"{left:.0f} s left" if left < 100 else f"{left / 60:.0f} min left"

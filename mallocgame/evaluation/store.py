@@ -1,0 +1,107 @@
+"""The rows file of an evaluation: what is finished stays finished, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mallocgame.evaluation.rows import Row
+from mallocgame.jsonfile import InputError
+
+FORMAT, VERSION = "mallocgame.rows", 1
+Key = tuple[str, str, int | None]
+
+
+class Store:
+    """`rows.jsonl` in a results folder: the configuration first, then one row a line.
+
+    found: the rows that are there, by program, mapper and seed.
+    """
+
+    def __init__(self, folder: Path, configuration: dict[str, Any]):
+        """Opens the file of this configuration, or begins one.
+
+        Raises:
+          InputError: the folder cannot be written, or is of another configuration.
+        """
+        self.path = folder / "rows.jsonl"
+        self.found: dict[Key, Row] = {}
+        header = {"format": FORMAT, "version": VERSION, "configuration": configuration}
+        # As JSON gives it back: tuples are lists there.
+        header = json.loads(json.dumps(header))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            text = self.path.read_bytes() if self.path.exists() else b""
+            kept = self._read(text, header)
+            self._file = self.path.open("ab")
+            if kept < len(text):
+                self._file.truncate(kept)
+            if kept == 0:
+                self._write(header)
+        except OSError as error:
+            raise InputError(
+                f"--out {folder}: cannot be written: {error.strerror or error}"
+            ) from None
+
+    def add(self, row: Row) -> None:
+        """Appends a row; when this returns it survives the end of the process."""
+        self.found[_key(row)] = row
+        self._write(row)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, record: dict[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _read(self, text: bytes, header: dict[str, Any]) -> int:
+        """Takes the rows over; returns how many bytes are whole lines of this evaluation."""
+        kept = 0
+        for number, line in enumerate(text.splitlines(keepends=True)):
+            if not line.endswith(b"\n"):
+                break  # the process ended while it wrote this one
+            try:
+                record = json.loads(line)
+                if number == 0:
+                    self._check(record, header)
+                else:
+                    self.found[_key(record)] = record
+            except (ValueError, KeyError, TypeError):
+                raise self._error(f"line {number + 1} is damaged") from None
+            kept += len(line)
+        return kept
+
+    def _check(self, found: dict[str, Any], header: dict[str, Any]) -> None:
+        if found["format"] != FORMAT or found["version"] != VERSION:
+            raise self._error("is of another release")
+        before, now = found["configuration"], header["configuration"]
+        for key in {**before, **now}:
+            if before.get(key) != now.get(key):
+                raise self._error(f"was made with {_difference(key, before, now)}")
+
+    def _error(self, what: str) -> InputError:
+        return InputError(f"{self.path}: {what}; choose another --out or say --overwrite")
+
+
+def _key(row: Row) -> Key:
+    return (row["program"], row["mapper"], row["seed"])
+
+
+def _difference(key: str, before: dict[str, Any], now: dict[str, Any]) -> str:
+    one, other = before.get(key), now.get(key)
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+        return f"another {key}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+    return f"{key} {_short(one)}, not {_short(other)}"
+
+
+def _short(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

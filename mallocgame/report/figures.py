@@ -1,0 +1,90 @@
+"""Figures in one style, as files and as markup for the page."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Mapping as MappingABC
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+STYLE: Any = {
+    "svg.hashsalt": "mallocgame",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "axes.grid": False,
+    "legend.frameon": False,
+}
+# What the page may turn round in the dark: ink, paper and the greys between.
+LOOP, SOFT = "#f1f1f1", "#666666"
+THEMED = {
+    "#000000": "currentColor",
+    "#ffffff": "var(--paper)",
+    LOOP: "var(--faint)",
+    SOFT: "var(--soft)",
+}
+# Colours that stay apart in greyscale and for the colour-blind (Paul Tol's "bright", "muted").
+PALETTE = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#882255", "#999933",
+    "#44aa99", "#117733", "#332288", "#ddaa77",
+)  # fmt: skip
+
+
+def styled() -> Any:
+    """The context in which figures are made and written."""
+    return matplotlib.rc_context(STYLE)
+
+
+def write_figure(figure: Figure, stem: Path | None) -> bytes:
+    """The figure as SVG; also writes `stem`.svg and `stem`.png where a stem is given."""
+    image = io.BytesIO()
+    figure.savefig(image, format="svg", metadata={"Date": None})
+    if stem is not None:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        stem.with_name(stem.name + ".svg").write_bytes(image.getvalue())
+        figure.savefig(stem.with_name(stem.name + ".png"), dpi=150)
+    return image.getvalue()
+
+
+def embedded(image: bytes, groups: MappingABC[str, tuple[str, str]] | None = None) -> str:
+    """SVG as markup for the page: small, without preamble, in the page's own ink and paper.
+
+    groups: by the id of a group in the figure, the text shown when the pointer is over it and its
+      other colour (see `page.STYLE`, which also gives it its outline); other ids of groups go, a
+      page holds many figures.
+    """
+    text = image.decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+
+    def group(match: re.Match[str]) -> str:
+        title, colour = (groups or {}).get(match[1], ("", ""))
+        if not title:
+            return "<g>"
+        return f'<g class="stay" style="--other: {colour}"><title>{html.escape(title)}</title>'
+
+    text = re.sub(r'<g id="([^"]*)">', group, text)
+    text = re.sub(r"<[^>]*>", _themed, text)  # tags alone: what is written stays
+    text = text.replace("; stroke: var(--paper); stroke-width: 0.4", "")
+    return re.sub(r"\n\s*", "\n", text)
+
+
+def _themed(tag: re.Match[str]) -> str:
+    text = tag[0]
+    for plain, themed in THEMED.items():
+        text = text.replace(f": {plain}", f": {themed}")
+    text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's
+    text = re.sub(r"; stroke-(line(join|cap)): (miter|square)", "", text)
+    text = re.sub(r"(\d\.\d)\d+(?=[ \n)\",])", r"\1", text)
+    # A point that rounding puts on the one before adds nothing.
+    text = re.sub(r"\s*(\n?L [-\d.]+ [-\d.]+)\s*(?=\1\s)", "", text)
+    return re.sub(r"\s*\n(?=[LMz])|\n(?=\")", "", text)

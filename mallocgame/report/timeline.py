@@ -1,0 +1,115 @@
+"""The panels below a memory layout: copies, the slow bus with stalls, and the memory's use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mallocgame.mapping import Mapping, Transfer
+from mallocgame.program import Program
+from mallocgame.report.benefit import wanted_bytes
+from mallocgame.report.figures import SOFT
+from mallocgame.simulation import Simulation
+
+PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#bbbbbb", "#aa3377", "#8a8a8a"
+MOST_WANTED = 300  # per cent of the capacity that the panel shows
+
+
+def slot_edges(simulation: Simulation) -> np.ndarray:
+    """When each slot begins, and the end, in seconds: [T + 1]; slot numbers if all take none."""
+    durations = np.asarray(simulation.elapsed_s) + np.asarray(simulation.stall_s)
+    edges = np.concatenate([[0.0], np.cumsum(durations)])
+    return edges if edges[-1] > 0 else np.arange(len(edges), dtype=np.float64)
+
+
+def draw_copies(axes: Axes, mapping: Mapping, edges: np.ndarray) -> None:
+    """How many copies may use the bus in each slot: prefetches upwards, evictions downwards."""
+    rows = (
+        ("prefetch", mapping.prefetches, PREFETCH, 1),
+        ("eviction", mapping.evictions, EVICTION, -1),
+    )
+    most = 1
+    for name, transfers, colour, sign in rows:
+        number = open_windows(transfers, len(edges) - 1)
+        most = max(most, int(number.max(initial=0)))
+        axes.fill_between(
+            edges, sign * np.append(number, number[-1]), step="post", color=colour, linewidth=0,
+            label=name,
+        )  # fmt: skip
+    axes.axhline(0, color=SOFT, linewidth=0.6)
+    axes.set_ylim(-most, most)
+    axes.set_yticks([-most, 0, most], [f"{most}", "0", f"{most}"])
+    axes.set_ylabel("copies")
+
+
+def open_windows(transfers: Sequence[Transfer], slots: int) -> np.ndarray:
+    """The number of copies whose window covers each slot: int64 [T]."""
+    change = np.zeros(slots + 1, dtype=np.int64)
+    for t in transfers:
+        start, end = max(t.start, 0), min(t.end, slots)
+        if start < end:
+            change[start] += 1
+            change[end] -= 1
+    return np.cumsum(change)[:-1]
+
+
+def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
+    """The slow bus in each slot: shares of its time, the instruction's own traffic lowest."""
+    durations = np.maximum(simulation.elapsed_s + simulation.stall_s, 1e-30)
+    own = simulation.bus_busy_s - simulation.prefetch_s - simulation.eviction_s
+    below = np.zeros(len(durations))
+    rows = (
+        ("own", own, OWN),
+        ("prefetch", simulation.prefetch_s, PREFETCH),
+        ("eviction", simulation.eviction_s, EVICTION),
+    )
+    for name, seconds, colour in rows:
+        above = below + 100 * np.maximum(seconds, 0) / durations
+        axes.fill_between(
+            edges, np.append(below, below[-1]), np.append(above, above[-1]), step="post",
+            color=colour, linewidth=0, label=name,
+        )  # fmt: skip
+        below = above
+    late = np.flatnonzero(simulation.stall_s > 1e-4 * max(simulation.latency_s, 1e-30))
+    if len(late):
+        # From the instruction's own end to the end of its wait.
+        for t in late:
+            axes.axvspan(
+                edges[t] + (edges[t + 1] - edges[t]) * simulation.elapsed_s[t] / durations[t],
+                edges[t + 1], color=STALL, alpha=0.35, linewidth=0,
+            )  # fmt: skip
+        axes.plot(
+            edges[late], np.full(len(late), 106.0), "v", color=STALL, markersize=4,
+            clip_on=False, label="stall",
+        )  # fmt: skip
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("bus, %")
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1, 1.15), fontsize=7.5, handlelength=1,
+        labelspacing=0.15, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def draw_use(axes: Axes, program: Program, simulation: Simulation, edges: np.ndarray) -> None:
+    """What is in use of fast memory, and the line of what all useful values would need."""
+    capacity = program.machine.fast_capacity_bytes
+    used = 100 * np.asarray(simulation.fast_bytes) / capacity
+    wanted = 100 * wanted_bytes(program) / capacity
+    axes.fill_between(
+        edges, np.append(used, used[-1]), step="post", color=USED, linewidth=0, label="used"
+    )
+    axes.step(
+        edges, np.append(wanted, wanted[-1]), where="post", color="#cc3311", linewidth=0.8,
+        label="wanted",
+    )  # fmt: skip
+    top = float(np.clip(1.05 * wanted.max(initial=0.0), 100.0, MOST_WANTED))
+    if top > 100:
+        axes.axhline(100, color=SOFT, linewidth=0.6, linestyle=(0, (4, 3)))
+    axes.set_ylim(0, top)
+    axes.set_ylabel("memory, %")
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1, 1.15), fontsize=7.5, handlelength=1,
+        labelspacing=0.15, borderaxespad=0.2,
+    )  # fmt: skip
