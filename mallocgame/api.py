@@ -124,7 +124,10 @@ class Result:
         return compiler_options(program, self.mapping, chip_of(program))
 
     def report(self, folder: str | Path) -> Path:
-        """Writes results.json, the mappings and report.html, which is returned, into a folder.
+        """Writes the program, mappings, pictures, results.json and report.html into a folder.
+
+        Returns:
+          The report's path.
 
         Raises:
           InputError: the folder cannot be written.
@@ -279,9 +282,10 @@ def _folder(given: str | Path | None) -> Iterator[Path]:
 def _write_report(result: Result, folder: Path) -> Path:
     """The files of `evaluate.py` for one program and one mapper, beside production and bound."""
     from mallocgame.evaluation.bench import Bench, Outcome
-    from mallocgame.evaluation.plan import Entry, Subject, plan_jobs
+    from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
     from mallocgame.evaluation.rows import finish, measure
     from mallocgame.report import summarize, write_report
+    from mallocgame.report.pictures import draw_program
 
     program, production = result.problem.program, result.problem.production
     own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)
@@ -289,7 +293,10 @@ def _write_report(result: Result, folder: Path) -> Path:
     entries.append(Entry("bound", "bound", None, None))
     mappings = folder / "mappings"
     mappings.mkdir(parents=True, exist_ok=True)
-    subject = Subject(Path(program.name), program, production)
+    stem = file_name(program.name)
+    path = folder / f"{stem}{SUFFIXES[0]}"
+    result.problem.save(path)
+    subject = Subject(path, program, production)
     found = {}
     for job in plan_jobs([subject], entries, mappings):
         outcome = Bench().run(program, production, job.entry) if job.entry is not own else Outcome(
@@ -304,9 +311,7 @@ def _write_report(result: Result, folder: Path) -> Path:
         "rows": rows,
         "summary": summarize(rows),
     }
-    layouts = [(result.mapper, program, result.mapping, result.simulation)]
-    if production is not None:
-        layouts.append(("production", program, production, simulate(program, production)))
+    _, pictures = draw_program(path, rows, folder, stem)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    write_report(results, layouts, folder / "report.html")
+    write_report(results, folder / "report.html", {program.name: pictures})
     return folder / "report.html"
