@@ -19,7 +19,7 @@ from mallocgame.xla.__main__ import main
 from mallocgame.xla.chips import chip_by_name
 from mallocgame.xla.export import ORDER, PREFETCHES, TENSORS, compiler_options
 from mallocgame.xla.importer import import_dump
-from mallocgame.xla.roundtrip import STABLEHLO, round_trip
+from mallocgame.xla.roundtrip import STABLEHLO, Bench, round_trip
 from mallocgame.xla.steer import chip_of
 
 CHIP = chip_by_name("v4")
@@ -110,23 +110,30 @@ def test_a_compiler_that_does_what_it_did_is_read_back_as_production(work, impor
     def again(stablehlo, chip, options, flags, out, timeout_s):
         assert options[ORDER]  # the files of production are there already
 
-    trip = round_trip(program, production, production, work, CHIP, compiler=again)
+    bench = Bench(program, work, CHIP, compiler=again)
+    trip = round_trip(bench, production, production)
     assert trip.mapping == production
     assert trip.followed == 1.0 and trip.beyond == 0.0
-    assert trip.cycles == trip.cycles_production and trip.gain == 0.0
-    assert trip.saved == pytest.approx(trip.saved_production, abs=1e-12)
-    nothing = round_trip(program, all_slow(program), production, work, CHIP, compiler=lambda *x: 0)
-    assert nothing.followed == 0.0 and nothing.beyond == 1.0 and nothing.saved_wanted == 0.0
+    assert trip.followed_reads == 1.0
+    assert trip.done.cycles == trip.production.cycles and trip.gain == trip.simulated_gain == 0.0
+    assert dataclasses.replace(trip.done, cycles=None) == trip.wanted
+    assert trip.done == trip.production and trip.done.benefit_s > 0
+    ignored = dataclasses.replace(bench, compiler=lambda *x: None)
+    nothing = round_trip(ignored, all_slow(program), production)
+    assert nothing.followed == nothing.followed_reads == 0.0 and nothing.beyond == 1.0
+    assert nothing.wanted.saved == nothing.wanted.benefit_s == 0.0
+    assert json.loads(json.dumps(nothing.record()))["done"]["cycles"] == trip.done.cycles
 
 
 def test_a_folder_of_another_program_is_refused(work, imported, tmp_path):
     program, production = imported
+    bench = Bench(program, work, CHIP, compiler=lambda *x: None)
     (work / STABLEHLO).write_text("module { other }")
     with pytest.raises(InputError, match="is not what sample was compiled from"):
-        round_trip(program, production, production, work, CHIP, compiler=lambda *x: 0)
+        round_trip(bench, production, production)
     shutil.rmtree(work)
     with pytest.raises(InputError, match=r"lowered\.mlir: no such file"):
-        round_trip(program, production, production, work, CHIP, compiler=lambda *x: 0)
+        round_trip(bench, production, production)
 
 
 def test_export_writes_options_and_overwrites_nothing(tmp_path, imported, capsys):
