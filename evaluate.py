@@ -2,7 +2,7 @@
 
     python evaluate.py --suite tpu_v4_sample --out results/sample
     python evaluate.py --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
-    python evaluate.py --suite tpu_v4 --mappers all --budget 10,60 --seeds 0,1 --processes 4 --out DIR
+    python evaluate.py --suite tpu_v4 --mappers all --budget 10,60 --seeds 0,1 --processes 4 --out D
     python evaluate.py --compare results/ONE/results.json results/OTHER/results.json
 
 Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices

@@ -85,7 +85,8 @@ def wanted_bytes(program: Program) -> np.ndarray:
         if gains[value] < USEFUL:
             continue
         for loop in sorted(program.loops, key=lambda loop: loop.exit - loop.entry):
-            crosses = start < loop.entry or end > loop.exit
+            outside = start < loop.entry or end > loop.exit
+            crosses = outside or program.values[value].is_input or program.values[value].is_output
             if crosses and start <= loop.exit and end >= loop.entry:
                 start, end = min(start, loop.entry), max(end, loop.exit)
         change[start] += program.values[value].size_bytes

@@ -20,9 +20,9 @@ from mallocgame.report.tables import Table, result_tables
 OURS = ("agent", "hybrid")
 NOTE = (
     "Saved: the share of the all-slow latency that a mapping saves when the judge runs it; stalls: "
-    "the share of the all-slow latency spent waiting for copies. Vs production: "
-    "latency(production) / latency(mapper) - 1, and where there are several programs its 95 % "
-    "bootstrap interval over them. The bound is a proven limit, no mapping. Gap closed: how far a "
+    "the share of the all-slow latency spent waiting for copies. Vs production, or speed-up: "
+    "latency(production) / latency(mapper) - 1, over several programs its mean and the mean's "
+    "95 % bootstrap interval. The bound is a proven limit, no mapping. Gap closed: how far a "
     "mapper goes from production to the bound. Valid: the judge finds no broken rule; s: seconds "
     "the mapper took."
 )

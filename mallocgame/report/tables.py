@@ -22,12 +22,12 @@ class Table:
 
 
 PROGRAM_HEADER = (
-    "mapper", "saved", "vs production", "latency, µs", "stalls", "gap closed", "moves", "backups",
-    "valid", "s",
+    "mapper", "saved", "over seeds", "vs production", "latency, µs", "stalls", "gap closed",
+    "moves", "backups", "valid", "s",
 )  # fmt: skip
 SUMMARY_HEADER = (
-    "mapper", "mean saved", "vs production: mean", "95 %", "median", "geomean", "worst", "best",
-    "won", "tied", "lost", "gap closed", "valid",
+    "mapper", "saved", "speed-up", "95 %", "median", "geomean", "worst", "best", "won", "tied",
+    "lost", "gap closed", "valid",
 )  # fmt: skip
 
 
@@ -38,18 +38,16 @@ def percent(fraction: float | None, sign: bool = False) -> str:
     return f"{100 * fraction:{'+' if sign else ''}.2f} %"
 
 
-def between(interval: Sequence[float] | None, sign: bool = True) -> str:
+def between(interval: Sequence[float] | None) -> str:
     """An interval of fractions as percentages, "-" for None."""
-    if interval is None:
-        return "-"
-    low, high = (f"{100 * end:{'+' if sign else ''}.2f}" for end in interval)
-    return f"{low} to {high} %"
+    return "-" if interval is None else "{:.2f} to {:.2f}".format(*(100 * end for end in interval))
 
 
 def result_tables(results: dict[str, Any]) -> list[Table]:
     """A table for each program, and before them a summary where there are several."""
     programs = by_program(results["rows"])
-    tables = [Table(name, PROGRAM_HEADER, _program_rows(rows)) for name, rows in programs.items()]
+    several = any(row["saved_spread"] for rows in programs.values() for row in rows)
+    tables = [_program_table(name, rows, several) for name, rows in programs.items()]
     if len(programs) < 2:
         return tables
     summary = tuple(summary_cells(name, row) for name, row in results["summary"].items())
@@ -69,22 +67,22 @@ def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:
     }
 
 
-def _program_rows(rows: Sequence[Row]) -> tuple[tuple[str, ...], ...]:
-    return tuple(program_cells(row) for row in rows)
+def _program_table(name: str, rows: Sequence[Row], seeds: bool) -> Table:
+    """A program's table; `seeds` shows what its mappers save from the worst to the best seed."""
+    lines = [PROGRAM_HEADER, *(program_cells(row) for row in rows)]
+    shown = [line if seeds else line[:2] + line[3:] for line in lines]
+    return Table(name, shown[0], tuple(shown[1:]))
 
 
 def program_cells(row: Row) -> tuple[str, ...]:
-    """The cells of one row of a program's table."""
-    name = row["mapper"] + (f" ({row['seeds']} seeds)" if row.get("seeds", 1) > 1 else "")
+    """The cells of one pooled row (`statistics.pool_seeds`) under `PROGRAM_HEADER`."""
     if not succeeded(row):
-        return (name, *["-"] * 7, row["status"], "-")
+        return (row["mapper"], *["-"] * 8, row["status"], "-")
     verdict = "limit" if row["mapper"] == "bound" else "yes" if row["verified"] else "no"
-    saved = percent(row["saved_fraction"])
-    if row.get("saved_spread"):
-        saved += f" ({between(row['saved_spread'], sign=False)})"
     return (
-        name,
-        saved,
+        row["mapper"],
+        percent(row["saved_fraction"]),
+        between(row["saved_spread"]),
         percent(row["speedup_vs_production"], sign=True),
         f"{1e6 * row['latency_s']:,.1f}",
         percent(row.get("stall_fraction")),
