@@ -79,7 +79,7 @@ def embedded(image: bytes, groups: MappingABC[str, tuple[str, str]] | None = Non
 
 
 def _themed(tag: re.Match[str]) -> str:
-    text = tag[0]
+    text = re.sub(r' fill="(#\w+)"', r' style="fill: \1"', tag[0])  # attributes know no variables
     for plain, themed in THEMED.items():
         text = text.replace(f": {plain}", f": {themed}")
     text = re.sub(r" font-family: [^;\"]*;", "", text)  # the page's
