@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
+from mallocgame.generate import random_program
 from mallocgame.judge import simulate, verify
 from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program import Loop, Program, load_program
@@ -124,3 +126,38 @@ def test_valid_mapping_stays_as_it_is() -> None:
         made = load_program(path)
         given = load_production(path, made)
         assert given is not None and within_loops(made, given) == (given, ())
+
+
+def _random_mapping(of: Program, rng: np.random.Generator) -> Mapping:
+    """Stays and copies that know nothing of loops, every value at a place of its own."""
+    total = len(of.instructions)
+    stays, prefetches, evictions, place = [], [], [], 0
+    for v in range(len(of.values)):
+        touched = [a for a in of.accesses if a.value == v]
+        end = max((a.instruction for a in touched if a.defines), default=0)
+        while touched and end < total - 1:
+            start = int(rng.integers(end, total - 1))
+            defined = any(a.defines and a.instruction == start for a in touched)
+            end = int(rng.integers(start + 1, total))
+            stays.append(Residency(v, place, start, end, DEFINED if defined else COPIED))
+            if not defined:
+                prefetches.append(Transfer(v, start, int(rng.integers(start, end))))
+            if rng.random() < 0.5:
+                left = int(rng.integers(start + 1, end + 1))
+                evictions.append(Transfer(v, left, int(rng.integers(left, end + 1))))
+        place += of.values[v].size_bytes
+    return Mapping(of.name, of.fingerprint, tuple(stays), tuple(prefetches), tuple(evictions))
+
+
+def test_nothing_is_left_of_what_loops_forbid() -> None:
+    seen = 0
+    for seed in range(60):
+        rng = np.random.default_rng([23, seed])
+        made = random_program(rng)
+        given = _random_mapping(made, rng)
+        seen += bool(kinds(made, given) & {"boundary", "carried"})
+        mended, notes = within_loops(made, given)
+        assert not kinds(made, mended) & {"boundary", "carried", "interval"}, seed
+        assert bool(notes) == (mended != given)
+        assert within_loops(made, mended) == (mended, ())
+    assert seen > 20

@@ -64,12 +64,19 @@ class _Stays:
 
     def _halves(self) -> Iterator[_Half]:
         """Stays over one end of a loop that no carried group allows, outer loops first."""
+        parameters = {(g.loop, g.parameter) for g in self.program.carried}
         for stay in self.stays:
             inside, before = (self.levels.around(t) for t in (stay.end - 1, stay.start))
             entered = [i for i in inside if not self.levels.inside(stay.start, i)]
             left = [i for i in before if not self.levels.inside(stay.end - 1, i)]
+            # A parameter's place is the result's from its definition on, so it is over no exit.
+            entered += [
+                i
+                for i, loop in enumerate(self.program.loops)
+                if (i, stay.value) in parameters and stay.start <= loop.entry < loop.exit < stay.end
+            ]
             for side, loops in (("entry", entered), ("exit", left)):
-                for loop in reversed(loops):
+                for loop in sorted(loops, key=lambda i: self.program.loops[i].entry):
                     if not self._is_carried(stay, loop, side):
                         yield _Half(stay, loop, side)
 
