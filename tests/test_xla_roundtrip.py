@@ -17,7 +17,15 @@ from mallocgame.mapping import Mapping, Residency, Transfer, all_slow, save_mapp
 from mallocgame.program import save_program
 from mallocgame.xla.__main__ import main
 from mallocgame.xla.chips import chip_by_name
-from mallocgame.xla.export import ORDER, PREFETCHES, TENSORS, compiler_options
+from mallocgame.xla.export import (
+    ORDER,
+    PREFETCHES,
+    TENSORS,
+    compiler_options,
+    options_of,
+    turns,
+    wishes_of,
+)
 from mallocgame.xla.importer import import_dump
 from mallocgame.xla.roundtrip import STABLEHLO, Bench, round_trip
 from mallocgame.xla.steer import chip_of
@@ -57,11 +65,12 @@ def test_every_value_is_either_ordered_or_kept_out(imported):
     ordered, kept = names(str(options[ORDER])), names(str(options[TENSORS]))
     assert set(ordered) == resident
     assert not set(ordered) & set(kept)
+    # None of these comes back, so it is by offset alone.
     offsets = [min(r.offset for r in mapping.residencies if r.value == value(program, n))
                for n in ordered]  # fmt: skip
     assert offsets == sorted(offsets)
-    turns = [int(t) for t in re.findall(r"assign_value: (-?\d+)", str(options[ORDER]))]
-    assert turns == sorted(turns) and len(set(turns)) == len(turns) and turns[-1] < 0
+    numbers = [int(t) for t in re.findall(r"assign_value: (-?\d+)", str(options[ORDER]))]
+    assert numbers == sorted(set(numbers)) and numbers[-1] < 0
 
 
 def test_values_that_a_loop_carries_are_kept_out_together(imported):
@@ -79,6 +88,54 @@ def test_values_that_a_loop_carries_are_kept_out_together(imported):
         assert program.values[member].name not in kept
     nothing = names(str(compiler_options(program, all_slow(program), CHIP)[TENSORS]))
     assert program.values[group.result].name in nothing
+
+
+def test_a_single_read_in_slow_memory_is_said(imported):
+    program, _ = imported
+    x, w = value(program, "x"), value(program, "w")
+    reads = {v: [a for a in program.accesses if a.value == v and a.kind == "read"] for v in (x, w)}
+    (slot,) = [a.instruction for a in reads[x]]
+    outer, *inner = sorted(a.instruction for a in reads[w])
+    assert inner and program.loops[0].entry < inner[-1] < program.loops[0].exit
+
+    def kept(*stays: Residency) -> frozenset[tuple[int, int]]:
+        mapping = Mapping(program.name, program.fingerprint, stays)
+        wishes = wishes_of(program, mapping)
+        text = str(options_of(program, wishes, CHIP).get(TENSORS, ""))
+        assert text.count("hlo_operand_filter") == len(wishes.reads_out)
+        return wishes.reads_out
+
+    # Of a value that is never there nothing is said read by read.
+    assert kept() == frozenset()
+    # w is in fast memory after its read at the outer level: that read is slow.
+    later = Residency(w, 0, outer + 1, outer + 2, "copied")
+    operand = next(a.operands[0] for a in reads[w] if a.instruction == outer)
+    assert kept(later) == {(outer, operand)}
+    # Reads in loops are left to the compiler.
+    assert kept(Residency(w, 0, outer, outer + 1, "copied")) == frozenset()
+    assert kept(Residency(x, 0, slot, slot + 1, "copied")) == frozenset()
+
+
+def test_a_value_that_comes_back_waits_for_those_in_its_place(imported):
+    program, _ = imported
+    a, w = value(program, "a"), value(program, "w")
+    size = program.values[w].size_bytes
+
+    def order(*stays: Residency) -> tuple[int, ...]:
+        return turns(program, Mapping(program.name, program.fingerprint, stays))
+
+    first, again = Residency(w, 0, 0, 1, "copied"), Residency(w, 0, 3, 4, "copied")
+    meanwhile = Residency(a, 0, 1, 3, "defined")
+    assert order(first, again, meanwhile) == (a, w)
+    # Not where it is out of the way, in time or in place.
+    assert order(first, again, Residency(a, 0, 4, 5, "defined")) == (w, a)
+    assert order(first, again, Residency(a, size, 1, 3, "defined")) == (w, a)
+    assert order(first, dataclasses.replace(again, start=1), meanwhile) == (w, a)
+    # Two that wait for each other: a small one is less in the way of a large one.
+    large = max(range(len(program.values)), key=lambda v: program.values[v].size_bytes)
+    assert program.values[large].size_bytes == 4 * size
+    both = Residency(large, 0, 1, 3, "copied"), Residency(large, 0, 4, 5, "copied")
+    assert order(first, again, *both) == (large, w)
 
 
 def test_a_prefetch_begins_behind_an_instruction(imported):

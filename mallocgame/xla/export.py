@@ -10,12 +10,15 @@ Four levers (field names as in openxla's ``memory_space_assignment.proto``):
 
 Offsets, ends of copies and evictions cannot be said, nor that a value that is fetched later is
 written in slow memory.  Values get their turn by offset, lowest first: a packing is rebuilt by
-putting its boxes down in this order, each as low as it goes.
+putting its boxes down in this order, each as low as it goes.  Those that leave and come back wait
+for what is there meanwhile.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 
 from mallocgame.mapping import COPIED, Mapping, Residency
@@ -93,7 +96,7 @@ def wishes_of(program: Program, mapping: Mapping) -> Wishes:
     """What to ask for so that the compiler does what a mapping says, as far as it can be said."""
     resident = _resident(program, mapping)
     return Wishes(
-        order=_by_offset(mapping),
+        order=turns(program, mapping),
         values_out=frozenset(
             v for v in range(len(program.values)) if program.fits(v) and v not in resident
         ),
@@ -128,12 +131,49 @@ def _resident(program: Program, mapping: Mapping) -> set[int]:
     return resident
 
 
-def _by_offset(mapping: Mapping) -> tuple[int, ...]:
-    """Values in fast memory, by their lowest offset."""
+def turns(program: Program, mapping: Mapping) -> tuple[int, ...]:
+    """Values in fast memory in the order of their turns.
+
+    By lowest offset, but a value that leaves and comes back waits for those that are in its place
+    meanwhile: with nobody there the compiler would not let it leave.  Where values wait for each
+    other, the one that waits for the least goes first.
+    """
+    waits = _waits(program, mapping)
     lowest: dict[int, tuple[int, int]] = {}
-    for r in mapping.residencies:
-        lowest[r.value] = min(lowest.get(r.value, (r.offset, r.start)), (r.offset, r.start))
-    return tuple(sorted(lowest, key=lambda v: (*lowest[v], v)))
+    for stay in mapping.residencies:
+        place = (stay.offset, stay.start)
+        lowest[stay.value] = min(lowest.get(stay.value, place), place)
+    left, order = set(lowest), []
+    while left:
+        value = min(
+            left, key=lambda v: (sum(waits[v][u] for u in waits[v] if u in left), lowest[v], v)
+        )
+        order.append(value)
+        left.remove(value)
+    return tuple(order)
+
+
+def _waits(program: Program, mapping: Mapping) -> dict[int, dict[int, float]]:
+    """For each value those in its place while it is away, with the share of its size they take."""
+    stays: dict[int, list[Residency]] = defaultdict(list)
+    for stay in sorted(mapping.residencies, key=lambda r: r.start):
+        stays[stay.value].append(stay)
+    waits: dict[int, dict[int, float]] = {value: {} for value in stays}
+    for value, own in stays.items():
+        size = program.values[value].size_bytes
+        for before, after in itertools.pairwise(own):
+            for other in mapping.residencies:
+                meanwhile = before.end < after.start and (
+                    other.start < after.start and other.end > before.end
+                )
+                if other.value == value or not meanwhile:
+                    continue
+                end = other.offset + program.values[other.value].size_bytes
+                if any(other.offset < r.offset + size and end > r.offset for r in (before, after)):
+                    share = min(program.values[other.value].size_bytes / max(size, 1), 1.0)
+                    known = waits[value].get(other.value, 0.0)
+                    waits[value][other.value] = known + share
+    return waits
 
 
 def _slow_reads(
