@@ -203,7 +203,7 @@ def load(
         workload = Workload(source, shapes, tuple(donate), f"{source.__module__}:{label}")
     name = name or _identifier(workload.function)
     capacity = target.largest_bytes if capacity_mib is None else capacity_mib << 20
-    with _folder(work) as folder:
+    with _folder(work, name) as folder:
         stablehlo = folder / "lowered.mlir"
         try:
             stablehlo.write_text(workload.stablehlo())
@@ -270,13 +270,16 @@ def _identifier(function: Any) -> str:
 
 
 @contextlib.contextmanager
-def _folder(given: str | Path | None) -> Iterator[Path]:
+def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
+    """The given folder, or a temporary one of the program's name, which progress lines show."""
     if given is not None:
         Path(given).mkdir(parents=True, exist_ok=True)
         yield Path(given)
         return
-    with tempfile.TemporaryDirectory(prefix="mallocgame-load-") as folder:
-        yield Path(folder)
+    with tempfile.TemporaryDirectory(prefix="mallocgame-load-") as temporary:
+        folder = Path(temporary) / name
+        folder.mkdir()
+        yield folder
 
 
 def _write_report(result: Result, folder: Path) -> Path:

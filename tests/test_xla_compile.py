@@ -146,6 +146,8 @@ def test_chips_know_their_options() -> None:
     assert v5e.capacity_flags(8 << 20) == ("--xla_tpu_override_vmem_size_kib=24576",)
     for chip in CHIPS.values():
         assert chip.machine.clock_hz and chip.machine.fast_capacity_bytes == chip.largest_bytes
+        # The compiler for v5p ends at any other number of slices.
+        assert chip.closed["xla_tpu_sliced_prefetch_max_slices"] == (0 if chip.name == "v5p" else 1)
 
 
 LIST = """

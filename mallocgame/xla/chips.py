@@ -22,6 +22,8 @@ class Chip:
       fast_space: number of the fast memory in layouts, ``S(n)``: CMEM on v4, VMEM later.
       largest_bytes: most fast memory that programs are made for, of what the assignment has.
       scoped_bytes: fast memory that the compiler keeps for its kernels, beside the assignment's.
+      slices: "most slices of a prefetch" that means whole ones; 0 where the compiler splits arrays
+        over the parts of a core and knows no slices.
       clock_hz: where the preset has none: published bf16 operations a second over those of four
         matrix units of 256 x 256 multiply-adds a core.
     """
@@ -33,6 +35,15 @@ class Chip:
     largest_bytes: int
     scoped_bytes: int = 0
     clock_hz: float | None = None
+    slices: int = 1
+
+    @property
+    def closed(self) -> Options:
+        """Options for what the rules know: no copies across runs, every prefetch whole."""
+        return {
+            "xla_max_cross_program_prefetches": 0,
+            "xla_tpu_sliced_prefetch_max_slices": self.slices,
+        }
 
     @property
     def machine(self) -> Machine:
@@ -73,16 +84,10 @@ CHIPS: dict[str, Chip] = {
     for chip in (
         Chip("v4", "v4:2x2x1", "tpu_v4", 3, 64 * MIB),
         Chip("v5e", "v5e:2x2", "tpu_v5e", 1, 64 * MIB, 16 * MIB),
-        Chip("v5p", "v5p:2x2x1", "tpu_v5p", 1, 32 * MIB, 16 * MIB),
+        Chip("v5p", "v5p:2x2x1", "tpu_v5p", 1, 32 * MIB, 16 * MIB, slices=0),
         Chip("v6e", "v6e:2x2", "tpu_v6e", 1, 64 * MIB, 32 * MIB, 1.75e9),
         Chip("tpu7x", "tpu7x:2x2x1", "tpu7x", 1, 32 * MIB, 32 * MIB, 2.2e9),
     )
-}
-
-# One closed program: no copies across its runs, and every prefetch whole, as the rules have it.
-CLOSED: Options = {
-    "xla_max_cross_program_prefetches": 0,
-    "xla_tpu_sliced_prefetch_max_slices": 1,
 }
 
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from mallocgame.mapping import COPIED, Mapping, Residency
 from mallocgame.program import Program
 from mallocgame.reading import Levels, Reading
-from mallocgame.xla.chips import CLOSED, Chip, Options
+from mallocgame.xla.chips import Chip, Options
 
 ORDER = "xla_tpu_msa_sort_order_overrides"
 TENSORS = "xla_tpu_msa_tensor_overrides"
@@ -83,7 +83,7 @@ def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
         for slot, operand, start in wishes.prefetches
     ]
     options: Options = {
-        **CLOSED,
+        **chip.closed,
         TENSORS: " ".join(tensors),
         ORDER: " ".join(order),
         PREFETCHES: " ".join(prefetches),

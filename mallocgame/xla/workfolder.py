@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mallocgame.jsonfile import InputError
-from mallocgame.xla.chips import CLOSED, KIB, Chip, Options
+from mallocgame.xla.chips import KIB, Chip, Options
 from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Lowered, compile_to, versions
 
 Progress = Callable[[str], None]
@@ -69,7 +69,7 @@ class Workfolder:
             "source": self.lowered.source,
             "chip": self.chip.name,
             "versions": versions(),
-            "options": {k: CLOSED[k] for k in sorted(CLOSED)},
+            "options": dict(sorted(self.chip.closed.items())),
             "stablehlo_sha256": self._hash(),
         }
         path = self.folder / "provenance.json"
@@ -89,7 +89,12 @@ class Workfolder:
             return
         started = time.monotonic()
         compile_to(
-            self.lowered.stablehlo, self.chip, {**CLOSED, **options}, flags, out, self.timeout_s
+            self.lowered.stablehlo,
+            self.chip,
+            {**self.chip.closed, **options},
+            flags,
+            out,
+            self.timeout_s,
         )
         key.write_text(json.dumps(wanted, indent=1))
         self.progress(f"{self.folder.name}: {what}: {time.monotonic() - started:.0f} s")
@@ -99,7 +104,7 @@ class Workfolder:
         return {
             "stablehlo": self._hash(),
             "chip": self.chip.name,
-            "options": {**CLOSED, **options},
+            "options": {**self.chip.closed, **options},
             **({"flags": list(flags)} if flags else {}),
             "versions": versions(),
         }
