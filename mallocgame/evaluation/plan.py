@@ -18,7 +18,7 @@ RULES = ("production", "imitated", "all_fast", "greedy", "random")
 OPPONENTS = ("belady", "msa", "msa_library", "local_search", "game_search", "evolution", "milp")
 LEARNED = ("untrained", "played", "trained_best", "agent", "hybrid")
 MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
-# The better of two others: nothing is run for these.
+# The better of two others, in the order of need: nothing is run for these.
 BETTER_OF = {"agent": ("played", "trained_best"), "hybrid": ("agent", "production")}
 SEARCHING = ("local_search", "game_search", "evolution", "milp")
 SEEDED = ("random", *SEARCHING, "untrained", "played", *BETTER_OF)

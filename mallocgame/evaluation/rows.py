@@ -98,9 +98,11 @@ def finish(
     found: by `Job.key`.  Mappings of the better of two are copied in `folder`.
     """
     rows = []
+    depth = {mapper: number for number, mapper in enumerate(BETTER_OF, start=1)}
+    in_turn = sorted(entries, key=lambda entry: depth.get(entry.mapper, 0))
     for subject in subjects:
         mine: list[tuple[Entry, Row]] = []
-        for entry in entries:
+        for entry in in_turn:
             row = found.get((subject.program.name, entry.label, entry.seed))
             if entry.mapper in BETTER_OF:
                 row = _better(entry, mine, mapping_name(subject.program.name, entry, entries))

@@ -73,6 +73,8 @@ class Store:
                     self._check(record, header)
                 else:
                     self.found[_key(record)] = record
+            except InputError:
+                raise
             except (ValueError, KeyError, TypeError):
                 raise self._error(f"line {number + 1} is damaged") from None
             kept += len(line)
