@@ -119,7 +119,8 @@ def build_suite(
             index["programs"][entry.name] = _row(entry, made)
             progress(f"{entry.name}: {made.reason} ({time.monotonic() - started:.0f} s in all)")
         write_index(index, out)
-    return dict(index["failed"])
+    asked = {entry.name for entry in entries}
+    return {name: reason for name, reason in index["failed"].items() if name in asked}
 
 
 def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> Made:
