@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from xla_sample import files, write_dump
 
 from mallocgame.jsonfile import InputError
-from mallocgame.mapping import all_slow
-from mallocgame.program import Program
+from mallocgame.mapping import all_slow, load_mapping, save_mapping
+from mallocgame.program import Program, save_program
+from mallocgame.xla.__main__ import main
 from mallocgame.xla.bufferinfo import TRIPS, benefit_s, buffer_benefits
 from mallocgame.xla.chips import chip_by_name
 from mallocgame.xla.export import ORDER, Wishes, options_of, wishes_of
@@ -40,17 +42,17 @@ def program(work) -> Program:
 
 
 class Standin:
-    """A compiler that likes one value to come first, and refuses to be told about another."""
+    """A compiler that likes one value to come first and takes so many words about slow memory."""
 
-    def __init__(self, program: Program, first: str):
-        self.program, self.first, self.calls = program, first, 0
+    def __init__(self, program: Program, first: str, most: int = 3):
+        self.program, self.first, self.most, self.calls = program, first, most, 0
 
     def __call__(self, stablehlo, chip, options, flags, out, timeout_s) -> None:
         self.calls += 1
         order = str(options.get(ORDER, ""))
         found = order.find(f'"{self.first}"')
         rank = order[:found].count("overrides {") - 1 if found >= 0 else 9
-        if options.get("xla_tpu_msa_tensor_overrides", "").count("keep_in") > 3:
+        if options.get("xla_tpu_msa_tensor_overrides", "").count("keep_in") > self.most:
             raise InputError("lowered.mlir: compile failed: RuntimeError: MSA gives up")
         texts = files()
         cycles = f'"estimated_cycles":"{790 + 10 * rank}"'
@@ -207,3 +209,62 @@ def test_moves_keep_every_value_in_one_place(work, program):
         seen |= {f.name for f in dataclasses.fields(Wishes)
                  if getattr(before, f.name) != getattr(wishes, f.name)}  # fmt: skip
     assert seen == {"order", "values_out", "reads_out", "prefetches"}
+
+
+@pytest.fixture
+def command(work, program, tmp_path, monkeypatch):
+    """Runs ``roundtrip`` with the stand-in; gives the exit code."""
+    production = import_dump(work, CHIP.machine, "sample").items[0].mapping
+    mapping = dataclasses.replace(production, fingerprint=program.fingerprint)
+    save_program(program, tmp_path / "p.program.json")
+    save_mapping(mapping, tmp_path / "p.production.mapping.json")
+    standin = Standin(program, "b", most=99)
+    monkeypatch.setattr("mallocgame.xla.steer.require_libtpu", lambda: None)
+    monkeypatch.setattr("mallocgame.xla.steer.Bench", partial(Bench, compiler=standin))
+    files = [str(tmp_path / name) for name in ("p.program.json", "p.production.mapping.json")]
+    return lambda *more: main(["roundtrip", *files, "--work", str(work), *more])
+
+
+def test_roundtrip_on_the_command_line(command, program, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command("-o", str(out)) == 0
+    text = capsys.readouterr().out
+    report = json.loads((out / "roundtrip.json").read_text())
+    assert report["done"]["cycles"] == report["production"]["cycles"] + 10 * rank(program, out)
+    assert f"{report['done']['cycles']:,}" in text and f"{report['gain']:+.2%}" in text
+    assert f"{report['done']['benefit_s'] * 1e6:,.1f}" in text
+    assert load_mapping(out / "done.mapping.json.gz", program).residencies
+
+
+def rank(program: Program, out: Path) -> int:
+    """What the stand-in takes b's turn for, from the options that were written; first costs -1."""
+    order = json.loads((out / "options.json").read_text()).get(ORDER, "")
+    return order[: order.find('"b"')].count("overrides {") - 2 if '"b"' in order else 8
+
+
+def test_the_search_on_the_command_line_writes_the_best_options(command, program, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command("--search", "2", "--from", "production", "-o", str(out)) == 0
+    assert rank(program, out) == -1
+    report = json.loads((out / "roundtrip.json").read_text())
+    assert report["done"]["cycles"] == report["production"]["cycles"] - 10
+    assert "compiles: production 17,100, best 17,090 (+0.06%)" in capsys.readouterr().out
+    compiles = load_search(out / "search.json").compiles
+    assert command("--search", "2", "--from", "production", "-o", str(out)) == 0
+    assert load_search(out / "search.json").compiles == compiles
+    assert f"goes on after {compiles} compiles" in capsys.readouterr().out
+
+
+def test_bad_input_of_roundtrip_is_one_line(command, tmp_path, capsys):
+    assert command("--search", "1") == 2
+    assert capsys.readouterr().err == "error: --search: needs -o FOLDER, where its state is kept\n"
+    assert command("--search", "-1", "-o", str(tmp_path / "o")) == 2
+    assert capsys.readouterr().err == "error: --search: -1.0 is no positive number of seconds\n"
+    (tmp_path / "p.production.mapping.json").rename(tmp_path / "m.json")
+    assert command() == 2
+    (tmp_path / "m.json").rename(tmp_path / "p.production.mapping.json")
+    capsys.readouterr()
+    (tmp_path / "work" / STABLEHLO).write_text("other")
+    assert command() == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and "is not what sample was compiled from" in error

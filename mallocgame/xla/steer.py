@@ -104,8 +104,11 @@ def _roundtrip(options: argparse.Namespace) -> int:
     production = load_production(options.program, program)
     if production is None:
         raise InputError(f"{options.program}: production's mapping is not beside it")
-    if options.search is not None and options.out is None:
-        raise InputError("--search: needs -o FOLDER, where its state is kept")
+    if options.search is not None:
+        if not 0 < options.search < float("inf"):
+            raise InputError(f"--search: {options.search} is no positive number of seconds")
+        if options.out is None:
+            raise InputError("--search: needs -o FOLDER, where its state is kept")
     bench = Bench(program, options.work, chip_of(program), options.timeout)
     bench.check()
     exported = compiler_options(program, mapping, bench.chip)
