@@ -12,6 +12,7 @@ script is started again.  Prints a table.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--mapper", default="local_search")
     parser.add_argument("--programs", required=True, help="names, separated by commas")
     parser.add_argument("--seconds", type=float, default=600.0, help="of each search")
+    parser.add_argument("--compiles", type=int, help="of each search, at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", required=True, type=Path, help="folder of the searches")
     options = parser.parse_args()
@@ -63,7 +65,8 @@ def _searched(options: argparse.Namespace, name: str) -> tuple[Search, Search]:
         kind = "production" if start is None else options.mapper
         place = options.out / f"{name}.{kind}.search.json"
         state = begin(bench, start, benefits, options.seed, place)
-        state = search(bench, state, benefits, options.seconds, place, _progress)
+        most = options.compiles or math.inf
+        state = search(bench, state, benefits, options.seconds, place, _progress, most)
         print(f"{kind}: {state.line()}", file=sys.stderr, flush=True)
         states.append(state)
     return states[0], states[1]

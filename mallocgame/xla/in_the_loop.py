@@ -11,6 +11,7 @@ The estimates contain no waiting for copies; those of the result are simulated a
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -128,15 +129,16 @@ def search(
     seconds: float,
     path: Path,
     report: Callable[[Search, bool], None],
+    compiles: float = math.inf,
 ) -> Search:
-    """Searches until `seconds` are spent, those of earlier runs counted.
+    """Searches until `seconds` are spent or `compiles` made, those of earlier runs counted.
 
     Args:
       state: of `begin`; path: where it is kept.
       report: called after each compile with the state and whether that compile was an improvement.
     """
     moves = Moves(bench.program, benefits)
-    while state.seconds < seconds:
+    while state.seconds < seconds and state.compiles < compiles:
         started = time.monotonic()
         is_first = state.compiles == 0
         rng = np.random.default_rng([state.seed, state.compiles])
