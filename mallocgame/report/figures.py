@@ -32,6 +32,8 @@ THEMED = {
     LOOP: "var(--faint)",
     SOFT: "var(--soft)",
 }
+# The id of a legend that is of no use where the page shows the other colours.
+LEGEND = "legend"
 # Colours that stay apart in greyscale and for the colour-blind (Paul Tol's "bright", "muted").
 PALETTE = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#882255", "#999933",
@@ -67,6 +69,8 @@ def embedded(image: bytes, groups: MappingABC[str, tuple[str, str]] | None = Non
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
 
     def group(match: re.Match[str]) -> str:
+        if match[1] == LEGEND:
+            return f'<g class="{LEGEND}">'
         title, colour = (groups or {}).get(match[1], ("", ""))
         if not title:
             return "<g>"

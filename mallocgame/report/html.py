@@ -68,7 +68,7 @@ def write_report(
         parts += ["<h2>All programs</h2>", _table(tables[0])]
         tables = tables[1:]
     if suite:
-        figures = [_figure(markup, caption) for caption, markup in suite.items()]
+        figures = [_figure(markup, caption, kind="small") for caption, markup in suite.items()]
         parts.append(f"<div class=pictures>{''.join(figures)}</div>")
     if len(tables) > 1:
         links = (f"<a href='#{_anchor(t.title)}'>{html.escape(t.title)}</a>" for t in tables)
@@ -113,15 +113,14 @@ def _section(table: Table, pictures: ProgramPictures) -> str:
     if pictures.buffers:
         parts.append(
             f"<details><summary>The most valuable buffers</summary><p class=note>{BUFFER_NOTE}</p>"
-            f"{_figure(pictures.buffers, narrow=True)}</details>"
+            f"{_figure(pictures.buffers, kind='narrow')}</details>"
         )
     return f"<section id='{anchor}'>{''.join(parts)}</section>"
 
 
-def _figure(markup: str, caption: str = "", narrow: bool = False) -> str:
+def _figure(markup: str, caption: str = "", kind: str = "") -> str:
     heading = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
-    kind = " class=narrow" if narrow else ""
-    return f"<figure{kind}>{heading}<div class=scroll>{markup}</div></figure>"
+    return f"<figure class='{kind}'>{heading}<div class=scroll>{markup}</div></figure>"
 
 
 def _anchor(name: str) -> str:

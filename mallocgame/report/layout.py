@@ -20,7 +20,7 @@ from mallocgame.machine import MIB
 from mallocgame.mapping import COPIED, Mapping, Residency
 from mallocgame.program import Program
 from mallocgame.report.benefit import benefit, served_by
-from mallocgame.report.figures import LOOP, SOFT, embedded, styled, write_figure
+from mallocgame.report.figures import LEGEND, LOOP, SOFT, embedded, styled, write_figure
 from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 from mallocgame.simulation import Simulation
 
@@ -159,10 +159,11 @@ def _memory(
         label = "reserved by an instruction"
         handles.append(Patch(label=label, facecolor="#ffffff", edgecolor=RESERVED, hatch="////"))
     if handles:
-        axes.legend(
+        legend = axes.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
             borderaxespad=0.2, handlelength=1.2, columnspacing=1.2, fontsize=8,
         )  # fmt: skip
+        legend.set_gid(LEGEND)
 
 
 def _loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> None:

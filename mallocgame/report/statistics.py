@@ -133,6 +133,7 @@ def _summary(mine: Sequence[Row]) -> dict[str, Any]:
         "best": max(speedups, default=None),
         "gap_to_bound_closed": _or_none(mean, closed),
         "gap_to_bound_closed_ci95": interval(closed, mean),
+        "median_gap_to_bound_closed": _or_none(median, closed),
         "seconds": sum(row["seconds"] for row in done),
     }
 

@@ -33,11 +33,13 @@ td.bad { color: var(--bad); font-weight: 650; }
 figure { margin: .4rem 0 1rem; } figcaption { font-weight: 600; margin-bottom: .2rem; }
 figure .scroll svg { display: block; width: 100%; min-width: 33rem; height: auto;
   color: var(--ink); }
+figure.small .scroll svg { min-width: 21rem; }
 figure.narrow .scroll svg { width: auto; max-width: 100%; min-width: 24rem; }
 svg text { font-family: system-ui, "DejaVu Sans", sans-serif; fill: currentColor; }
 .stay path { stroke: var(--paper); stroke-width: .4; }
 .stay:hover path { stroke: var(--ink); stroke-width: 1.2; }
 section:has(.by-saving:checked) .stay path { fill: var(--other) !important; }
+section:has(.by-saving:checked) .legend { visibility: hidden; }
 .key { display: inline-block; width: 9rem; height: .7rem; vertical-align: middle;
   background: linear-gradient(to right, GRADIENT); }
 p.note, footer, label { color: var(--soft); font-size: .88rem; max-width: 60rem; }

@@ -17,6 +17,7 @@ from mallocgame.report.figures import PALETTE, SOFT, embedded, styled, write_fig
 from mallocgame.report.statistics import Row, known, pool_seeds, succeeded
 
 BASELINES = ("random", "untrained")  # drawn where they are not in the way
+WIDTH = 5.3  # inches; also on a phone the figure is shown as a whole
 MARKERS = "osD^vP*X<>hd"
 
 
@@ -75,7 +76,7 @@ def _dots(
     shown = [row for row in shown if row["program"] in order]
     if not shown:
         return None
-    figure = Figure(figsize=(7.4, 1.6 + 0.19 * len(order)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.6 + 0.19 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=SOFT, linewidth=0.8)
     for y in order.values():
@@ -103,7 +104,7 @@ def draw_decisions(rows: Sequence[Row]) -> Figure | None:
     shown = [row for row in rows if decisions[row["program"]] > 0]
     if not shown:
         return None
-    figure = Figure(figsize=(7.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     axes = figure.subplots()
     for mapper, style in _styles(shown).items():
         mine = [row for row in shown if row["mapper"] == mapper]
@@ -133,7 +134,7 @@ def _styles(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 def _legend(axes: Axes) -> None:
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, handletextpad=0.2,
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=8, handletextpad=0.2,
         columnspacing=1.0, borderaxespad=0.2,
     )  # fmt: skip
 
@@ -168,7 +169,7 @@ def draw_learning(lines: Sequence[dict[str, Any]], stem: Path | None = None) -> 
         [100 * line[f"return_{name}"] for line in played] for name in ("min", "mean", "max")
     )
     with styled():
-        figure = Figure(figsize=(7.4, 3.4), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
         axes = figure.subplots()
         axes.fill_between(minutes, low, high, color=PALETTE[0], alpha=0.2, linewidth=0,
                           label="worst to best game")  # fmt: skip

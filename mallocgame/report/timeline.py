@@ -30,17 +30,19 @@ def draw_copies(axes: Axes, mapping: Mapping, edges: np.ndarray) -> None:
         ("prefetch", mapping.prefetches, PREFETCH, 1),
         ("eviction", mapping.evictions, EVICTION, -1),
     )
-    most = 1
+    most = []
     for name, transfers, colour, sign in rows:
         number = open_windows(transfers, len(edges) - 1)
-        most = max(most, int(number.max(initial=0)))
+        most.append(max(1, int(number.max(initial=0))))
         axes.fill_between(
             edges, sign * np.append(number, number[-1]), step="post", color=colour, linewidth=0,
             label=name,
         )  # fmt: skip
     axes.axhline(0, color=SOFT, linewidth=0.6)
-    axes.set_ylim(-most, most)
-    axes.set_yticks([-most, 0, most], [f"{most}", "0", f"{most}"])
+    up, down = most
+    axes.set_ylim(-down, up)
+    axes.set_yticks([-down, 0, up] if down > 0.3 * up else [0, up])
+    axes.yaxis.set_major_formatter(lambda number, _: f"{abs(number):.0f}")
     axes.set_ylabel("copies")
 
 
