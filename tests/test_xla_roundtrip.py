@@ -111,6 +111,11 @@ def test_a_single_read_in_slow_memory_is_said(imported):
     later = Residency(w, 0, outer + 1, outer + 2, "copied")
     operand = next(a.operands[0] for a in reads[w] if a.instruction == outer)
     assert kept(later) == {(outer, operand)}
+    # Nor of one that is written there.
+    a = value(program, "a")
+    made, *read = sorted(x.instruction for x in program.accesses if x.value == a)
+    assert len(read) == 2 and read[1] > made + 1
+    assert kept(Residency(a, 0, made, made + 1, "defined")) == frozenset()
     # Reads in loops are left to the compiler.
     assert kept(Residency(w, 0, outer, outer + 1, "copied")) == frozenset()
     assert kept(Residency(x, 0, slot, slot + 1, "copied")) == frozenset()

@@ -3,8 +3,8 @@
 Four levers (field names as in openxla's ``memory_space_assignment.proto``):
 
 - ``keep_in_default_memory`` for every value that the mapping never has in fast memory;
-- the same for every single operand that is read in slow memory while its value is in fast memory
-  at other times;
+- the same for every single operand that is read in slow memory while its value is brought to fast
+  memory at other times;
 - a place in the order in which values get their turn, for every value that ever is there;
 - an instruction behind which a prefetch prefers to start.
 
@@ -182,13 +182,20 @@ def _slow_reads(
     """Operands outside of loops that are read in slow memory though their value is a resident.
 
     Without a word about these the compiler keeps a value from its first read on, in the place of
-    others.
+    others.  Nothing is said of values that are written in fast memory: where the compiler finds no
+    time to evict such a value before its slow read, it leaves the whole value out.
     """
     body_of = Levels(program).body_of
+    in_fast = served_fast(program, mapping)
+    dirty = {
+        access.value
+        for access, is_fast in zip(program.accesses, in_fast, strict=True)
+        if access.kind == "write" and is_fast
+    }
     return frozenset(
         (access.instruction, operand)
-        for access, is_fast in zip(program.accesses, served_fast(program, mapping), strict=True)
-        if access.kind == "read" and access.value in resident and not is_fast
+        for access, is_fast in zip(program.accesses, in_fast, strict=True)
+        if access.kind == "read" and access.value in resident - dirty and not is_fast
         if body_of[access.instruction] < 0
         for operand in access.operands
     )
