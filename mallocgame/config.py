@@ -10,6 +10,7 @@ from mallocgame.latency import SUPPLIES
 
 PLACEMENTS = ("best_fit", "first_fit")
 LATE_EVICTIONS = ("stay", "backup")
+LATE_PREFETCHES = ("stall", "illegal")
 REWARDS = ("exact", "proxy")
 
 
@@ -21,6 +22,8 @@ class GameConfig:
     max_residencies: residencies the game remembers at once, at least 1; an arrival that would
         exceed it is illegal.
     placement: "best_fit" takes the smallest sufficient gap, "first_fit" the lowest.
+    late_prefetch: what a copy is that the supply cannot feed in time: "stall" lets its reader wait
+        for the rest where that can pay, "illegal" forbids it, as the paper's game does.
     late_eviction: what a read during an eviction means: "stay" reads from fast memory, "backup"
         makes the state infeasible, as XLA's uncommitted buffers.
     supply: time that copies may use: "idle" time of the slow bus, or as in XLA all "elapsed" time.
@@ -37,6 +40,7 @@ class GameConfig:
     prefetch_window: int = 16
     max_residencies: int = 128
     placement: str = "best_fit"
+    late_prefetch: str = "stall"
     late_eviction: str = "stay"
     supply: str = "idle"
     drop_backup: bool = True
@@ -50,6 +54,7 @@ class GameConfig:
                 raise InputError(f"game config: {field}: {number!r} is no positive integer")
         for field, choices in (
             ("placement", PLACEMENTS),
+            ("late_prefetch", LATE_PREFETCHES),
             ("late_eviction", LATE_EVICTIONS),
             ("supply", SUPPLIES),
             ("reward", REWARDS),

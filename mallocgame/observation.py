@@ -16,7 +16,7 @@ from jax import Array, lax
 
 from mallocgame.latency import elapsed_time
 from mallocgame.placement import at_row, gather
-from mallocgame.state import DIRTY, EVICTING, PROMISED, UP, State, departure_order, has
+from mallocgame.state import ASK_READ, DIRTY, EVICTING, PROMISED, UP, State, departure_order, has
 from mallocgame.tables import EventRow, SlotRow, Tables
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BACK = (1, 4, 16, 64)
 NUM_KINDS = 5
 STATIC = NUM_KINDS + 15
 UPCOMING = 6
-DYNAMIC = 4 + 5 + len(AHEAD) + 1 + len(BACK) + 2 + 5
+DYNAMIC = 4 + 5 + len(AHEAD) + 1 + len(BACK) + 3 + 5
 
 
 def observation_size(game: Game) -> int:
@@ -117,6 +117,7 @@ def observe(game: Game, state: State) -> Array:
         *[_log(b, 10.0) for b in back],
         _log(queue / whole_copy, 10.0),
         _log(row.demand / jnp.maximum(supply[-1], 1), 1.0),
+        _log(1000.0 * jnp.where(state.question == ASK_READ, state.late, 0) / total, 10.0),
         t / game.num_slots[state.program],
         state.saved / total,
         here.slow_elapsed * here.weight / total * 100.0,

@@ -293,6 +293,7 @@ class Oracle:
         assert fetch is not None
         for slot, ticks in fetch.taken.items():
             state.left[slot] -= ticks
+        self._pay(-fetch.stall, 0)
         state.prefetches.append(Transfer(v, fetch.start, t))
         self._begin(Stay(v, fetch.offset, fetch.start, fetch.end, COPIED, question))
         if self.tables.loop_entered(v, t) is None:
@@ -356,18 +357,27 @@ class Oracle:
             return None
         if group is not None and not self._may_hold(group):
             return None
-        need, s, taken = self.tables.demand[v], t, {}
-        while need > 0:
-            s -= 1
-            if s < max(self.tables.segment[t], t - self.config.prefetch_window):
-                return None
-            taken[s] = min(need, state.left[s])
-            need -= taken[s]
-        if state.slow_since[v] > s:
+        need, taken = self.tables.demand[v], {}
+        earliest = max(self.tables.segment[t], t - self.config.prefetch_window, state.slow_since[v])
+        for slot in range(t - 1, earliest - 1, -1):
+            ticks = min(need, state.left[slot])
+            if ticks > 0:
+                taken[slot] = ticks
+                need -= ticks
+        stall = need * self.program.weights[t]
+        if stall > 0 and not self._may_stall(v, stall):
             return None
+        s = min(taken, default=t)
         end = t + 1 if loop is None else self.program.loops[loop].exit + 1
         offset = self._place(v, s, end)
-        return None if offset is None else Fetch(s, end, offset, taken)
+        return None if offset is None else Fetch(s, end, offset, taken, stall)
+
+    def _may_stall(self, v: int, stall: int) -> bool:
+        """Whether a copy of v may be late by so many weighted ticks (4)."""
+        if self.config.late_prefetch == "illegal":
+            return False
+        enough = self._state.saved - stall >= -self.total_ticks
+        return enough and stall < self.tables.worth_of_hold(v, self._state.slot)
 
     def _table_has_room(self, arrivals: int) -> bool:
         """Residencies that the game remembers, promised ones included (4, Table)."""

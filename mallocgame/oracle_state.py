@@ -62,12 +62,14 @@ class Promise(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """How a COPY would be done: supply `taken` per slot, a residency [start, end) at `offset`."""
+    """How a COPY would be done: supply `taken` per slot, a residency [start, end) at `offset`, and
+    the weighted ticks that its reader waits for the rest."""
 
     start: int
     end: int
     offset: int
     taken: dict[int, int]
+    stall: int
 
 
 @dataclasses.dataclass

@@ -177,6 +177,15 @@ class OracleTables:
         worth = sum(self._worth(a) for a in self._accesses[v] if a.instruction >= first)
         return worth < self._inert_below
 
+    def worth_of_hold(self, v: int, t: int) -> int:
+        """The most ticks that v's accesses from t to the end of the next hold can save (4)."""
+        held_at = t if self.loop_entered(v, t) is not None else self.next_read(v, t)
+        until = t if held_at is None else held_at
+        loop = self.loop_entered(v, until)
+        if loop is not None:
+            until = self.program.loops[loop].exit
+        return sum(self._worth(a) for a in self._accesses[v] if t <= a.instruction <= until)
+
     # --- Stops (2) ---
 
     def _with_groups(self, worth: list[int]) -> list[int]:

@@ -103,16 +103,15 @@ def take_supply(supply: Array, limit: Array, demand: Array) -> tuple[Array, Arra
       demand: int32 [...]; ticks it needs.
 
     Returns:
-      (met, slots, supply): whether the supply suffices, how many slots it reaches back, and the
-      supply without what it takes.
+      (missing, slots, supply): the ticks that the supply lacks, how many slots the copy reaches
+      back to the earliest that it takes from, and the supply without what it takes.
     """
     index = jnp.arange(supply.shape[0]).reshape((-1,) + (1,) * (supply.ndim - 1))
     usable = jnp.where(index < limit, supply, 0)
     total = running_sum(usable)
-    met = total[-1] >= demand
-    slots = jnp.where(demand == 0, 0, jnp.sum(total < demand, axis=0) + 1)
     taken = jnp.clip(demand - (total - usable), 0, usable)
-    return met, slots, supply - taken
+    slots = jnp.max(jnp.where(taken > 0, index + 1, 0), axis=0)
+    return jnp.maximum(demand - total[-1], 0), slots, supply - taken
 
 
 def at_row(column: Array, where: Array) -> Array:

@@ -174,9 +174,11 @@ def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
         state = state.replace(table=table)
         table = insert_sorted(table, promised, _forgotten(game, state), promise)
     gain = comes.astype(jnp.int32)
+    copied = comes & ~defines
     return state.replace(
         table=table,
-        supply=jnp.where(comes & ~defines, state.supply_after, state.supply),
+        supply=jnp.where(copied, state.supply_after, state.supply),
+        saved=state.saved - jnp.where(copied, state.late, 0),
         read=state.read + gain * row.read,
         write=state.write + gain * row.write,
         bus=state.bus + gain * row.bus,
@@ -234,11 +236,11 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
     cancelled = late & is_update
     ends = (there & ~late & (table["end"] == t + 1)) | cancelled
     gone = jnp.any(cancelled, axis=0)
-    own_ticket = at_row(table["ticket"], cancelled)
-    before = jnp.max(
-        jnp.where(has(flags, EVICTING) & (table["ticket"] < own_ticket), table["ticket"], 0), axis=0
-    )
-    behind = has(flags, EVICTING) & gone & (table["ticket"] > own_ticket)
+    own_ticket, position = at_row(table["ticket"], cancelled), at_row(table["end"], cancelled)
+    # By position in the queue: what has no bytes has its predecessor's ticket.
+    ahead = has(flags, EVICTING) & (table["end"] < position)
+    before = jnp.max(jnp.where(ahead, table["ticket"], 0), axis=0)
+    behind = has(flags, EVICTING) & gone & (table["end"] > position)
     dirty = has(flags, DIRTY) | is_update
     up = ends & ((row.ask_end > 0) | (dirty & (row.writeback == 1)))
     flags = jnp.where(there & is_update, flags | DIRTY, flags)
@@ -285,12 +287,17 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     """Finds the supply and the place that an arrival would take."""
     table, t, window = state.table, state.slot, game.config.prefetch_window
     defines = row.kind == DEFINE
-    reach = jnp.minimum(t - here.segment_start, window)
-    met, slots, supply_after = take_supply(state.supply, reach, row.demand)
-    begin = jnp.where(defines, t, t - slots)
     own = table["value"] == row.value
     back = jnp.max(jnp.where(own & has(table["flags"], EVICTED), table["ticket"], 0), axis=0)
-    source = met & (jnp.maximum(row.valid, back) <= begin)
+    earliest = jnp.maximum(here.segment_start, jnp.maximum(row.valid, back))
+    reach = jnp.minimum(t - earliest, window)
+    missing, slots, supply_after = take_supply(state.supply, reach, row.demand)
+    begin = jnp.where(defines, t, t - slots)
+    late = jnp.where(defines, 0, here.weight * missing)
+    in_time = late == 0
+    if game.config.late_prefetch == "stall":
+        lowest_score = -game.total_ticks[state.program]
+        in_time = in_time | ((late < row.worth) & (state.saved - late >= lowest_score))
     end = jnp.where(row.kind == READ, t + 1, jnp.maximum(row.ask_end, t + 1))
     lowest = jnp.where(row.kind == READ, 0, row.reserved)
     if game.has_reserved:
@@ -300,7 +307,7 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     # Not those that begin here: a group's result may lie where its parameter is read last.
     stay = (table["start"] < t) & (t < table["end"])
     free = capacity - jnp.sum(jnp.where(stay, table["size"], 0), axis=0)
-    can = (defines | source) & _room(game, state, row.promise_slot >= 0, 1)
+    can = in_time & _room(game, state, row.promise_slot >= 0, 1)
     can = can & (row.inert_arrival == 0) & (row.size <= free)
 
     def search() -> tuple[Array, Array]:
@@ -322,6 +329,7 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
         place=jnp.where(asked, place, state.place),
         begin=jnp.where(asked, begin, state.begin),
         supply_after=jnp.where(asked, supply_after, state.supply_after),
+        late=jnp.where(asked, late, state.late),
         can=jnp.where(asked, can, state.can),
         must_drop=jnp.where(asked, forced, state.must_drop),
     )

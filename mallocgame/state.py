@@ -29,9 +29,10 @@ class State(struct.PyTreeNode):
     supply: int32 [W, ...]; ticks left in the slots before this one, nearest first.
     read, write, bus: int32 [...]; ticks taken off the current slot by what is in fast memory.
     saved, proxy: int32 [...]; ticks saved so far, and by the proxy's count.
-    question, event, key, place, begin, supply_after, can, must_drop: the question: its kind, its
-        stop, the order key of a departing residency, what an arrival would take; whether an answer
-        other than DROP is legal, and whether Drop-backup forbids it.
+    question, event, key, place, begin, supply_after, late, can, must_drop: the question: its kind,
+        its stop, the order key of a departing residency, what an arrival would take and the ticks
+        that a copy would make its reader wait (weighted); whether an answer other than DROP is
+        legal, and whether Drop-backup forbids it.
     asked, waiting: bool [...]; a question was just prepared; the agent is to answer it.
     pending: int32 [...]; an answer to be applied, -1 without.
     log: int8 [M, ...], length, replay_until, kept: the moves of this branch, forced ones too; below
@@ -57,6 +58,7 @@ class State(struct.PyTreeNode):
     place: Array
     begin: Array
     supply_after: Array
+    late: Array
     can: Array
     must_drop: Array
     asked: Array
@@ -110,6 +112,7 @@ def fresh_state(
         place=zero,
         begin=zero,
         supply_after=supply,
+        late=zero,
         can=no,
         must_drop=no,
         asked=no,

@@ -35,6 +35,8 @@ class EventRow(NamedTuple):
     reserved: largest reservation, aligned, that a hold meets.
     read, write, bus, alone: ticks that the access in fast memory takes off the instruction's reads,
         writes and bus, and ticks saved were it the only one.
+    worth: weighted ticks that the value's accesses from here to the end of the next hold save at
+        most; a copy must not stall for longer.
     writeback: a dirty value without later read must be evicted here.
     inert_arrival, inert_departure: the question is answered DROP by rule, for too small a saving or
         because the group's result may not be in fast memory.
@@ -55,6 +57,7 @@ class EventRow(NamedTuple):
     write: Any
     bus: Any
     alone: Any
+    worth: Any
     writeback: Any
     inert_arrival: Any
     inert_departure: Any
@@ -352,6 +355,7 @@ class _Compiler:
                     lone = not self.in_play[group.result]
             held_from = t if kind == DEFINE else t + 1
             delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
+            until = self._end_of_hold(stops, t, loop, later)
             from_here = sum(b for s, b in saving_at if s >= t)
             after = sum(b for s, b in saving_at if s > t)
             row = EventRow(
@@ -370,6 +374,7 @@ class _Compiler:
                 write=delta if kind in (DEFINE, UPDATE) else 0,
                 bus=bus,
                 alone=self._alone(t, access, delta),
+                worth=sum(b for s, b in saving_at if t <= s <= until),
                 writeback=int(self._writeback(v, t)),
                 inert_arrival=int(from_here < self.threshold or lone),
                 inert_departure=int(after < self.threshold or lone),
@@ -382,6 +387,18 @@ class _Compiler:
             total = max(self.total, 1)
             rows.append((key, row, (from_here / total, after / total)))
         return rows
+
+    def _end_of_hold(
+        self, stops: list[tuple[int, int, Access | None, int]], t: int, loop: int, later: int | None
+    ) -> int:
+        """The slot at which a hold from the stop at t would end: a loop entered is held as a whole,
+        be it entered at t (`loop`) or at the next read (`later`)."""
+        if loop >= 0:
+            return self.program.loops[loop].exit
+        entered = [i for s, kind, _, i in stops if s == later and kind == ENTRY]
+        if entered:
+            return self.program.loops[entered[0]].exit
+        return t if later is None else later
 
     def _bound(self) -> np.ndarray:
         saved = self.weights * (self.slow_elapsed - self.fast_elapsed) / max(self.total, 1)

@@ -13,7 +13,8 @@ from mallocgame.machine import Machine
 from mallocgame.oracle import Oracle
 from mallocgame.program import Access, CarriedGroup, Instruction, Loop, Program, Value, validate
 
-FREE = GameConfig(inert_fraction=0.0)
+# Rules are told apart more easily where a copy must be fed in time.
+FREE = GameConfig(inert_fraction=0.0, late_prefetch="illegal")
 A_BIT = 1e-4  # seconds by which idle times exceed a demand that they just meet: ticks round it up
 
 

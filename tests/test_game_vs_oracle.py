@@ -26,6 +26,7 @@ KINDS = ("read", "define", "depart")
 PROGRAMS = 400
 VARIANTS = {
     "default": GameConfig(),
+    "no_stalls": GameConfig(late_prefetch="illegal"),
     "first_fit": GameConfig(placement="first_fit"),
     "late_backup": GameConfig(late_eviction="backup"),
     "elapsed": GameConfig(supply="elapsed"),
@@ -184,7 +185,7 @@ BALLAST = tuple(
 )
 MIXED = (
     GameConfig(max_residencies=8, inert_fraction=0.0),
-    GameConfig(4, 8, "first_fit", "backup", "elapsed", reward="proxy"),
+    GameConfig(4, 8, "first_fit", "stall", "backup", "elapsed", reward="proxy"),
 )
 
 

@@ -33,6 +33,7 @@ from handmade import (
 from mallocgame.config import GameConfig
 from mallocgame.generate import random_program
 from mallocgame.jsonfile import InputError
+from mallocgame.judge import simulate
 from mallocgame.mapping import Transfer
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
 from mallocgame.program import Loop
@@ -141,6 +142,53 @@ def test_table_of_residencies():
     oracle = start(program(16, values, slots), max_residencies=1, prefetch_window=3)
     play(oracle, moves[0])
     assert oracle.done
+
+
+# --- Copies that come too late (4) ---
+
+
+def test_a_late_copy_stalls_its_reader_for_what_is_missing():
+    oracle = start(prefetching(), late_prefetch="stall", prefetch_window=2)
+    assert asked(oracle) == ("read", "a", 3)
+    # 4 of 10 s are there in slot 2; the reader waits 6 s and saves 10.
+    play(oracle, ("read", "a", 3, COPY))
+    # Nothing is left for b and c, and waiting for all of a value gains nothing.
+    assert oracle.done
+    assert seconds(oracle) == approx(4)
+    assert oracle.mapping().prefetches == (Transfer(0, 2, 3),)
+
+
+def test_a_loop_that_nothing_precedes_is_entered_with_a_stall():
+    slots = [MARKER, Slot(reads="w"), MARKER]
+    made = program(16, {"w": value(10, is_input=True)}, slots, (Loop(0, 2, 5),))
+    assert start(made).done
+    oracle = start(made, late_prefetch="stall")
+    play(oracle, ("read", "w", 0, COPY))
+    assert stays(oracle) == {"w": [(0, 0, 3, "copied")]}
+    # Five reads of 10 s for one copy of 10 s.
+    assert seconds(oracle) == approx(40)
+    assert simulate(made, oracle.mapping()).latency_s == approx(10)
+
+
+def test_a_late_copy_begins_where_its_source_is_there():
+    values = {"v": value(4), "w": value(5)}
+    slots = [Slot(compute=100), Slot(compute=100, defines="v w")]
+    slots += [Slot(compute=4), Slot(reads="v w")]
+    oracle = start(program(16, values, slots), late_prefetch="stall")
+    play(oracle, ("define", "v", 1, DROP), ("define", "w", 1, DROP))
+    # With v in slow memory w takes the 4 s of slot 2 and waits 1 s.
+    play(oracle, ("read", "v", 3, DROP), ("read", "w", 3, COPY))
+    assert oracle.mapping().prefetches == (Transfer(1, 2, 3),)
+    assert seconds(oracle) == approx(5 - 1)
+
+
+@pytest.mark.parametrize("later_reads", [0, 1])
+def test_a_late_copy_must_be_repaid_by_the_next_hold(later_reads):
+    values = {"v": value(5, is_input=True)}
+    slots = [Slot(reads="v"), *[Slot(reads="v")] * later_reads]
+    oracle = start(program(16, values, slots), late_prefetch="stall")
+    # Nothing is idle before slot 0: the copy's 5 s pay off with a second read only.
+    assert oracle.done == (later_reads == 0)
 
 
 # --- Departures and evictions (3 C, 3 D, 5) ---

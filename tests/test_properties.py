@@ -46,9 +46,10 @@ def programs():
     return [random_program(np.random.default_rng(seed)) for seed in range(PROGRAMS)]
 
 
-@pytest.fixture(scope="module", params=["stay", "backup"])
+@pytest.fixture(scope="module", params=[("stay", "stall"), ("backup", "illegal")])
 def config(request):
-    return GameConfig(late_eviction=request.param)
+    late_eviction, late_prefetch = request.param
+    return GameConfig(late_eviction=late_eviction, late_prefetch=late_prefetch)
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,11 @@ def test_mappings_are_verified_and_simulate_to_the_return(programs, config, game
         # Compiling a game for each program would take minutes: the replay pads like the batch.
         mapping = _mapping(game, program, i, logs[i, : int(state.length[i])])
         assert [str(v) for v in verify(program, mapping)] == []
-        latency = 1 - simulate(program, mapping).saved_fraction
-        assert latency == pytest.approx(1 - saved[i], rel=1e-5, abs=1e-5)
+        # Late copies that share their supply may stall for less under the judge, never for more.
+        saving, tolerance = simulate(program, mapping).saved_fraction, 1e-5 * max(1, 1 - saved[i])
+        assert saving >= saved[i] - tolerance
+        if config.late_prefetch == "illegal":
+            assert saving <= saved[i] + tolerance
 
 
 def _mapping(game: Game, program, index: int, actions):
@@ -202,6 +206,6 @@ def test_real_program_plays_to_a_verified_mapping(tmp_path):
     assert verify(program, mapping) == []
     simulation = simulate(program, mapping)
     assert simulation.saved_fraction == pytest.approx(float(total[best]), abs=1e-5)
-    assert simulation.stall_s.sum() < 1e-9
+    assert simulation.stall_s.sum() > 0
     save_mapping(mapping, tmp_path / "m.json.gz")
     assert load_mapping(tmp_path / "m.json.gz", program) == mapping

@@ -39,7 +39,7 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
     game = stack([tables], config)
     first = greedy(tables)
     which = np.arange(THRESHOLDS) % len(first.arrive)
-    first = Plans(first.arrive[which], first.hold[which])
+    first = Plans(*(p[which] for p in first))
     scores = score_plans(game, first)
     best, best_score = _one(first, int(np.argmax(scores))), float(scores.max())
     generations, generation_s = 0, 0.0
@@ -73,16 +73,17 @@ def _play(game: Game, program: Program, plan: Plans) -> Played:
 
 
 def _one(plans: Plans, which: int) -> Plans:
-    return Plans(plans.arrive[[which]], plans.hold[[which]])
+    return Plans(*(p[[which]] for p in plans))
 
 
 def _around(tables: Tables, threshold: int) -> jax.Array:
-    """The mean of the first population: [2 E]."""
+    """The mean of the first population, around plan number `threshold` of `greedy`: [3 E]."""
     both = np.concatenate(densities(tables))
     levels = levels_of(both)
     level = levels[threshold % len(levels)] or np.min(both[both > 0], initial=1.0) / 2
     ratio = np.log2(np.maximum(both, 1e-30) / level)
-    return jnp.asarray(np.clip(ratio, -CERTAIN, CERTAIN), jnp.float32)
+    late = np.full(len(both) // 2, 1.0 if threshold // len(levels) % 2 else -1.0)
+    return jnp.asarray(np.append(np.clip(ratio, -CERTAIN, CERTAIN), late), jnp.float32)
 
 
 def _strategy(mean: jax.Array) -> Any:
@@ -96,6 +97,5 @@ def _strategy(mean: jax.Array) -> Any:
 
 
 def _plans(population: np.ndarray) -> Plans:
-    """Yes and no at every stop: plans [K, E] from numbers [K, 2 E]."""
-    stops = population.shape[1] // 2
-    return Plans(population[:, :stops] > 0, population[:, stops:] > 0)
+    """Yes and no at every stop: plans [K, E] from numbers [K, 3 E]."""
+    return Plans(*np.split(population > 0, 3, axis=1))

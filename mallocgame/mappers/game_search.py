@@ -42,7 +42,7 @@ def game_search(program: Program, config: GameConfig, budget_s: float, seed: int
     while len(tables.events) and clock.expects(3 * round_s):
         before = clock.seconds
         best = np.argsort(-scores, kind="stable")[:PARENTS]
-        parents, scores = Plans(pool.arrive[best], pool.hold[best]), scores[best]
+        parents, scores = Plans(*(p[best] for p in pool)), scores[best]
         children = neighbours.children(parents, THRESHOLDS)
         pool = Plans(*(np.concatenate(pair) for pair in zip(parents, children, strict=True)))
         scores = np.concatenate([scores, score_plans(game, children)])
@@ -66,34 +66,35 @@ class _Neighbours:
     def children(self, parents: Plans, count: int) -> Plans:
         """`count` children [count, E] of parents [P, E], each of a random one."""
         chosen = self.rng.integers(len(parents.arrive), size=count)
-        arrive, hold = parents.arrive[chosen].copy(), parents.hold[chosen].copy()
+        children = Plans(*(p[chosen] for p in parents))
         for k in range(count):
             for _ in range(self.rng.geometric(0.6)):
-                self._mutate(arrive[k], hold[k], parents)
-        return Plans(arrive, hold)
+                self._mutate([c[k] for c in children], parents)
+        return children
 
-    def _mutate(self, arrive: np.ndarray, hold: np.ndarray, parents: Plans) -> None:
-        """Changes one plan [E] in place."""
-        rng, kind = self.rng, self.rng.random()
+    def _mutate(self, plan: list[np.ndarray], parents: Plans) -> None:
+        """Changes one plan, its answers [E] of each kind, in place."""
+        rng, kind, stops = self.rng, self.rng.random(), len(self.slot)
         if kind < 0.4:  # one value, from here on or as a whole
-            stop = rng.integers(len(arrive))
+            stop = rng.integers(stops)
             which = self.value == self.value[stop]
             if rng.random() < 0.5:
                 which &= self.slot >= self.slot[stop]
-            arrive[which], hold[which] = rng.random(2) < 0.5
+            for answers in plan:
+                answers[which] = rng.random() < 0.5
         elif kind < 0.8:  # a few answers
-            which = rng.integers(len(arrive), size=rng.geometric(0.3))
-            arrive[which] ^= rng.random(len(which)) < 0.5
-            hold[which] ^= rng.random(len(which)) < 0.5
+            which = rng.integers(stops, size=rng.geometric(0.3))
+            for answers in plan:
+                answers[which] ^= rng.random(len(which)) < 0.5
         else:  # a stretch: some answers flipped, or another parent's
-            length = int(2 ** rng.uniform(1, np.log2(len(arrive) + 2)))
-            first = int(rng.integers(len(arrive)))
+            length = int(2 ** rng.uniform(1, np.log2(stops + 2)))
+            first = int(rng.integers(stops))
             stretch = slice(first, first + length)
             if kind < 0.9:
                 rate = rng.uniform(0.02, 0.2)
-                arrive[stretch] ^= rng.random(len(arrive[stretch])) < rate
-                hold[stretch] ^= rng.random(len(hold[stretch])) < rate
+                for answers in plan:
+                    answers[stretch] ^= rng.random(len(answers[stretch])) < rate
             else:
                 other = rng.integers(len(parents.arrive))
-                arrive[stretch] = parents.arrive[other, stretch]
-                hold[stretch] = parents.hold[other, stretch]
+                for answers, theirs in zip(plan, parents, strict=True):
+                    answers[stretch] = theirs[other, stretch]

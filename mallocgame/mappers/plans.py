@@ -1,4 +1,4 @@
-"""Plans: for every stop of a program, whether to bring the value and whether to hold it on.
+"""Plans: for every stop of a program, whether to bring the value, even late, and to hold it on.
 
 A plan is played in the game, which decides what is possible and where things lie; many plans of
 one program are played at once.
@@ -21,10 +21,12 @@ from mallocgame.state import ASK_DEPART, ASK_READ, State
 
 
 class Plans(NamedTuple):
-    """K plans: `arrive` and `hold`, bool [K, E], by stop (row of `Tables.events`)."""
+    """K plans, bool [K, E] each, by stop (row of `Tables.events`): whether to bring the value,
+    whether to hold it on, and whether to bring it even where the reader has to wait."""
 
     arrive: np.ndarray
     hold: np.ndarray
+    late: np.ndarray
 
 
 class Played(NamedTuple):
@@ -37,12 +39,13 @@ class Played(NamedTuple):
 
 
 @jax.jit
-def _play(game: Game, arrive: Array, hold: Array) -> State:
+def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
     lanes = jnp.arange(arrive.shape[0])
 
     def move(state: State) -> State:
         event = jnp.minimum(state.event, arrive.shape[1] - 1)
-        wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], arrive[lanes, event])
+        brings = arrive[lanes, event] & (late[lanes, event] | (state.late == 0))
+        wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], brings)
         yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
         return game.step(state, jnp.where(wants, yes, DROP))[0]
 
@@ -54,8 +57,7 @@ def _play(game: Game, arrive: Array, hold: Array) -> State:
 def finish_plans(game: Game, plans: Plans) -> State:
     """Plays all plans of the program that `game` was built from to the end: states of [K] games."""
     # A program without stops has nothing to plan; the padding row stands in.
-    arrive, hold = (np.pad(p, ((0, 0), (0, 1))) for p in plans)
-    return _play(game, jnp.asarray(arrive), jnp.asarray(hold))
+    return _play(game, *(jnp.asarray(np.pad(p, ((0, 0), (0, 1)))) for p in plans))
 
 
 def score_plans(game: Game, plans: Plans) -> np.ndarray:

@@ -8,20 +8,20 @@ from mallocgame.mappers.plans import Plans
 from mallocgame.mapping import Mapping, Residency
 from mallocgame.tables import ENTRY, EventRow, Tables
 
-THRESHOLDS = 64
+THRESHOLDS = 64  # plans of a rule that are played at once
 
 
 def all_fast(tables: Tables) -> Plans:
-    """Brings and holds whatever there is room for, first come first served."""
+    """Brings and holds whatever there is room and time for, first come first served."""
     yes = np.ones((1, len(tables.events)), bool)
-    return Plans(yes, yes)
+    return Plans(yes, yes, ~yes)
 
 
 def random(tables: Tables, seed: int) -> Plans:
     """Answers every question by a fair coin."""
     shape = (2, 1, len(tables.events))
     arrive, hold = np.random.default_rng(seed).random(shape) < 0.5
-    return Plans(arrive, hold)
+    return Plans(arrive, hold, np.ones_like(arrive))
 
 
 def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
@@ -40,33 +40,38 @@ def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
 
 
 def levels_of(known: np.ndarray) -> np.ndarray:
-    """Zero and quantiles of the positive numbers among `known`: `THRESHOLDS` levels or one."""
+    """Zero and quantiles of the positive numbers among `known`: half of `THRESHOLDS`, or one."""
     known = known[known > 0]
-    quantiles = np.linspace(0.0, 0.95, THRESHOLDS - 1)
+    quantiles = np.linspace(0.0, 0.95, THRESHOLDS // 2 - 1)
     return np.append(0.0, np.quantile(known, quantiles) if known.size else np.zeros(0))
 
 
 def greedy(tables: Tables) -> Plans:
     """Brings and holds what saves enough for the room it takes.
 
-    One threshold on `densities` is tried at each of `THRESHOLDS` quantiles, zero first, which is
-    `all_fast`; the best game counts.
+    One threshold on `densities` is tried at quantiles, zero first, each without late copies (zero
+    is `all_fast` then) and with them; the best game counts.
     """
     arrive, hold = densities(tables)
     levels = levels_of(np.concatenate([arrive, hold]))
-    return Plans(arrive >= levels[:, None], hold >= levels[:, None])
+    return _with_and_without_late(arrive >= levels[:, None], hold >= levels[:, None])
 
 
 def belady(tables: Tables) -> Plans:
     """Brings everything and holds what is read again soon, as Belady's rule for caches does.
 
-    A plan cannot see who else is there, so how soon is tried: slots until the next read, at each of
-    `THRESHOLDS` quantiles, any distance first.
+    A plan cannot see who else is there, so how soon is tried: slots until the next read, at
+    quantiles, any distance first, each without late copies and with them.
     """
     events = EventRow(*tables.events.T.astype(np.float64))
     near = np.where(events.ask_end > 0, 1.0 / np.maximum(events.ask_end - 1 - events.slot, 1), 0.0)
     levels = levels_of(near)
-    return Plans(np.ones((len(levels), len(near)), bool), near >= levels[:, None])
+    return _with_and_without_late(np.ones((len(levels), len(near)), bool), near >= levels[:, None])
+
+
+def _with_and_without_late(arrive: np.ndarray, hold: np.ndarray) -> Plans:
+    late = np.repeat([False, True], len(arrive))[:, None] & np.ones(arrive.shape[1], bool)
+    return Plans(np.tile(arrive, (2, 1)), np.tile(hold, (2, 1)), late)
 
 
 def imitate(tables: Tables, mapping: Mapping) -> Plans:
@@ -86,4 +91,4 @@ def imitate(tables: Tables, mapping: Mapping) -> Plans:
         if events.kind[i] == ENTRY:
             # Only what the mapping keeps over the whole loop, or up to its last use there.
             arrive[i] = hold[i] = any(r.end >= events.hold_end[i] for r in covering)
-    return Plans(arrive[None], hold[None])
+    return Plans(arrive[None], hold[None], np.ones_like(arrive)[None])
