@@ -17,6 +17,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from agent.presets import PRESETS
+from agent.schedule import ScheduleConfig
 from mallocgame.config import GameConfig
 from mallocgame.jsonfile import InputError
 
@@ -50,6 +52,11 @@ class NetworkConfig:
     hidden: width inside the residual blocks and the heads.
     representation_blocks, dynamics_blocks: residual blocks of the two.
     atoms: classes of the categorical value and reward.
+    encoder: "flat" is an MLP over any observation; "parts" reads the parts of the game's rich
+        observation (`agent.encoder`), with the sizes below.
+    profile, window: whether the memory profile and the coming stops are looked at.
+    channels, tower_blocks: the residual tower over the profile.
+    width, heads, attention_layers: the attention over the stops.
     """
 
     latent: int = 128
@@ -57,9 +64,22 @@ class NetworkConfig:
     representation_blocks: int = 2
     dynamics_blocks: int = 1
     atoms: int = 64
+    encoder: str = "flat"
+    profile: bool = True
+    window: bool = True
+    channels: int = 32
+    tower_blocks: int = 2
+    width: int = 32
+    heads: int = 2
+    attention_layers: int = 1
 
     def __post_init__(self) -> None:
         _positive(self, "latent", "hidden", "representation_blocks", "dynamics_blocks")
+        _positive(self, "channels", "tower_blocks", "width", "heads", "attention_layers")
+        if self.encoder not in ("flat", "parts"):
+            raise ValueError(f"encoder: {self.encoder!r} is neither 'flat' nor 'parts'")
+        if self.width % self.heads:
+            raise ValueError(f"width: {self.width} is no multiple of heads = {self.heads}")
         if self.atoms < 8:
             raise ValueError(f"atoms: {self.atoms!r} is less than 8")
 
@@ -119,15 +139,21 @@ class ReplayConfig:
     elite_fraction: share of the sampled positions that come from the best episodes in the replay.
     elite_quantile: an episode is among the best if its return is above this quantile of its
         program's episodes in the replay.
+    balance: 1 samples every program equally often, 0 in proportion to its moves in the replay.
+    priority: power of the value's error that a position is sampled in proportion to; 0: all alike.
+    correction: share of the bias of priorities that weights in the loss take back.
     """
 
     moves: int = 2048
     elite_fraction: float = 0.0
     elite_quantile: float = 0.9
+    balance: float = 1.0
+    priority: float = 0.0
+    correction: float = 1.0
 
     def __post_init__(self) -> None:
         _positive(self, "moves")
-        _fraction(self, "elite_fraction", "elite_quantile")
+        _fraction(self, "elite_fraction", "elite_quantile", "balance", "priority", "correction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +170,23 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         _fraction(self, "td_lambda", "imitation")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReanalyseConfig:
+    """Old positions searched anew with a target network (`agent.reanalyse`).
+
+    fraction: share of the sampled positions; 0: there is no target network.
+    value_weight: what the new search's value counts for beside the return of the game.
+    target_rate: part of the way that the target network follows the network in an update.
+    """
+
+    fraction: float = 0.0
+    value_weight: float = 0.5
+    target_rate: float = 0.02
+
+    def __post_init__(self) -> None:
+        _fraction(self, "fraction", "value_weight", "target_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +259,8 @@ class Config:
     rollout: RolloutConfig = dataclasses.field(default_factory=RolloutConfig)
     replay: ReplayConfig = dataclasses.field(default_factory=ReplayConfig)
     targets: TargetConfig = dataclasses.field(default_factory=TargetConfig)
+    reanalyse: ReanalyseConfig = dataclasses.field(default_factory=ReanalyseConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     learner: LearnerConfig = dataclasses.field(default_factory=LearnerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
@@ -231,6 +276,13 @@ class Config:
             )
         if self.learner.unroll >= self.replay.moves:
             raise ValueError("learner.unroll: longer than replay.moves")
+        if self.network.encoder == "parts" and self.game.observation != "rich":
+            raise ValueError("network.encoder: 'parts' needs game.observation = 'rich'")
+        if self.reanalyse.fraction and self.search.model == "game":
+            raise ValueError(
+                "reanalyse.fraction: needs search.model = 'learned'; the replay holds "
+                "observations and no games"
+            )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -259,7 +311,18 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_record(record: Mapping[str, Any], source: str) -> Config:
-    """Builds a Config from plain data; errors name `source` and the key."""
+    """Builds a Config from plain data; errors name `source` and the key.
+
+    `preset` names sizes of the agent (`agent.presets`) under the record's own keys; it is no field
+    of the configuration, which holds what came of it.
+    """
+    record = dict(record)
+    preset = record.pop("preset", None)
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"{source}: preset: {preset!r} is none of {', '.join(PRESETS)}")
+    for name, section in PRESETS[preset].items() if preset else ():
+        own = record.get(name, {})
+        record[name] = section | own if isinstance(own, dict) else own
     return _build(Config, record, source, "")
 
 

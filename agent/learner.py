@@ -20,10 +20,13 @@ from jax.sharding import PartitionSpec as P
 from agent import networks
 from agent.config import Config
 from agent.networks import Model, Params
+from agent.reanalyse import follow_slowly, reanalyse
 from agent.replay import Replay, gather, init_replay, insert, sample
 from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.schedule import exploration, learning_rate
 from agent.targets import Targets, elite_cells, replay_targets
 from agent.units import Units
+from agent.weighting import cell_weights
 
 AXIS = "games"
 # Nearly all values lie within three standard deviations; when all games are alike, a share of the
@@ -35,12 +38,14 @@ FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
 
 @struct.dataclass
 class TrainState:
-    """iteration; key; params; optimiser; units of the networks' values; typical_advantage,
-    in these units; best games; games in progress; replay."""
+    """iteration; key; params; target, the network that reanalyses (None without); optimiser; units
+    of the networks' values; typical_advantage, in these units; best games; games in progress;
+    replay."""
 
     iteration: jax.Array
     key: jax.Array
     params: Params
+    target: Params | None
     optimiser: Any
     units: Units
     typical_advantage: jax.Array
@@ -63,10 +68,9 @@ class Iteration(NamedTuple):
 
 
 def make_optimiser(config: Config) -> optax.GradientTransformation:
-    """AdamW after clipping, with a linear warm-up and then a constant rate, so that a run can be
-    continued beyond its planned end."""
+    """AdamW after clipping."""
     c = config.learner
-    rate = optax.linear_schedule(0.0, c.learning_rate, c.warmup) if c.warmup else c.learning_rate
+    rate = learning_rate(config.schedule, c.learning_rate, c.warmup, c.updates)
     return optax.chain(
         optax.clip_by_global_norm(c.max_gradient_norm),
         optax.adamw(rate, weight_decay=c.weight_decay),
@@ -80,13 +84,15 @@ def loss_fn(
     value: jax.Array,
     usable: jax.Array,
     policy: jax.Array,
+    importance: jax.Array,
     units: Units,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """The MuZero loss over unrolls of K steps from N sampled moves.
 
     moves: [N, K+1]; value: unscaled value targets [N, K+1]; usable [N, K+1]; policy: policy
-    targets [N, K+1, A]. Behind a game's end value and reward are 0, as for any absorbing state;
-    what was undone, and the policy behind the end, count for nothing.
+    targets [N, K+1, A]; importance: weights of the samples [N]. Behind a game's end value and
+    reward are 0, as for any absorbing state; what was undone, and the policy behind the end, count
+    for nothing.
     """
     c = config.learner
     model = Model(config.network, params)
@@ -101,8 +107,7 @@ def loss_fn(
     value, reward = jnp.where(inside, value, 0.0), jnp.where(inside, reward, 0.0)
     observation = moves.observation.astype(jnp.float32)
 
-    seen = model.represent(observation)  # [N, K+1, D]
-    latents = [seen[:, 0]]
+    latents = [model.represent(observation[:, 0])]
     for k in range(unroll):
         action = moves.action[:, k].astype(jnp.int32)
         latent, _ = model.dynamics(latents[-1], action)
@@ -111,14 +116,9 @@ def loss_fn(
     latent = jnp.stack(latents, axis=1)  # [N, K+1, D]
     prediction = model.predict(latent)
     reward_logits = model.predict_reward(latent[:, 1:])
-    likeness = optax.cosine_similarity(
-        model.project(latent[:, 1:]),
-        jax.lax.stop_gradient(seen[:, 1:]),
-        epsilon=1e-6,
-    )
     logits = jnp.where(moves.legal, prediction.policy_logits, -1e9)
     entropy = optax.softmax_cross_entropy
-    weight = jnp.array([1.0] + [1.0 / unroll] * unroll)
+    weight = importance[:, None] * jnp.array([1.0] + [1.0 / unroll] * unroll)  # [N, K+1]
     parts = {
         "policy": _mean(entropy(logits, policy) - _entropy(policy), usable, weight),
         "value": _mean(
@@ -127,7 +127,7 @@ def loss_fn(
         "reward": _mean(
             entropy(reward_logits, networks.encode_reward(reward[:, :-1], atoms)),
             counted[:, :-1],
-            weight[1:],
+            weight[:, 1:],
         ),
         "legal": _mean(
             jnp.sum(
@@ -137,22 +137,20 @@ def loss_fn(
                 axis=-1,
             ),
             inside[:, 1:],
-            weight[1:],
+            weight[:, 1:],
         ),
-        "consistency": _mean(1 - likeness, usable[:, 1:], weight[1:]),
     }
-    total = (
-        c.policy_weight * parts["policy"]
-        + c.value_weight * parts["value"]
-        + c.reward_weight * parts["reward"]
-        + c.legal_weight * parts["legal"]
-        + c.consistency_weight * parts["consistency"]
-    )
+    if c.consistency_weight:
+        seen = jax.lax.stop_gradient(model.represent(observation[:, 1:]))
+        likeness = optax.cosine_similarity(model.project(latent[:, 1:]), seen, epsilon=1e-6)
+        parts["consistency"] = _mean(1 - likeness, usable[:, 1:], weight[:, 1:])
+    weights = dataclasses.asdict(c)
+    total = sum((weights[f"{name}_weight"] * part for name, part in parts.items()), jnp.zeros(()))
     return total, {f"loss_{name}": part for name, part in parts.items()} | {"loss": total}
 
 
 def _mean(x: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
-    """Weighted sum over steps [K], mean over samples [N]."""
+    """Weighted sum over steps, mean over samples: x, mask and weight [N, K]."""
     # Over the batch and not over the mask: a sample's weight does not depend on its neighbours.
     return jnp.mean(jnp.sum(jnp.where(mask, x, 0.0) * weight, axis=1))
 
@@ -185,6 +183,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             state.best,
             state.lanes,
             jax.random.fold_in(key, jax.lax.axis_index(AXIS)),
+            exploration(config.schedule, config.rollout.guided_fraction, state.iteration),
         )
         best = _merge_best(best)
         squares, count = jax.lax.psum(gaps, AXIS)
@@ -206,26 +205,31 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         elite = elite_cells(
             state.replay.moves, targets, config.replay.elite_quantile, game.num_programs
         )
+        weights = cell_weights(config.replay, state.replay.moves, targets, elite, state.units, AXIS)
         key, next_key = jax.random.split(state.key)
         key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
         ready = jax.lax.pmin(jnp.any(targets.usable).astype(jnp.int32), AXIS) > 0
 
-        def update(carry: tuple[Params, Any], key: jax.Array):
-            params, opt_state = carry
-            batch = _sample_batch(config, state, targets, elite, local_batch, key)
+        def update(carry: tuple[Params, Params | None, Any], key: jax.Array):
+            params, target, opt_state = carry
+            batch = _sample_batch(config, state, target, targets, elite, weights, local_batch, key)
             (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
                 params, config, *batch
             )
             gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
             metrics["gradient_norm"] = optax.global_norm(gradient)
             change, new_opt_state = optimiser.update(gradient, opt_state, params)
-            new = (optax.apply_updates(params, change), new_opt_state)
+            new_params = optax.apply_updates(params, change)
+            if target is not None:
+                target = follow_slowly(target, new_params, config.reanalyse.target_rate)
+            new = (new_params, target, new_opt_state)
             # Nothing is learned before the first game has ended.
             carry = jax.tree.map(lambda a, b: jnp.where(ready, a, b), new, carry)
             return carry, metrics
 
         keys = jax.random.split(key, config.learner.updates)
-        (params, opt_state), metrics = jax.lax.scan(update, (state.params, state.optimiser), keys)
+        learned = (state.params, state.target, state.optimiser)
+        (params, target, opt_state), metrics = jax.lax.scan(update, learned, keys)
         is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
         metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
         metrics["diverged"] = ready & ~is_finite
@@ -240,6 +244,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             state,
             key=next_key,
             params=params,
+            target=target,
             optimiser=opt_state,
             iteration=state.iteration + 1,
         )
@@ -289,6 +294,7 @@ def _init_state(
         iteration=jnp.int32(0),
         key=key,
         params=params,
+        target=jax.tree.map(jnp.copy, params) if config.reanalyse.fraction else None,
         optimiser=optimiser.init(params),
         units=units,
         typical_advantage=typical,
@@ -365,30 +371,30 @@ def _merge_best(best: Best) -> Best:
 def _sample_batch(
     config: Config,
     state: TrainState,
+    target: Params | None,
     targets: Targets,
     elite: jax.Array,
+    weights: tuple[jax.Array, jax.Array],
     count: int,
     key: jax.Array,
-) -> tuple[Moves, jax.Array, jax.Array, jax.Array, Units]:
-    usable = targets.usable.astype(jnp.float32)
-    share = config.replay.elite_fraction
-    weights = (1 - share) * usable / jnp.maximum(jnp.sum(usable), 1.0)
-    weights += share * elite / jnp.maximum(jnp.sum(elite), 1)
-    time, game = sample(weights, count, key)
+) -> tuple[Moves, jax.Array, jax.Array, jax.Array, jax.Array, Units]:
+    """What `loss_fn` takes; `weights` are those of `cell_weights`."""
+    sample_key, search_key = jax.random.split(key)
+    time, game = sample(weights[0], count, sample_key)
     length = config.learner.unroll + 1
     moves = gather(state.replay, time, game, length)
-    at = (time[:, None] + jnp.arange(length)) % usable.shape[0]
+    at = (time[:, None] + jnp.arange(length)) % targets.usable.shape[0]
     across = game[:, None]
+    value, policy = targets.value[at, across], moves.policy
+    if target is not None:
+        value, policy = reanalyse(
+            config, target, state.typical_advantage, state.units, moves, value, policy, search_key
+        )
     imitation = config.targets.imitation * elite[at, across][..., None]
     played = jax.nn.one_hot(moves.action, moves.legal.shape[-1])
-    policy = (1 - imitation) * moves.policy + imitation * played
-    return (
-        moves,
-        targets.value[at, across],
-        targets.usable[at, across],
-        policy,
-        state.units,
-    )
+    policy = (1 - imitation) * policy + imitation * played
+    usable, importance = targets.usable[at, across], weights[1][time, game]
+    return moves, value, usable, policy, importance, state.units
 
 
 def _play_metrics(moves: Moves) -> dict[str, jax.Array]:

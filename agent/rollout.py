@@ -10,6 +10,7 @@ from flax import struct
 
 from agent.config import Config
 from agent.networks import Params
+from agent.schedule import Exploration
 from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
 from agent.units import Units
 
@@ -110,15 +111,19 @@ def play_moves(
     best: Best,
     lanes: Lanes,
     key: jax.Array,
+    exploration: Exploration | None = None,
 ) -> tuple[Lanes, Best, Moves, jax.Array]:
     """Plays `rollout.moves` moves of every game.
 
     units: what the networks' values of each program mean. The key is consumed.
+    exploration: the configuration's without a schedule.
 
     Returns:
       Lanes and best games afterwards, the moves [T, B], and the root-mean-square gap between the
       searched values of legal actions (where there are two), as sum of squares and count [2].
     """
+
+    explore = exploration or Exploration(1.0, config.rollout.guided_fraction)
 
     def step(carry: tuple[Lanes, Best], key: jax.Array):
         lanes, best = carry
@@ -135,6 +140,7 @@ def play_moves(
             config=config,
             typical_advantage=typical_advantage,
             simulator=Simulator(game, state, units),
+            noise=explore.noise,
         )
         action, guide, branched = _follow(best, lanes, index, legal, result.action, branch_key)
         ahead = game.remaining_bound(state)
@@ -165,7 +171,7 @@ def play_moves(
             ahead=ahead,
             past=ahead - game.remaining_bound(state),
         )
-        lanes = _restart(config, game, best, Lanes(state, program, guide), done, reset_key)
+        lanes = _restart(explore.guided, game, best, Lanes(state, program, guide), done, reset_key)
         gaps = result.advantage
         return (lanes, best), (moves, jnp.stack([jnp.sum(gaps**2), jnp.sum(gaps > 0)]))
 
@@ -199,13 +205,18 @@ def _follow(
 
 
 def _restart(
-    config: Config, game: Any, best: Best, lanes: Lanes, done: jax.Array, key: jax.Array
+    guided_fraction: jax.Array | float,
+    game: Any,
+    best: Best,
+    lanes: Lanes,
+    done: jax.Array,
+    key: jax.Array,
 ) -> Lanes:
     """Replaces finished games by new ones of random programs."""
     program_key, guided_key, length_key = jax.random.split(key, 3)
     fresh = jax.random.randint(program_key, done.shape, 0, game.num_programs)
     program = jnp.where(done, fresh, lanes.program)
-    guided = jax.random.uniform(guided_key, done.shape) < config.rollout.guided_fraction
+    guided = jax.random.uniform(guided_key, done.shape) < guided_fraction
     share = jax.random.uniform(length_key, done.shape)
     length = best.length[program]
     guide = jnp.where(guided & (length > 0), (share * length).astype(jnp.int32), -1)
