@@ -234,12 +234,15 @@ class TrainConfig:
         sooner (0: no limit).
     checkpoint_every: iterations between checkpoints.
     devices: devices to play on; 0 takes all (on a CPU host: one a core, at most 8).
+    start_from: folder of a run whose networks this one begins with (fine-tuning); "" is a fresh
+        start.
     """
 
     iterations: int = 100
     minutes: float = 0.0
     checkpoint_every: int = 20
     devices: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         _positive(self, "iterations", "checkpoint_every")
@@ -248,10 +251,16 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A training run; `name` names its folder, `programs` are files or folders of programs."""
+    """A training run; `name` names its folder, `programs` are files or folders of programs.
+
+    demonstrations: mappers whose imitated games are the programs' first best games
+        (`agent.demonstrations`); demonstration_seconds: budget of those that search.
+    """
 
     name: str
     programs: tuple[str, ...] = ()
+    demonstrations: tuple[str, ...] = ()
+    demonstration_seconds: float = 10.0
     seed: int = 0
     game: GameConfig = dataclasses.field(default_factory=GameConfig)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -269,6 +278,7 @@ class Config:
             raise ValueError(f"name: {self.name!r} cannot name a folder")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed: {self.seed!r} is not in [0, 2**31)")
+        _not_negative(self, "demonstration_seconds")
         if self.replay.moves % self.rollout.moves:
             raise ValueError(
                 f"replay.moves: {self.replay.moves} is no multiple of "
@@ -329,7 +339,8 @@ def config_from_record(record: Mapping[str, Any], source: str) -> Config:
 def save_config(config: Config, path: Path) -> None:
     """Writes the whole configuration, defaults included, as YAML, atomically."""
     record = dataclasses.asdict(config)
-    record["programs"] = list(config.programs)
+    for name in ("programs", "demonstrations"):
+        record[name] = list(record[name])
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(yaml.safe_dump(record, sort_keys=False))
     temporary.replace(path)

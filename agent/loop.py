@@ -31,6 +31,8 @@ CLOCK_FIELDS = ("wall_s", "moves_per_s", "simulations_per_s", "play_share", "lef
 
 # Called with a program's number, its best moves and the fraction they save.
 BestWriter = Callable[[int, np.ndarray, float], None]
+# Called with the state of a run that begins; what it returns is stored as iteration 0.
+Prepare = Callable[[TrainState], TrainState]
 
 
 def make_mesh(config: Config) -> Mesh:
@@ -71,11 +73,13 @@ def train(
     programs: tuple[str, ...] = (),
     write_best: BestWriter | None = None,
     profile: bool = False,
+    prepare: Prepare | None = None,
 ) -> TrainState:
     """Trains, or goes on training, in the folder `run`.
 
     programs: fingerprints of the programs in `game`.
     profile: traces a few iterations with JAX's profiler, into the folder `profile` of the run.
+    prepare: what a new run begins with.
 
     Raises:
       InputError: the folder belongs to another run, is in use, or its checkpoint is unusable.
@@ -84,7 +88,9 @@ def train(
     with _claim(run, config):
         checkpoints = Checkpoints(run / "checkpoints")
         try:
-            return _train(config, game, run, mesh, programs, write_best, checkpoints, profile)
+            return _train(
+                config, game, run, mesh, programs, write_best, checkpoints, profile, prepare
+            )
         finally:
             checkpoints.close()
 
@@ -98,9 +104,10 @@ def _train(
     write_best: BestWriter | None,
     checkpoints: Checkpoints,
     profile: bool,
+    prepare: Prepare | None,
 ) -> TrainState:
     iteration = make_iteration(config, game, mesh)
-    state, counters = _start(config, game, iteration, checkpoints, programs)
+    state, counters = _start(config, game, iteration, checkpoints, programs, prepare)
     first = step = int(state.iteration)
     save_config(config, run / "config.yaml")
     _truncate(run / "metrics.jsonl", step)
@@ -182,11 +189,16 @@ def _start(
     iteration: Iteration,
     checkpoints: Checkpoints,
     programs: tuple[str, ...],
+    prepare: Prepare | None,
 ) -> tuple[TrainState, Counters]:
     latest = checkpoints.latest()
     if latest is None:
         key = jax.random.key_data(jax.random.key(config.seed))
-        return iteration.init(game, key), Counters(programs=programs)
+        state, counters = iteration.init(game, key), Counters(programs=programs)
+        if prepare:
+            state = prepare(state)
+            checkpoints.save(0, state, counters)
+        return state, counters
     state, counters = checkpoints.restore(latest, iteration.abstract_state)
     if counters.programs != programs:
         raise InputError(
