@@ -21,7 +21,14 @@ from mallocgame.config import GameConfig
 from mallocgame.jsonfile import InputError
 
 # Differences in these keys do not make another run: a finished run may be continued.
-CONTINUABLE = ("train.iterations", "train.minutes")
+CONTINUABLE = (
+    "train.iterations",
+    "train.minutes",
+    "train.devices",
+    "train.processes",
+    "train.coordinator",
+    "train.process",
+)
 
 
 def _positive(section: Any, *fields: str) -> None:
@@ -185,22 +192,39 @@ class LearnerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length of the run.
+    """Length of the run, and where it runs.
 
     iterations: the run ends after so many iterations, or after `minutes` of training if that is
         sooner (0: no limit).
     checkpoint_every: iterations between checkpoints.
-    devices: devices to play on; 0 takes all (on a CPU host: one a core, at most 8).
+    devices: devices to play on, of all processes together; 0 takes all (on a CPU host: one a core,
+        at most 8).
+    processes: processes of the run, each of which is started with the same configuration but its
+        own `process`; 0 asks the cluster (a TPU pod, Slurm, MPI), which knows everything itself,
+        and is one process where there is none.
+    coordinator: host:port of process 0, for more than one process.
+    process: this process's number, from 0 on.
     """
 
     iterations: int = 100
     minutes: float = 0.0
     checkpoint_every: int = 20
     devices: int = 0
+    processes: int = 1
+    coordinator: str = ""
+    process: int = 0
 
     def __post_init__(self) -> None:
         _positive(self, "iterations", "checkpoint_every")
-        _not_negative(self, "minutes", "devices")
+        _not_negative(self, "minutes", "devices", "processes", "process")
+        host, _, port = self.coordinator.rpartition(":")
+        if self.processes > 1 and not (host and port.isdigit()):
+            raise ValueError(
+                f"coordinator: {self.coordinator!r} is not host:port, which "
+                f"{self.processes} processes need"
+            )
+        if self.process >= max(self.processes, 1):
+            raise ValueError(f"process: {self.process!r} is not below processes")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,9 +19,11 @@ from jax.sharding import PartitionSpec as P
 
 from agent import networks
 from agent.config import Config
+from agent.measures import play_metrics, policy_entropy, search_only
 from agent.networks import Model, Params
-from agent.replay import Replay, gather, init_replay, insert, sample
+from agent.replay import Replay, gather, init_replay, insert
 from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.sampling import Drawn, draw_cells, hand_out, make_urn
 from agent.targets import Targets, elite_cells, replay_targets
 from agent.units import Units
 
@@ -36,7 +38,8 @@ FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
 @struct.dataclass
 class TrainState:
     """iteration; key; params; optimiser; units of the networks' values; typical_advantage,
-    in these units; best games; games in progress; replay."""
+    in these units; bound [P], what could be saved of each program at most; best games; games in
+    progress; replay."""
 
     iteration: jax.Array
     key: jax.Array
@@ -44,6 +47,7 @@ class TrainState:
     optimiser: Any
     units: Units
     typical_advantage: jax.Array
+    bound: jax.Array
     best: Best
     lanes: Lanes
     replay: Replay
@@ -53,12 +57,14 @@ class Iteration(NamedTuple):
     """The jitted parts of an iteration, and how the state lies on the devices.
 
     init(game, key) -> state; play(game, state) -> state, metrics; learn(game, state) -> state,
-    metrics.
+    metrics; search(game, state, count): that many searches of every game and nothing else, to be
+    timed.
     """
 
     init: Callable[..., TrainState]
     play: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     learn: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    search: Callable[..., jax.Array]
     abstract_state: TrainState
 
 
@@ -120,7 +126,7 @@ def loss_fn(
     entropy = optax.softmax_cross_entropy
     weight = jnp.array([1.0] + [1.0 / unroll] * unroll)
     parts = {
-        "policy": _mean(entropy(logits, policy) - _entropy(policy), usable, weight),
+        "policy": _mean(entropy(logits, policy) - policy_entropy(policy), usable, weight),
         "value": _mean(
             entropy(prediction.value_logits, networks.encode_value(value, atoms)), counted, weight
         ),
@@ -148,7 +154,17 @@ def loss_fn(
         + c.legal_weight * parts["legal"]
         + c.consistency_weight * parts["consistency"]
     )
-    return total, {f"loss_{name}": part for name, part in parts.items()} | {"loss": total}
+    # Where nothing is counted there is no error: the mean must not depend on the number counted.
+    error = (networks.decode_reward(reward_logits) - reward[:, :-1]) * units.scale[
+        moves.program[:, :-1]
+    ]
+    wrong = (prediction.legal_logits[:, 1:] > 0) != moves.legal[:, 1:]
+    judged = {
+        "reward_square": jnp.mean(jnp.where(counted[:, :-1], error**2, 0.0)),
+        "legality_error": jnp.mean(jnp.where(inside[:, 1:, None], wrong, False)),
+    }
+    losses = {f"loss_{name}": part for name, part in parts.items()}
+    return total, losses | judged | {"loss": total}
 
 
 def _mean(x: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
@@ -157,14 +173,10 @@ def _mean(x: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.mean(jnp.sum(jnp.where(mask, x, 0.0) * weight, axis=1))
 
 
-def _entropy(policy: jax.Array) -> jax.Array:
-    return -jnp.sum(policy * jnp.log(jnp.maximum(policy, 1e-9)), axis=-1)
-
-
 def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
     """Compiles nothing yet; `game` only tells shapes.  `mesh` has one axis, `games`."""
     devices = mesh.size
-    local_games, local_batch = config.rollout.games // devices, config.learner.batch_size // devices
+    local_games = config.rollout.games // devices
     optimiser = make_optimiser(config)
     specs = _specs(config, game, devices)
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
@@ -172,7 +184,8 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
     def init(game: Any, key: jax.Array) -> TrainState:
         network_key, lanes_key, key = jax.random.split(key, 3)
         params = networks.init_params(config.network, game.observation_size, network_key)
-        return _init_state(config, game, params, optimiser, lanes_key, key, local_games)
+        first = jax.lax.axis_index(AXIS) * local_games
+        return _init_state(config, game, params, optimiser, lanes_key, key, local_games, first)
 
     def play(game: Any, state: TrainState) -> tuple[TrainState, Moves, jax.Array]:
         key, next_key = jax.random.split(state.key)
@@ -184,7 +197,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             state.typical_advantage,
             state.best,
             state.lanes,
-            jax.random.fold_in(key, jax.lax.axis_index(AXIS)),
+            key,
         )
         best = _merge_best(best)
         squares, count = jax.lax.psum(gaps, AXIS)
@@ -202,19 +215,20 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 
     def learn(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         targets = replay_targets(state.replay, config.targets.td_lambda)
-        state = dataclasses.replace(state, units=_units(game, state, targets))
+        state = dataclasses.replace(state, units=_units(state, targets))
         elite = elite_cells(
-            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs
+            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs, AXIS
         )
+        urn = make_urn(_weights(config, targets, elite), AXIS)
         key, next_key = jax.random.split(state.key)
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-        ready = jax.lax.pmin(jnp.any(targets.usable).astype(jnp.int32), AXIS) > 0
+        ready = urn.games[-1] > 0
 
         def update(carry: tuple[Params, Any], key: jax.Array):
             params, opt_state = carry
-            batch = _sample_batch(config, state, targets, elite, local_batch, key)
+            drawn = draw_cells(urn, config.learner.batch_size, key, AXIS)
+            batch = hand_out(_batch(config, state, targets, elite, drawn), drawn.here, AXIS)
             (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-                params, config, *batch
+                params, config, *batch, state.units
             )
             gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
             metrics["gradient_norm"] = optax.global_norm(gradient)
@@ -228,6 +242,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         (params, opt_state), metrics = jax.lax.scan(update, (state.params, state.optimiser), keys)
         is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
         metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
+        metrics["reward_error"] = jnp.sqrt(metrics.pop("reward_square"))
         metrics["diverged"] = ready & ~is_finite
         usable = targets.usable
         difference = state.replay.moves.raw_value - targets.value
@@ -250,7 +265,11 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 
     def play_with_metrics(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         state, moves, gap = sharded_play(game, state)
-        return state, _play_metrics(moves) | {"search_gap": gap}
+        return state, play_metrics(moves, state.best.saved.shape[0]) | {"search_gap": gap}
+
+    def search(game: Any, state: TrainState, count: int) -> jax.Array:
+        function = functools.partial(search_only, config, count=count)
+        return shard(function, in_specs=(P(), specs), out_specs=P(AXIS))(game, state)
 
     abstract = jax.eval_shape(
         shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(jax.random.key(0))
@@ -266,6 +285,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         learn=jax.jit(
             shard(learn, in_specs=(P(), specs), out_specs=(specs, P())), donate_argnums=1
         ),
+        search=jax.jit(search, static_argnums=2),
         abstract_state=abstract,
     )
 
@@ -278,8 +298,10 @@ def _init_state(
     lanes_key: jax.Array,
     key: jax.Array,
     local_games: int,
+    first: jax.Array | int = 0,
 ) -> TrainState:
-    lanes = init_lanes(game, local_games, lanes_key)
+    """The state of a device whose games' numbers begin with `first`."""
+    lanes = init_lanes(game, local_games, lanes_key, first)
     best = init_best(game, lanes.state)
     units, typical = first_units(game.num_programs), jnp.float32(FIRST_ADVANTAGE)
     shapes = jax.eval_shape(
@@ -292,6 +314,7 @@ def _init_state(
         optimiser=optimiser.init(params),
         units=units,
         typical_advantage=typical,
+        bound=game.remaining_bound(game.init(jnp.arange(game.num_programs))),
         best=best,
         lanes=lanes,
         replay=init_replay(shapes[2], config.replay.moves),
@@ -321,6 +344,7 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
             ),
             program=games,
             guide=games,
+            number=games,
         ),
         replay=Replay(
             moves=jax.tree.map(lambda _: along_time, state.replay.moves),
@@ -335,15 +359,13 @@ def first_units(programs: int) -> Units:
     return Units(jnp.zeros(programs), jnp.ones(programs))
 
 
-def _units(game: Any, state: TrainState, targets: Targets) -> Units:
+def _units(state: TrainState, targets: Targets) -> Units:
     """Compares returns with the best game's share of the bound, in units of their deviation."""
-    programs = jnp.arange(game.num_programs)
-    bound = game.remaining_bound(game.init(programs))
     best = jnp.where(jnp.isfinite(state.best.saved), state.best.saved, 0.0)
-    share = jnp.clip(best / jnp.maximum(bound, MIN_SCALE), 0.0, 1.0)
+    share = jnp.clip(best / jnp.maximum(state.bound, MIN_SCALE), 0.0, 1.0)
     moves = state.replay.moves
     excess = targets.value - share[moves.program] * moves.ahead
-    zeros = jnp.zeros(game.num_programs)
+    zeros = jnp.zeros_like(best)
     squares = zeros.at[moves.program].add(jnp.where(targets.usable, excess**2, 0.0))
     count = zeros.at[moves.program].add(targets.usable)
     squares, count = jax.lax.psum((squares, count), AXIS)
@@ -353,59 +375,34 @@ def _units(game: Any, state: TrainState, targets: Targets) -> Units:
 
 
 def _merge_best(best: Best) -> Best:
-    """The best games over all devices."""
+    """The best games over all devices; of equal ones the first that ended, as on one device."""
     everyone = jax.lax.all_gather(best, AXIS)
-    winner = jnp.argmax(everyone.saved, axis=0)  # [P]
+    is_best = everyone.saved == jnp.max(everyone.saved, axis=0)
+    winner = jnp.argmin(jnp.where(is_best, everyone.move, jnp.iinfo(jnp.int32).max), axis=0)  # [P]
     return jax.tree.map(
         lambda x: jnp.take_along_axis(x, winner.reshape(1, -1, *(1,) * (x.ndim - 2)), axis=0)[0],
         everyone,
     )
 
 
-def _sample_batch(
-    config: Config,
-    state: TrainState,
-    targets: Targets,
-    elite: jax.Array,
-    count: int,
-    key: jax.Array,
-) -> tuple[Moves, jax.Array, jax.Array, jax.Array, Units]:
-    usable = targets.usable.astype(jnp.float32)
+def _weights(config: Config, targets: Targets, elite: jax.Array) -> jax.Array:
+    """How often each cell [T, B] is sampled, in proportion."""
+    counts = jnp.sum(targets.usable).astype(jnp.float32), jnp.sum(elite).astype(jnp.float32)
+    usable, best = jax.lax.psum(counts, AXIS)
     share = config.replay.elite_fraction
-    weights = (1 - share) * usable / jnp.maximum(jnp.sum(usable), 1.0)
-    weights += share * elite / jnp.maximum(jnp.sum(elite), 1)
-    time, game = sample(weights, count, key)
+    weights = (1 - share) * targets.usable / jnp.maximum(usable, 1.0)
+    return weights + share * elite / jnp.maximum(best, 1.0)
+
+
+def _batch(
+    config: Config, state: TrainState, targets: Targets, elite: jax.Array, drawn: Drawn
+) -> tuple[Moves, jax.Array, jax.Array, jax.Array]:
+    """What `loss_fn` learns from, for cells of this device."""
     length = config.learner.unroll + 1
-    moves = gather(state.replay, time, game, length)
-    at = (time[:, None] + jnp.arange(length)) % usable.shape[0]
-    across = game[:, None]
+    moves = gather(state.replay, drawn.time, drawn.game, length)
+    at = (drawn.time[:, None] + jnp.arange(length)) % targets.usable.shape[0]
+    across = drawn.game[:, None]
     imitation = config.targets.imitation * elite[at, across][..., None]
     played = jax.nn.one_hot(moves.action, moves.legal.shape[-1])
     policy = (1 - imitation) * moves.policy + imitation * played
-    return (
-        moves,
-        targets.value[at, across],
-        targets.usable[at, across],
-        policy,
-        state.units,
-    )
-
-
-def _play_metrics(moves: Moves) -> dict[str, jax.Array]:
-    """Counts, returns of finished games, and the shape of the policy."""
-    done, saved = moves.done, moves.saved
-    games = jnp.sum(done)
-    legal = jnp.sum(moves.legal, axis=-1)
-    actions = jnp.mean(moves.action[..., None] == jnp.arange(moves.legal.shape[-1]), axis=(0, 1))
-    return {
-        "finished": games,
-        "return_mean": jnp.where(games > 0, jnp.sum(jnp.where(done, saved, 0.0)) / games, jnp.nan),
-        "return_min": jnp.where(games > 0, jnp.min(jnp.where(done, saved, jnp.inf)), jnp.nan),
-        "return_max": jnp.where(games > 0, jnp.max(jnp.where(done, saved, -jnp.inf)), jnp.nan),
-        "policy_entropy": jnp.mean(_entropy(moves.policy)),
-        "legal_actions": jnp.mean(legal),
-        "share_copy": actions[0],
-        "share_no_copy": actions[1],
-        "share_drop": actions[2],
-        "undone_share": jnp.mean(moves.kept <= moves.index),
-    }
+    return moves, targets.value[at, across], targets.usable[at, across], policy
