@@ -13,10 +13,15 @@ import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config import Config, load_config
 from agent.errors import TrainingDiverged
 from mallocgame.jsonfile import InputError
+
+if TYPE_CHECKING:
+    from agent.journal import Entry
+    from mallocgame.program import Program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,8 +58,9 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     import numpy as np
 
     from agent.demonstrations import check_names, demonstrate, with_games
+    from agent.hosts import connect, is_first, make_mesh
     from agent.learner import TrainState
-    from agent.loop import make_mesh, train
+    from agent.loop import train
     from agent.store import BestStore
     from agent.warm_start import start_from
     from mallocgame.game import Game, build_game
@@ -63,6 +69,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
 
     programs = load_programs(config.programs)
     check_names(config.demonstrations)
+    entries = _entries(config, programs)
+    connect(config.train)
     # A run that goes on, and the next run of the same shapes, compile nothing again.
     jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
     mesh = make_mesh(config)
@@ -92,12 +100,27 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
             state = dataclasses.replace(state, best=with_games(state.best, games))
         return state
 
-    fingerprints = tuple(program.fingerprint for program in programs)
     begins_with = prepare if config.train.start_from or config.demonstrations else None
-    state = train(config, game, folder, mesh, fingerprints, write_best, profile, begins_with)
+    state = train(config, game, folder, mesh, entries, write_best, profile, begins_with)
+    if not is_first():
+        return
     for program, saved in zip(programs, np.asarray(state.best.saved), strict=True):
         print(f"{program.name}: best game saves {100 * saved:.2f} %")
     print(f"{folder}: {int(state.iteration)} iterations")
+
+
+def _entries(config: Config, programs: Sequence[Program]) -> tuple[Entry, ...]:
+    """The programs, with what the production mappings beside their files save."""
+    from agent.journal import Entry
+    from mallocgame.judge import simulate
+    from mallocgame.suites import find_programs, load_production
+
+    entries = []
+    for path, program in zip(find_programs(config.programs), programs, strict=True):
+        mapping = load_production(path, program)
+        saved = None if mapping is None else simulate(program, mapping).saved_fraction
+        entries.append(Entry(program.fingerprint, program.name, saved))
+    return tuple(entries)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,14 @@ from mallocgame.config import GameConfig
 from mallocgame.jsonfile import InputError
 
 # Differences in these keys do not make another run: a finished run may be continued.
-CONTINUABLE = ("train.iterations", "train.minutes")
+CONTINUABLE = (
+    "train.iterations",
+    "train.minutes",
+    "train.devices",
+    "train.processes",
+    "train.coordinator",
+    "train.process",
+)
 
 
 def _positive(section: Any, *fields: str) -> None:
@@ -176,17 +183,18 @@ class TargetConfig:
 class ReanalyseConfig:
     """Old positions searched anew with a target network (`agent.reanalyse`).
 
-    fraction: share of the sampled positions; 0: there is no target network.
+    every: every so manieth of the sampled positions; 0: none, and no target network.
     value_weight: what the new search's value counts for beside the return of the game.
     target_rate: part of the way that the target network follows the network in an update.
     """
 
-    fraction: float = 0.0
+    every: int = 0
     value_weight: float = 0.5
     target_rate: float = 0.02
 
     def __post_init__(self) -> None:
-        _fraction(self, "fraction", "value_weight", "target_rate")
+        _not_negative(self, "every")
+        _fraction(self, "value_weight", "target_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,12 +236,18 @@ class LearnerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length of the run.
+    """Length of the run, and where it runs.
 
     iterations: the run ends after so many iterations, or after `minutes` of training if that is
         sooner (0: no limit).
     checkpoint_every: iterations between checkpoints.
-    devices: devices to play on; 0 takes all (on a CPU host: one a core, at most 8).
+    devices: devices to play on, of all processes together; 0 takes all (on a CPU host: one a core,
+        at most 8).
+    processes: processes of the run, each of which is started with the same configuration but its
+        own `process`; 0 asks the cluster (a TPU pod, Slurm, MPI), which knows everything itself,
+        and is one process where there is none.
+    coordinator: host:port of process 0, for more than one process.
+    process: this process's number, from 0 on.
     start_from: folder of a run whose networks this one begins with (fine-tuning); "" is a fresh
         start.
     """
@@ -242,11 +256,22 @@ class TrainConfig:
     minutes: float = 0.0
     checkpoint_every: int = 20
     devices: int = 0
+    processes: int = 1
+    coordinator: str = ""
+    process: int = 0
     start_from: str = ""
 
     def __post_init__(self) -> None:
         _positive(self, "iterations", "checkpoint_every")
-        _not_negative(self, "minutes", "devices")
+        _not_negative(self, "minutes", "devices", "processes", "process")
+        host, _, port = self.coordinator.rpartition(":")
+        if self.processes > 1 and not (host and port.isdigit()):
+            raise ValueError(
+                f"coordinator: {self.coordinator!r} is not host:port, which "
+                f"{self.processes} processes need"
+            )
+        if self.process >= max(self.processes, 1):
+            raise ValueError(f"process: {self.process!r} is not below processes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,9 +313,9 @@ class Config:
             raise ValueError("learner.unroll: longer than replay.moves")
         if self.network.encoder == "parts" and self.game.observation != "rich":
             raise ValueError("network.encoder: 'parts' needs game.observation = 'rich'")
-        if self.reanalyse.fraction and self.search.model == "game":
+        if self.reanalyse.every and self.search.model == "game":
             raise ValueError(
-                "reanalyse.fraction: needs search.model = 'learned'; the replay holds "
+                "reanalyse.every: needs search.model = 'learned'; the replay holds "
                 "observations and no games"
             )
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from agent.hosts import from_first
 from agent.rollout import Best
 from mallocgame.config import GameConfig
 from mallocgame.game import stack
@@ -79,6 +80,7 @@ def with_games(best: Best, games: Sequence[tuple[np.ndarray, float] | None]) -> 
         actions, saved[program] = found
         log[program, : len(actions)] = actions
         length[program] = len(actions)
+    saved, log, length = from_first((saved, log, length))
     return dataclasses.replace(
         best,
         saved=jax.device_put(saved, best.saved.sharding),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from agent.config import Config
+from agent.loss import Batch
 from agent.networks import Params
-from agent.rollout import Moves
 from agent.search import Simulator, search
-from agent.units import Units
 
 
 def follow_slowly(target: Params, params: Params, rate: float) -> Params:
@@ -18,28 +19,18 @@ def follow_slowly(target: Params, params: Params, rate: float) -> Params:
 
 
 def reanalyse(
-    config: Config,
-    target: Params,
-    typical_advantage: jax.Array,
-    units: Units,
-    moves: Moves,
-    value: jax.Array,
-    policy: jax.Array,
-    key: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Searches a share of the sampled positions anew with the target network.
+    config: Config, target: Params, state: Any, batch: Batch, key: jax.Array, first: jax.Array | int
+) -> Batch:
+    """Searches every `reanalyse.every`-th sample anew with the target network.
 
-    moves: [N, K]; value: unscaled targets [N, K]; policy: [N, K, A]. Samples are independent, so
-    the first ones are as good as any. The key is consumed.
+    The searched policy takes the place of the target; the searched value counts for
+    `reanalyse.value_weight`, the return that the game came to for the rest.
 
-    Returns:
-      Value and policy targets; the searched policy takes the place of the one when it was played,
-      and the searched value counts for `reanalyse.value_weight`, the return that was come to in the
-      game for the rest.
+    state: a `learner.TrainState`; first: the number of the batch's first sample, a multiple of
+        `every`, to which the search's random numbers belong. The key is consumed.
     """
     c = config.reanalyse
-    count = round(c.fraction * len(value))
-    old = jax.tree.map(lambda x: x[:count], moves)
+    old = jax.tree.map(lambda x: x[:: c.every], batch.moves)
     shape = old.action.shape
 
     def flat(x: jax.Array) -> jax.Array:
@@ -51,10 +42,14 @@ def reanalyse(
         flat(old.legal),
         key,
         config=config,
-        typical_advantage=typical_advantage,
-        simulator=Simulator(None, None, units),
+        typical_advantage=state.typical_advantage,
+        simulator=Simulator(None, None, state.units),
+        number=first // c.every * shape[1] + jnp.arange(shape[0] * shape[1]),
     )
-    seen = units.to_return(found.value.reshape(shape), old.program, old.ahead)
-    mixed = (1 - c.value_weight) * value[:count] + c.value_weight * seen
-    searched = found.policy.reshape(*shape, -1)
-    return value.at[:count].set(mixed), policy.at[:count].set(searched)
+    seen = state.units.to_return(found.value.reshape(shape), old.program, old.ahead)
+    value = (1 - c.value_weight) * batch.value[:: c.every] + c.value_weight * seen
+    policy = found.policy.reshape(*shape, -1)
+    return batch._replace(
+        value=batch.value.at[:: c.every].set(value),
+        policy=batch.policy.at[:: c.every].set(policy),
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from agent.checkpoint import load_agent
 from agent.config import Config, load_config
@@ -46,7 +47,7 @@ def start_from(config: Config, observation_size: int, state: TrainState) -> Trai
     new = (agent.params, target, units, agent.typical_advantage)
     old = (state.params, state.target, state.units, state.typical_advantage)
     params, target, units, typical = jax.tree.map(
-        lambda x, like: jax.device_put(x, like.sharding), new, old
+        lambda x, like: jax.device_put(np.asarray(x), like.sharding), new, old
     )
     return dataclasses.replace(
         state, params=params, target=target, units=units, typical_advantage=typical

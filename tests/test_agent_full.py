@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -14,21 +15,23 @@ from agent_setup import NO_GAME, one_device, small_config
 from probe_games import delayed, trap
 from test_agent_learning import greedy, learn
 from test_agent_targets import make_moves
-from test_train import without_clock
+from test_train import PROBE, without_clock
 
 from agent import networks
 from agent.config import ReanalyseConfig, ReplayConfig
 from agent.learner import make_iteration, make_optimiser
 from agent.loop import train
+from agent.loss import Batch
 from agent.reanalyse import reanalyse
 from agent.schedule import ScheduleConfig, exploration
 from agent.search import search
 from agent.targets import Targets
 from agent.units import Units
 from agent.weighting import LEAST_ERROR, cell_weights
+from mallocgame.jsonfile import InputError
 
 EVERYTHING: dict[str, Any] = {
-    "reanalyse": {"fraction": 0.25, "value_weight": 0.5, "target_rate": 0.1},
+    "reanalyse": {"every": 4, "value_weight": 0.5, "target_rate": 0.1},
     "replay": {"priority": 0.6},
     "schedule": {"iterations": 20, "noise": 0.5, "guided": 2.0, "learning_rate": 0.5},
     "rollout": {"guided_fraction": 0.25},
@@ -121,10 +124,12 @@ def test_priorities_follow_the_error_and_their_bias_is_taken_back():
     assert (weights * importance * error).sum() > mean + 0.01
 
 
-def test_reanalyse_searches_the_first_samples_anew():
-    config = small_config(reanalyse={"fraction": 0.5, "value_weight": 0.25})
+def test_reanalyse_searches_every_second_sample_anew():
+    config = small_config(reanalyse={"every": 2, "value_weight": 0.25})
     game = delayed(6)
-    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
+    params = jax.jit(lambda key: networks.init_params(config.network, game.observation_size, key))(
+        jax.random.key(0)
+    )
     # A fresh value head predicts zero everywhere: disturb it.
     params = jax.tree.map(
         lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
@@ -139,35 +144,49 @@ def test_reanalyse_searches_the_first_samples_anew():
         program=jnp.asarray(rng.integers(0, 2, shape)),
         ahead=jnp.asarray(rng.random(shape), jnp.float32),
     )
-    units = Units(jnp.array([0.3, 0.7]), jnp.array([2.0, 0.5]))
+    state = SimpleNamespace(
+        units=Units(jnp.array([0.3, 0.7]), jnp.array([2.0, 0.5])),
+        typical_advantage=jnp.float32(0.1),
+    )
     value = jnp.asarray(rng.random(shape), jnp.float32)
     policy = jnp.full((*shape, 3), 1 / 3)
-    typical, key = jnp.float32(0.1), jax.random.key(5)
-    new_value, new_policy = reanalyse(config, params, typical, units, moves, value, policy, key)
-    np.testing.assert_array_equal(new_value[4:], value[4:])
-    np.testing.assert_array_equal(new_policy[4:], policy[4:])
+    batch = Batch(moves, value, jnp.ones(shape, bool), policy, jnp.ones(8))
+    key = jax.random.key(5)
+
+    @jax.jit
+    def run(batch: Batch, first: int) -> Batch:
+        return reanalyse(config, params, state, batch, key, first)
+
+    whole = run(batch, 0)
+    np.testing.assert_array_equal(whole.value[1::2], value[1::2])
+    np.testing.assert_array_equal(whole.policy[1::2], policy[1::2])
     found = search(
         params,
-        moves.observation[:4].reshape(16, -1).astype(jnp.float32),
-        moves.legal[:4].reshape(16, -1),
+        moves.observation[::2].reshape(16, -1).astype(jnp.float32),
+        moves.legal[::2].reshape(16, -1),
         key,
         config=config,
-        typical_advantage=typical,
+        typical_advantage=state.typical_advantage,
         simulator=NO_GAME,
     )
-    np.testing.assert_allclose(new_policy[:4].reshape(16, 3), found.policy, rtol=1e-6)
-    assert float(jnp.max(jnp.abs(new_policy[:4] - 1 / 3))) > 0.05
+    np.testing.assert_allclose(whole.policy[::2].reshape(16, 3), found.policy, rtol=1e-5)
+    assert float(jnp.max(jnp.abs(whole.policy[::2] - 1 / 3))) > 0.05
     share, scale = np.array([0.3, 0.7]), np.array([2.0, 0.5])
-    program = np.asarray(moves.program)[:4]
+    program = np.asarray(moves.program)[::2]
     returns = np.asarray(found.value).reshape(4, 4) * scale[program]
-    returns += share[program] * np.asarray(moves.ahead)[:4]
-    expected = 0.75 * np.asarray(value)[:4] + 0.25 * returns
-    np.testing.assert_allclose(new_value[:4], expected, rtol=1e-5)
+    returns += share[program] * np.asarray(moves.ahead)[::2]
+    expected = 0.75 * np.asarray(value)[::2] + 0.25 * returns
+    np.testing.assert_allclose(whole.value[::2], expected, rtol=1e-4)
+    # A device that has the second half of the samples makes the same of them.
+    half = jax.tree.map(lambda x: x[4:], batch)
+    part = run(half, 4)
+    np.testing.assert_allclose(part.policy, whole.policy[4:], rtol=1e-4)
+    np.testing.assert_allclose(part.value, whole.value[4:], rtol=1e-4)
 
 
 def test_the_target_network_follows_slowly():
     game = delayed(5)
-    config = small_config(reanalyse={"fraction": 0.25, "target_rate": 0.0})
+    config = small_config(reanalyse={"every": 4, "target_rate": 0.0})
     iteration = make_iteration(config, game, one_device())
     state = iteration.init(game, jax.random.key_data(jax.random.key(0)))
     first = jax.tree.map(np.asarray, state.params)
@@ -203,7 +222,7 @@ def test_a_continued_run_repeats_the_whole_one(tmp_path):
             config = small_config(
                 **EVERYTHING, train={"iterations": iterations, "checkpoint_every": 2}
             )
-            train(config, game, tmp_path / name, one_device())
+            train(config, game, tmp_path / name, one_device(), PROBE)
         text = (tmp_path / name / "metrics.jsonl").read_text()
         rows[name] = without_clock([json.loads(line) for line in text.splitlines()])
     assert len(rows["whole"]) == 6
@@ -211,7 +230,9 @@ def test_a_continued_run_repeats_the_whole_one(tmp_path):
 
 
 def test_a_reanalysed_share_needs_a_learned_model():
-    with pytest.raises(Exception, match=r"reanalyse\.fraction: needs search\.model"):
-        small_config(reanalyse={"fraction": 0.1}, search={"model": "game"})
-    with pytest.raises(ValueError, match="fraction: 2 is not in"):
-        ReanalyseConfig(fraction=2)
+    with pytest.raises(Exception, match=r"reanalyse\.every: needs search\.model"):
+        small_config(reanalyse={"every": 4}, search={"model": "game"})
+    with pytest.raises(ValueError, match="value_weight: 2 is not in"):
+        ReanalyseConfig(value_weight=2)
+    with pytest.raises(InputError, match=r"reanalyse\.every: a device's 128 samples"):
+        make_iteration(small_config(reanalyse={"every": 7}), delayed(5), one_device())

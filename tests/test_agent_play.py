@@ -100,6 +100,7 @@ def test_a_demonstration_replaces_only_what_is_worse():
         saved=jnp.array([-jnp.inf, 0.5, 0.1]),
         log=jnp.ones((3, 4), jnp.int8),
         length=jnp.array([0, 4, 2]),
+        move=jnp.full(3, -1),
     )
     game = np.array([2, 0, 2], np.int8)
     new = with_games(best, [(game, 0.3), (game, 0.4), None])
