@@ -57,6 +57,8 @@ class NetworkConfig:
     hidden: width inside the residual blocks and the heads.
     representation_blocks, dynamics_blocks: residual blocks of the two.
     atoms: classes of the categorical value and reward.
+    dtype: "float32" or "bfloat16", what the networks compute in. Parameters and optimiser are
+        float32. For TPUs and GPUs; a CPU is slower in bfloat16.
     """
 
     latent: int = 128
@@ -64,11 +66,14 @@ class NetworkConfig:
     representation_blocks: int = 2
     dynamics_blocks: int = 1
     atoms: int = 64
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         _positive(self, "latent", "hidden", "representation_blocks", "dynamics_blocks")
         if self.atoms < 8:
             raise ValueError(f"atoms: {self.atoms!r} is less than 8")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: {self.dtype!r} is neither 'float32' nor 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)
