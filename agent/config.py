@@ -59,6 +59,8 @@ class NetworkConfig:
     hidden: width inside the residual blocks and the heads.
     representation_blocks, dynamics_blocks: residual blocks of the two.
     atoms: classes of the categorical value and reward.
+    dtype: "float32" or "bfloat16", what the networks compute in. Parameters and optimiser are
+        float32. For TPUs and GPUs; a CPU is slower in bfloat16.
     encoder: "flat" is an MLP over any observation; "parts" reads the parts of the game's rich
         observation (`agent.encoder`), with the sizes below.
     profile, window: whether the memory profile and the coming stops are looked at.
@@ -71,6 +73,7 @@ class NetworkConfig:
     representation_blocks: int = 2
     dynamics_blocks: int = 1
     atoms: int = 64
+    dtype: str = "float32"
     encoder: str = "flat"
     profile: bool = True
     window: bool = True
@@ -89,6 +92,8 @@ class NetworkConfig:
             raise ValueError(f"width: {self.width} is no multiple of heads = {self.heads}")
         if self.atoms < 8:
             raise ValueError(f"atoms: {self.atoms!r} is less than 8")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: {self.dtype!r} is neither 'float32' nor 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -111,7 +111,10 @@ def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) ->
 
 
 class Model(NamedTuple):
-    """The networks' functions for given parameters."""
+    """The networks' functions for given parameters, in the configured precision.
+
+    Whatever they compute in, parameters, latents and all that leaves them is float32.
+    """
 
     config: NetworkConfig
     params: Params
@@ -137,7 +140,16 @@ class Model(NamedTuple):
         return self._call("project", latent)
 
     def _call(self, method: str, *inputs: jax.Array) -> Any:
-        return MuZeroNetwork(self.config).apply(self.params, *inputs, method=method)
+        dtype = jnp.dtype(self.config.dtype)
+        params, inputs = _cast((self.params, inputs), dtype)
+        return _cast(MuZeroNetwork(self.config).apply(params, *inputs, method=method), jnp.float32)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """The same arrays with all floating-point numbers in another precision."""
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
 
 
 def encode(x: jax.Array, span: tuple[float, float], atoms: int) -> jax.Array:

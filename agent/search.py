@@ -86,7 +86,7 @@ def search(
     if config.search.model == "game":
         embedding, recurrent = _batch_first(simulator.state), _play(config, simulator)
     else:
-        embedding, recurrent = latent, _imagine(config)
+        embedding, recurrent = latent, imagine(config)
     root = mctx.RootFnOutput(
         prior_logits=prediction.policy_logits, value=root_value, embedding=embedding
     )
@@ -212,7 +212,7 @@ def _masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
     return jnp.where(legal, logits - jnp.max(logits, axis=-1, keepdims=True), LOWEST)
 
 
-def _imagine(config: Config) -> Callable[..., Any]:
+def imagine(config: Config) -> Callable[..., Any]:
     """Steps of the learned model; embeddings are latents [B, D]."""
 
     def recurrent(params: Params, key: jax.Array, action: jax.Array, latent: jax.Array):

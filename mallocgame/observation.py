@@ -126,7 +126,8 @@ def observe_question(game: Game, state: State) -> Array:
         state.saved / total,
         here.slow_elapsed * here.weight / total * 100.0,
         log_scaled((here.slow_elapsed - here.compute) / jnp.maximum(here.slow_elapsed, 1), 1.0),
-        state.place / capacity,
+        # Where there is no place it is NEVER, which half precision does not hold.
+        jnp.minimum(state.place / capacity, 1.0),
     ]
     dynamic = jnp.stack([jnp.asarray(s, jnp.float32) for s in scalars], axis=-1)
     static = game.features.at[state.program, state.event].get(mode="clip")

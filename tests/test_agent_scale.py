@@ -41,7 +41,8 @@ def sampled(weights: np.ndarray, count: int, parts: int) -> tuple[np.ndarray, np
 
     # vmap with a named axis stands for the devices.
     time, game = jax.vmap(draw, axis_name=AXIS)(jnp.asarray(mesh_free, jnp.float32))
-    return np.asarray(time).reshape(-1), np.asarray(game).reshape(-1)
+    # Dealt out in turn.
+    return np.asarray(time).T.reshape(-1), np.asarray(game).T.reshape(-1)
 
 
 def test_samples_follow_the_weights():
@@ -104,7 +105,9 @@ def same(run: Path, other: Path) -> None:
     for row, expected in zip(rows, others, strict=True):
         assert row.keys() == expected.keys()
         for name, value in expected.items():
-            assert row[name] == pytest.approx(value, rel=2e-4, abs=2e-6), (row["step"], name)
+            if value is not None:
+                value = pytest.approx(value, rel=1e-4, abs=1e-6)
+            assert row[name] == value, (row["step"], name)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from probe_games import delayed, trap
 from agent import networks
 from agent.checkpoint import fresh_agent
 from agent.play import play
-from agent.search import _imagine, _scaled_values, search
+from agent.search import _scaled_values, imagine, search
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
@@ -170,7 +170,7 @@ def test_gumbel_search_is_mctx_gumbel_muzero():
         params,
         jax.random.key(4),
         root,
-        _imagine(config),
+        imagine(config),
         config.search.simulations,
         invalid_actions=~legal,
         max_depth=config.search.max_depth,
@@ -182,3 +182,28 @@ def test_gumbel_search_is_mctx_gumbel_muzero():
         np.asarray(ours.policy), np.asarray(theirs.action_weights), rtol=1e-4, atol=1e-6
     )
     assert len(np.unique(np.asarray(ours.action))) > 1
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
+    params = networks.init_params(small_config().network, 5, jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    observation = jax.random.normal(jax.random.key(1), (16, 5))
+
+    def outputs(dtype: str):
+        def run(params, observation):
+            model = networks.Model(small_config(network={"dtype": dtype}).network, params)
+            latent = model.represent(observation)
+            latent, reward = model.dynamics(latent, jnp.zeros(16, jnp.int32))
+            return latent, reward, *model.predict(latent)
+
+        dots = str(jax.make_jaxpr(run)(params, observation)).count("bf16[16,32] = dot_general")
+        return run(params, observation), dots
+
+    (exact, none), (rough, some) = outputs("float32"), outputs("bfloat16")
+    assert none == 0 and some > 4
+    for a, b in zip(rough, exact, strict=True):
+        assert a.dtype == b.dtype == jnp.float32
+        difference = np.abs(np.asarray(a - b))
+        assert 0 < difference.max() < 0.1 * np.abs(np.asarray(b)).max()
