@@ -8,14 +8,20 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.config import Config, load_config
 from agent.errors import TrainingDiverged
 from mallocgame.jsonfile import InputError
+
+if TYPE_CHECKING:
+    from agent.journal import Entry
+    from mallocgame.program import Program
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,18 +57,26 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     import jax
     import numpy as np
 
-    from agent.loop import make_mesh, train
+    from agent.demonstrations import check_names, demonstrate, with_games
+    from agent.hosts import connect, is_first, make_mesh
+    from agent.learner import TrainState
+    from agent.loop import train
+    from agent.store import BestStore
+    from agent.warm_start import start_from
     from mallocgame.game import Game, build_game
-    from mallocgame.mapping import save_mapping
     from mallocgame.play import replay_game
-    from mallocgame.suites import load_programs
+    from mallocgame.suites import find_programs, load_programs
 
     programs = load_programs(config.programs)
+    check_names(config.demonstrations)
+    entries = _entries(config, programs)
+    connect(config.train)
     # A run that goes on, and the next run of the same shapes, compile nothing again.
     jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
     mesh = make_mesh(config)
     game = build_game(programs, config.game)
     folder = runs / config.name
+    store = BestStore(folder / "best")
 
     @functools.cache
     def game_of(index: int) -> Game:
@@ -72,13 +86,41 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
         del saved
         program = programs[index]
         mapping, _ = replay_game(game_of(index), program, actions)
-        save_mapping(mapping, folder / "best" / f"{program.name}.mapping.json")
+        store.offer(program, mapping)
 
-    fingerprints = tuple(program.fingerprint for program in programs)
-    state = train(config, game, folder, mesh, fingerprints, write_best, profile)
+    def prepare(state: TrainState) -> TrainState:
+        if config.train.start_from:
+            state = start_from(config, game.observation_size, state)
+        if config.demonstrations:
+            names, seconds = config.demonstrations, config.demonstration_seconds
+            games = [
+                demonstrate(program, path, config.game, names, seconds, config.seed)
+                for path, program in zip(find_programs(config.programs), programs, strict=True)
+            ]
+            state = dataclasses.replace(state, best=with_games(state.best, games))
+        return state
+
+    begins_with = prepare if config.train.start_from or config.demonstrations else None
+    state = train(config, game, folder, mesh, entries, write_best, profile, begins_with)
+    if not is_first():
+        return
     for program, saved in zip(programs, np.asarray(state.best.saved), strict=True):
         print(f"{program.name}: best game saves {100 * saved:.2f} %")
     print(f"{folder}: {int(state.iteration)} iterations")
+
+
+def _entries(config: Config, programs: Sequence[Program]) -> tuple[Entry, ...]:
+    """The programs, with what the production mappings beside their files save."""
+    from agent.journal import Entry
+    from mallocgame.judge import simulate
+    from mallocgame.suites import find_programs, load_production
+
+    entries = []
+    for path, program in zip(find_programs(config.programs), programs, strict=True):
+        mapping = load_production(path, program)
+        saved = None if mapping is None else simulate(program, mapping).saved_fraction
+        entries.append(Entry(program.fingerprint, program.name, saved))
+    return tuple(entries)
 
 
 if __name__ == "__main__":

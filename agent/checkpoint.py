@@ -165,7 +165,7 @@ def _load(
 
 def _here(leaf: Any) -> jax.ShapeDtypeStruct:
     """An abstract array on this process's first device, wherever the checkpoint was made."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype, sharding=sharding)
 
 

@@ -17,11 +17,20 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from agent.presets import PRESETS
+from agent.schedule import ScheduleConfig
 from mallocgame.config import GameConfig
 from mallocgame.jsonfile import InputError
 
 # Differences in these keys do not make another run: a finished run may be continued.
-CONTINUABLE = ("train.iterations", "train.minutes")
+CONTINUABLE = (
+    "train.iterations",
+    "train.minutes",
+    "train.devices",
+    "train.processes",
+    "train.coordinator",
+    "train.process",
+)
 
 
 def _positive(section: Any, *fields: str) -> None:
@@ -50,6 +59,13 @@ class NetworkConfig:
     hidden: width inside the residual blocks and the heads.
     representation_blocks, dynamics_blocks: residual blocks of the two.
     atoms: classes of the categorical value and reward.
+    dtype: "float32" or "bfloat16", what the networks compute in. Parameters and optimiser are
+        float32. For TPUs and GPUs; a CPU is slower in bfloat16.
+    encoder: "flat" is an MLP over any observation; "parts" reads the parts of the game's rich
+        observation (`agent.encoder`), with the sizes below.
+    profile, window: whether the memory profile and the coming stops are looked at.
+    channels, tower_blocks: the residual tower over the profile.
+    width, heads, attention_layers: the attention over the stops.
     """
 
     latent: int = 128
@@ -57,11 +73,27 @@ class NetworkConfig:
     representation_blocks: int = 2
     dynamics_blocks: int = 1
     atoms: int = 64
+    dtype: str = "float32"
+    encoder: str = "flat"
+    profile: bool = True
+    window: bool = True
+    channels: int = 32
+    tower_blocks: int = 2
+    width: int = 32
+    heads: int = 2
+    attention_layers: int = 1
 
     def __post_init__(self) -> None:
         _positive(self, "latent", "hidden", "representation_blocks", "dynamics_blocks")
+        _positive(self, "channels", "tower_blocks", "width", "heads", "attention_layers")
+        if self.encoder not in ("flat", "parts"):
+            raise ValueError(f"encoder: {self.encoder!r} is neither 'flat' nor 'parts'")
+        if self.width % self.heads:
+            raise ValueError(f"width: {self.width} is no multiple of heads = {self.heads}")
         if self.atoms < 8:
             raise ValueError(f"atoms: {self.atoms!r} is less than 8")
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype: {self.dtype!r} is neither 'float32' nor 'bfloat16'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,15 +151,21 @@ class ReplayConfig:
     elite_fraction: share of the sampled positions that come from the best episodes in the replay.
     elite_quantile: an episode is among the best if its return is above this quantile of its
         program's episodes in the replay.
+    balance: 1 samples every program equally often, 0 in proportion to its moves in the replay.
+    priority: power of the value's error that a position is sampled in proportion to; 0: all alike.
+    correction: share of the bias of priorities that weights in the loss take back.
     """
 
     moves: int = 2048
     elite_fraction: float = 0.0
     elite_quantile: float = 0.9
+    balance: float = 1.0
+    priority: float = 0.0
+    correction: float = 1.0
 
     def __post_init__(self) -> None:
         _positive(self, "moves")
-        _fraction(self, "elite_fraction", "elite_quantile")
+        _fraction(self, "elite_fraction", "elite_quantile", "balance", "priority", "correction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +182,24 @@ class TargetConfig:
 
     def __post_init__(self) -> None:
         _fraction(self, "td_lambda", "imitation")
+
+
+@dataclasses.dataclass(frozen=True)
+class ReanalyseConfig:
+    """Old positions searched anew with a target network (`agent.reanalyse`).
+
+    every: every so manieth of the sampled positions; 0: none, and no target network.
+    value_weight: what the new search's value counts for beside the return of the game.
+    target_rate: part of the way that the target network follows the network in an update.
+    """
+
+    every: int = 0
+    value_weight: float = 0.5
+    target_rate: float = 0.02
+
+    def __post_init__(self) -> None:
+        _not_negative(self, "every")
+        _fraction(self, "value_weight", "target_rate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,30 +241,56 @@ class LearnerConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """Length of the run.
+    """Length of the run, and where it runs.
 
     iterations: the run ends after so many iterations, or after `minutes` of training if that is
         sooner (0: no limit).
     checkpoint_every: iterations between checkpoints.
-    devices: devices to play on; 0 takes all (on a CPU host: one a core, at most 8).
+    devices: devices to play on, of all processes together; 0 takes all (on a CPU host: one a core,
+        at most 8).
+    processes: processes of the run, each of which is started with the same configuration but its
+        own `process`; 0 asks the cluster (a TPU pod, Slurm, MPI), which knows everything itself,
+        and is one process where there is none.
+    coordinator: host:port of process 0, for more than one process.
+    process: this process's number, from 0 on.
+    start_from: folder of a run whose networks this one begins with (fine-tuning); "" is a fresh
+        start.
     """
 
     iterations: int = 100
     minutes: float = 0.0
     checkpoint_every: int = 20
     devices: int = 0
+    processes: int = 1
+    coordinator: str = ""
+    process: int = 0
+    start_from: str = ""
 
     def __post_init__(self) -> None:
         _positive(self, "iterations", "checkpoint_every")
-        _not_negative(self, "minutes", "devices")
+        _not_negative(self, "minutes", "devices", "processes", "process")
+        host, _, port = self.coordinator.rpartition(":")
+        if self.processes > 1 and not (host and port.isdigit()):
+            raise ValueError(
+                f"coordinator: {self.coordinator!r} is not host:port, which "
+                f"{self.processes} processes need"
+            )
+        if self.process >= max(self.processes, 1):
+            raise ValueError(f"process: {self.process!r} is not below processes")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A training run; `name` names its folder, `programs` are files or folders of programs."""
+    """A training run; `name` names its folder, `programs` are files or folders of programs.
+
+    demonstrations: mappers whose imitated games are the programs' first best games
+        (`agent.demonstrations`); demonstration_seconds: budget of those that search.
+    """
 
     name: str
     programs: tuple[str, ...] = ()
+    demonstrations: tuple[str, ...] = ()
+    demonstration_seconds: float = 10.0
     seed: int = 0
     game: GameConfig = dataclasses.field(default_factory=GameConfig)
     network: NetworkConfig = dataclasses.field(default_factory=NetworkConfig)
@@ -216,6 +298,8 @@ class Config:
     rollout: RolloutConfig = dataclasses.field(default_factory=RolloutConfig)
     replay: ReplayConfig = dataclasses.field(default_factory=ReplayConfig)
     targets: TargetConfig = dataclasses.field(default_factory=TargetConfig)
+    reanalyse: ReanalyseConfig = dataclasses.field(default_factory=ReanalyseConfig)
+    schedule: ScheduleConfig = dataclasses.field(default_factory=ScheduleConfig)
     learner: LearnerConfig = dataclasses.field(default_factory=LearnerConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
@@ -224,6 +308,7 @@ class Config:
             raise ValueError(f"name: {self.name!r} cannot name a folder")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed: {self.seed!r} is not in [0, 2**31)")
+        _not_negative(self, "demonstration_seconds")
         if self.replay.moves % self.rollout.moves:
             raise ValueError(
                 f"replay.moves: {self.replay.moves} is no multiple of "
@@ -231,6 +316,13 @@ class Config:
             )
         if self.learner.unroll >= self.replay.moves:
             raise ValueError("learner.unroll: longer than replay.moves")
+        if self.network.encoder == "parts" and self.game.observation != "rich":
+            raise ValueError("network.encoder: 'parts' needs game.observation = 'rich'")
+        if self.reanalyse.every and self.search.model == "game":
+            raise ValueError(
+                "reanalyse.every: needs search.model = 'learned'; the replay holds "
+                "observations and no games"
+            )
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -259,14 +351,26 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def config_from_record(record: Mapping[str, Any], source: str) -> Config:
-    """Builds a Config from plain data; errors name `source` and the key."""
+    """Builds a Config from plain data; errors name `source` and the key.
+
+    `preset` names sizes of the agent (`agent.presets`) under the record's own keys; it is no field
+    of the configuration, which holds what came of it.
+    """
+    record = dict(record)
+    preset = record.pop("preset", None)
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"{source}: preset: {preset!r} is none of {', '.join(PRESETS)}")
+    for name, section in PRESETS[preset].items() if preset else ():
+        own = record.get(name, {})
+        record[name] = section | own if isinstance(own, dict) else own
     return _build(Config, record, source, "")
 
 
 def save_config(config: Config, path: Path) -> None:
     """Writes the whole configuration, defaults included, as YAML, atomically."""
     record = dataclasses.asdict(config)
-    record["programs"] = list(config.programs)
+    for name in ("programs", "demonstrations"):
+        record[name] = list(record[name])
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(yaml.safe_dump(record, sort_keys=False))
     temporary.replace(path)

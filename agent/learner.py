@@ -19,11 +19,18 @@ from jax.sharding import PartitionSpec as P
 
 from agent import networks
 from agent.config import Config
-from agent.networks import Model, Params
-from agent.replay import Replay, gather, init_replay, insert, sample
+from agent.loss import Batch, loss_fn
+from agent.measures import play_metrics, search_only
+from agent.networks import Params
+from agent.reanalyse import follow_slowly, reanalyse
+from agent.replay import Replay, gather, init_replay, insert
 from agent.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.sampling import Drawn, draw_cells, hand_out, make_urn
+from agent.schedule import exploration, learning_rate
 from agent.targets import Targets, elite_cells, replay_targets
 from agent.units import Units
+from agent.weighting import cell_weights
+from mallocgame.jsonfile import InputError
 
 AXIS = "games"
 # Nearly all values lie within three standard deviations; when all games are alike, a share of the
@@ -35,15 +42,18 @@ FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
 
 @struct.dataclass
 class TrainState:
-    """iteration; key; params; optimiser; units of the networks' values; typical_advantage,
-    in these units; best games; games in progress; replay."""
+    """iteration; key; params; target, the network that reanalyses (None without); optimiser; units
+    of the networks' values; typical_advantage, in these units; bound [P], what could be saved of
+    each program at most; best games; games in progress; replay."""
 
     iteration: jax.Array
     key: jax.Array
     params: Params
+    target: Params | None
     optimiser: Any
     units: Units
     typical_advantage: jax.Array
+    bound: jax.Array
     best: Best
     lanes: Lanes
     replay: Replay
@@ -53,118 +63,36 @@ class Iteration(NamedTuple):
     """The jitted parts of an iteration, and how the state lies on the devices.
 
     init(game, key) -> state; play(game, state) -> state, metrics; learn(game, state) -> state,
-    metrics.
+    metrics; search(game, state, count): that many searches of every game and nothing else, to be
+    timed.
     """
 
     init: Callable[..., TrainState]
     play: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     learn: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    search: Callable[..., jax.Array]
     abstract_state: TrainState
 
 
 def make_optimiser(config: Config) -> optax.GradientTransformation:
-    """AdamW after clipping, with a linear warm-up and then a constant rate, so that a run can be
-    continued beyond its planned end."""
+    """AdamW after clipping."""
     c = config.learner
-    rate = optax.linear_schedule(0.0, c.learning_rate, c.warmup) if c.warmup else c.learning_rate
+    rate = learning_rate(config.schedule, c.learning_rate, c.warmup, c.updates)
     return optax.chain(
         optax.clip_by_global_norm(c.max_gradient_norm),
         optax.adamw(rate, weight_decay=c.weight_decay),
     )
 
 
-def loss_fn(
-    params: Params,
-    config: Config,
-    moves: Moves,
-    value: jax.Array,
-    usable: jax.Array,
-    policy: jax.Array,
-    units: Units,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The MuZero loss over unrolls of K steps from N sampled moves.
-
-    moves: [N, K+1]; value: unscaled value targets [N, K+1]; usable [N, K+1]; policy: policy
-    targets [N, K+1, A]. Behind a game's end value and reward are 0, as for any absorbing state;
-    what was undone, and the policy behind the end, count for nothing.
-    """
-    c = config.learner
-    model = Model(config.network, params)
-    atoms = config.network.atoms
-    unroll = moves.reward.shape[1] - 1
-    ends = jnp.cumsum(moves.done, axis=1)
-    inside = jnp.concatenate([jnp.ones_like(ends[:, :1]), ends[:, :-1] == 0], axis=1) > 0
-    usable = usable & inside
-    counted = jnp.where(inside, usable, True)
-    value = units.of_return(value, moves.program, moves.ahead)
-    reward = units.of_return(moves.reward, moves.program, moves.past)
-    value, reward = jnp.where(inside, value, 0.0), jnp.where(inside, reward, 0.0)
-    observation = moves.observation.astype(jnp.float32)
-
-    seen = model.represent(observation)  # [N, K+1, D]
-    latents = [seen[:, 0]]
-    for k in range(unroll):
-        action = moves.action[:, k].astype(jnp.int32)
-        latent, _ = model.dynamics(latents[-1], action)
-        # Half the gradient: the dynamics sees every step of the unroll (MuZero, appendix G).
-        latents.append(0.5 * latent + 0.5 * jax.lax.stop_gradient(latent))
-    latent = jnp.stack(latents, axis=1)  # [N, K+1, D]
-    prediction = model.predict(latent)
-    reward_logits = model.predict_reward(latent[:, 1:])
-    likeness = optax.cosine_similarity(
-        model.project(latent[:, 1:]),
-        jax.lax.stop_gradient(seen[:, 1:]),
-        epsilon=1e-6,
-    )
-    logits = jnp.where(moves.legal, prediction.policy_logits, -1e9)
-    entropy = optax.softmax_cross_entropy
-    weight = jnp.array([1.0] + [1.0 / unroll] * unroll)
-    parts = {
-        "policy": _mean(entropy(logits, policy) - _entropy(policy), usable, weight),
-        "value": _mean(
-            entropy(prediction.value_logits, networks.encode_value(value, atoms)), counted, weight
-        ),
-        "reward": _mean(
-            entropy(reward_logits, networks.encode_reward(reward[:, :-1], atoms)),
-            counted[:, :-1],
-            weight[1:],
-        ),
-        "legal": _mean(
-            jnp.sum(
-                optax.sigmoid_binary_cross_entropy(
-                    prediction.legal_logits[:, 1:], moves.legal[:, 1:].astype(jnp.float32)
-                ),
-                axis=-1,
-            ),
-            inside[:, 1:],
-            weight[1:],
-        ),
-        "consistency": _mean(1 - likeness, usable[:, 1:], weight[1:]),
-    }
-    total = (
-        c.policy_weight * parts["policy"]
-        + c.value_weight * parts["value"]
-        + c.reward_weight * parts["reward"]
-        + c.legal_weight * parts["legal"]
-        + c.consistency_weight * parts["consistency"]
-    )
-    return total, {f"loss_{name}": part for name, part in parts.items()} | {"loss": total}
-
-
-def _mean(x: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
-    """Weighted sum over steps [K], mean over samples [N]."""
-    # Over the batch and not over the mask: a sample's weight does not depend on its neighbours.
-    return jnp.mean(jnp.sum(jnp.where(mask, x, 0.0) * weight, axis=1))
-
-
-def _entropy(policy: jax.Array) -> jax.Array:
-    return -jnp.sum(policy * jnp.log(jnp.maximum(policy, 1e-9)), axis=-1)
-
-
 def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
     """Compiles nothing yet; `game` only tells shapes.  `mesh` has one axis, `games`."""
     devices = mesh.size
     local_games, local_batch = config.rollout.games // devices, config.learner.batch_size // devices
+    if config.reanalyse.every and local_batch % config.reanalyse.every:
+        raise InputError(
+            f"reanalyse.every: a device's {local_batch} samples are no multiple of "
+            f"{config.reanalyse.every}"
+        )
     optimiser = make_optimiser(config)
     specs = _specs(config, game, devices)
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
@@ -172,7 +100,8 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
     def init(game: Any, key: jax.Array) -> TrainState:
         network_key, lanes_key, key = jax.random.split(key, 3)
         params = networks.init_params(config.network, game.observation_size, network_key)
-        return _init_state(config, game, params, optimiser, lanes_key, key, local_games)
+        first = jax.lax.axis_index(AXIS) * local_games
+        return _init_state(config, game, params, optimiser, lanes_key, key, local_games, first)
 
     def play(game: Any, state: TrainState) -> tuple[TrainState, Moves, jax.Array]:
         key, next_key = jax.random.split(state.key)
@@ -184,7 +113,8 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             state.typical_advantage,
             state.best,
             state.lanes,
-            jax.random.fold_in(key, jax.lax.axis_index(AXIS)),
+            key,
+            exploration(config.schedule, config.rollout.guided_fraction, state.iteration),
         )
         best = _merge_best(best)
         squares, count = jax.lax.psum(gaps, AXIS)
@@ -202,32 +132,46 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 
     def learn(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         targets = replay_targets(state.replay, config.targets.td_lambda)
-        state = dataclasses.replace(state, units=_units(game, state, targets))
+        state = dataclasses.replace(state, units=_units(state, targets))
         elite = elite_cells(
-            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs
+            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs, AXIS
         )
+        weights, importance = cell_weights(
+            config.replay, state.replay.moves, targets, elite, state.units, AXIS
+        )
+        urn = make_urn(weights, AXIS)
         key, next_key = jax.random.split(state.key)
-        key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
-        ready = jax.lax.pmin(jnp.any(targets.usable).astype(jnp.int32), AXIS) > 0
+        ready = urn.games[-1] > 0
 
-        def update(carry: tuple[Params, Any], key: jax.Array):
-            params, opt_state = carry
-            batch = _sample_batch(config, state, targets, elite, local_batch, key)
+        def update(carry: tuple[Params, Params | None, Any], key: jax.Array):
+            params, target, opt_state = carry
+            cells_key, search_key = jax.random.split(key)
+            drawn = draw_cells(urn, config.learner.batch_size, cells_key, AXIS)
+            batch = _batch(config, state, targets, elite, importance, drawn)
+            batch = hand_out(batch, drawn.here, AXIS)
+            if target is not None:
+                first = jax.lax.axis_index(AXIS) * local_batch
+                batch = reanalyse(config, target, state, batch, search_key, first)
             (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-                params, config, *batch
+                params, config, batch, state.units
             )
             gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
             metrics["gradient_norm"] = optax.global_norm(gradient)
             change, new_opt_state = optimiser.update(gradient, opt_state, params)
-            new = (optax.apply_updates(params, change), new_opt_state)
+            new_params = optax.apply_updates(params, change)
+            if target is not None:
+                target = follow_slowly(target, new_params, config.reanalyse.target_rate)
+            new = (new_params, target, new_opt_state)
             # Nothing is learned before the first game has ended.
             carry = jax.tree.map(lambda a, b: jnp.where(ready, a, b), new, carry)
             return carry, metrics
 
         keys = jax.random.split(key, config.learner.updates)
-        (params, opt_state), metrics = jax.lax.scan(update, (state.params, state.optimiser), keys)
+        learned = (state.params, state.target, state.optimiser)
+        (params, target, opt_state), metrics = jax.lax.scan(update, learned, keys)
         is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
         metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
+        metrics["reward_error"] = jnp.sqrt(metrics.pop("reward_square"))
         metrics["diverged"] = ready & ~is_finite
         usable = targets.usable
         difference = state.replay.moves.raw_value - targets.value
@@ -240,6 +184,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
             state,
             key=next_key,
             params=params,
+            target=target,
             optimiser=opt_state,
             iteration=state.iteration + 1,
         )
@@ -250,7 +195,11 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
 
     def play_with_metrics(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
         state, moves, gap = sharded_play(game, state)
-        return state, _play_metrics(moves) | {"search_gap": gap}
+        return state, play_metrics(moves, state.best.saved.shape[0]) | {"search_gap": gap}
+
+    def search(game: Any, state: TrainState, count: int) -> jax.Array:
+        function = functools.partial(search_only, config, count=count)
+        return shard(function, in_specs=(P(), specs), out_specs=P(AXIS))(game, state)
 
     abstract = jax.eval_shape(
         shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(jax.random.key(0))
@@ -266,6 +215,7 @@ def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
         learn=jax.jit(
             shard(learn, in_specs=(P(), specs), out_specs=(specs, P())), donate_argnums=1
         ),
+        search=jax.jit(search, static_argnums=2),
         abstract_state=abstract,
     )
 
@@ -278,8 +228,10 @@ def _init_state(
     lanes_key: jax.Array,
     key: jax.Array,
     local_games: int,
+    first: jax.Array | int = 0,
 ) -> TrainState:
-    lanes = init_lanes(game, local_games, lanes_key)
+    """The state of a device whose games' numbers begin with `first`."""
+    lanes = init_lanes(game, local_games, lanes_key, first)
     best = init_best(game, lanes.state)
     units, typical = first_units(game.num_programs), jnp.float32(FIRST_ADVANTAGE)
     shapes = jax.eval_shape(
@@ -289,9 +241,11 @@ def _init_state(
         iteration=jnp.int32(0),
         key=key,
         params=params,
+        target=jax.tree.map(jnp.copy, params) if config.reanalyse.every else None,
         optimiser=optimiser.init(params),
         units=units,
         typical_advantage=typical,
+        bound=game.remaining_bound(game.init(jnp.arange(game.num_programs))),
         best=best,
         lanes=lanes,
         replay=init_replay(shapes[2], config.replay.moves),
@@ -321,6 +275,7 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
             ),
             program=games,
             guide=games,
+            number=games,
         ),
         replay=Replay(
             moves=jax.tree.map(lambda _: along_time, state.replay.moves),
@@ -335,15 +290,13 @@ def first_units(programs: int) -> Units:
     return Units(jnp.zeros(programs), jnp.ones(programs))
 
 
-def _units(game: Any, state: TrainState, targets: Targets) -> Units:
+def _units(state: TrainState, targets: Targets) -> Units:
     """Compares returns with the best game's share of the bound, in units of their deviation."""
-    programs = jnp.arange(game.num_programs)
-    bound = game.remaining_bound(game.init(programs))
     best = jnp.where(jnp.isfinite(state.best.saved), state.best.saved, 0.0)
-    share = jnp.clip(best / jnp.maximum(bound, MIN_SCALE), 0.0, 1.0)
+    share = jnp.clip(best / jnp.maximum(state.bound, MIN_SCALE), 0.0, 1.0)
     moves = state.replay.moves
     excess = targets.value - share[moves.program] * moves.ahead
-    zeros = jnp.zeros(game.num_programs)
+    zeros = jnp.zeros_like(best)
     squares = zeros.at[moves.program].add(jnp.where(targets.usable, excess**2, 0.0))
     count = zeros.at[moves.program].add(targets.usable)
     squares, count = jax.lax.psum((squares, count), AXIS)
@@ -353,59 +306,31 @@ def _units(game: Any, state: TrainState, targets: Targets) -> Units:
 
 
 def _merge_best(best: Best) -> Best:
-    """The best games over all devices."""
+    """The best games over all devices; of equal ones the first that ended, as on one device."""
     everyone = jax.lax.all_gather(best, AXIS)
-    winner = jnp.argmax(everyone.saved, axis=0)  # [P]
+    is_best = everyone.saved == jnp.max(everyone.saved, axis=0)
+    winner = jnp.argmin(jnp.where(is_best, everyone.move, jnp.iinfo(jnp.int32).max), axis=0)  # [P]
     return jax.tree.map(
         lambda x: jnp.take_along_axis(x, winner.reshape(1, -1, *(1,) * (x.ndim - 2)), axis=0)[0],
         everyone,
     )
 
 
-def _sample_batch(
+def _batch(
     config: Config,
     state: TrainState,
     targets: Targets,
     elite: jax.Array,
-    count: int,
-    key: jax.Array,
-) -> tuple[Moves, jax.Array, jax.Array, jax.Array, Units]:
-    usable = targets.usable.astype(jnp.float32)
-    share = config.replay.elite_fraction
-    weights = (1 - share) * usable / jnp.maximum(jnp.sum(usable), 1.0)
-    weights += share * elite / jnp.maximum(jnp.sum(elite), 1)
-    time, game = sample(weights, count, key)
+    importance: jax.Array,
+    drawn: Drawn,
+) -> Batch:
+    """What `loss_fn` learns from, for cells of this device; importance: [T, B]."""
     length = config.learner.unroll + 1
-    moves = gather(state.replay, time, game, length)
-    at = (time[:, None] + jnp.arange(length)) % usable.shape[0]
-    across = game[:, None]
+    moves = gather(state.replay, drawn.time, drawn.game, length)
+    at = (drawn.time[:, None] + jnp.arange(length)) % targets.usable.shape[0]
+    across = drawn.game[:, None]
     imitation = config.targets.imitation * elite[at, across][..., None]
     played = jax.nn.one_hot(moves.action, moves.legal.shape[-1])
     policy = (1 - imitation) * moves.policy + imitation * played
-    return (
-        moves,
-        targets.value[at, across],
-        targets.usable[at, across],
-        policy,
-        state.units,
-    )
-
-
-def _play_metrics(moves: Moves) -> dict[str, jax.Array]:
-    """Counts, returns of finished games, and the shape of the policy."""
-    done, saved = moves.done, moves.saved
-    games = jnp.sum(done)
-    legal = jnp.sum(moves.legal, axis=-1)
-    actions = jnp.mean(moves.action[..., None] == jnp.arange(moves.legal.shape[-1]), axis=(0, 1))
-    return {
-        "finished": games,
-        "return_mean": jnp.where(games > 0, jnp.sum(jnp.where(done, saved, 0.0)) / games, jnp.nan),
-        "return_min": jnp.where(games > 0, jnp.min(jnp.where(done, saved, jnp.inf)), jnp.nan),
-        "return_max": jnp.where(games > 0, jnp.max(jnp.where(done, saved, -jnp.inf)), jnp.nan),
-        "policy_entropy": jnp.mean(_entropy(moves.policy)),
-        "legal_actions": jnp.mean(legal),
-        "share_copy": actions[0],
-        "share_no_copy": actions[1],
-        "share_drop": actions[2],
-        "undone_share": jnp.mean(moves.kept <= moves.index),
-    }
+    value, usable = targets.value[at, across], targets.usable[at, across]
+    return Batch(moves, value, usable, policy, importance[drawn.time, drawn.game])

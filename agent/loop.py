@@ -2,65 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import fcntl
-import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh
-from tensorboardX import SummaryWriter
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from agent.checkpoint import Checkpoints, Counters
 from agent.config import Config, differences, load_config, save_config
 from agent.errors import TrainingDiverged
-from agent.learner import AXIS, Iteration, TrainState, make_iteration
-from agent.progress import Progress
+from agent.hosts import agree, as_first, is_first
+from agent.journal import BestWriter, Entry, Journal
+from agent.learner import Iteration, TrainState, make_iteration
 from mallocgame.jsonfile import InputError
 
-MAX_CPU_DEVICES = 8
-# Wall-clock figures: a resumed run repeats all others exactly.
 PROFILED = (2, 5)
-CLOCK_FIELDS = ("wall_s", "moves_per_s", "simulations_per_s", "play_share", "left_s")
-
-# Called with a program's number, its best moves and the fraction they save.
-BestWriter = Callable[[int, np.ndarray, float], None]
-
-
-def make_mesh(config: Config) -> Mesh:
-    """One axis over the devices. On a CPU host two forced devices use two cores better than one.
-
-    Must be called before anything else touches jax's devices.
-
-    Raises:
-      InputError: games or batch cannot be divided among the devices asked for.
-    """
-    games, batch = config.rollout.games, config.learner.batch_size
-    wanted = config.train.devices
-    cores = min(len(os.sched_getaffinity(0)), MAX_CPU_DEVICES)
-    limit = wanted or cores
-    jax.config.update("jax_num_cpu_devices", _divisor(limit, games, batch))
-    available = len(jax.devices())
-    if wanted and (games % wanted or batch % wanted or available < wanted):
-        raise InputError(
-            f"train.devices: {wanted} devices cannot share rollout.games = {games} and "
-            f"learner.batch_size = {batch} ({available} available)"
-        )
-    count = _divisor(wanted or available, games, batch)
-    return jax.make_mesh(
-        (count,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
-    )
-
-
-def _divisor(limit: int, *numbers: int) -> int:
-    """The largest number up to `limit` that divides all the others."""
-    return max(n for n in range(1, limit + 1) if all(number % n == 0 for number in numbers))
+# Called with the state of a run that begins; what it returns is stored as iteration 0.
+Prepare = Callable[[TrainState], TrainState]
+# The iteration, counted from the start of the process, in which the search is timed alone.
+TIMED = 4
 
 
 def train(
@@ -68,25 +36,35 @@ def train(
     game: Any,
     run: Path,
     mesh: Mesh,
-    programs: tuple[str, ...] = (),
+    programs: tuple[Entry, ...],
     write_best: BestWriter | None = None,
     profile: bool = False,
+    prepare: Prepare | None = None,
 ) -> TrainState:
     """Trains, or goes on training, in the folder `run`.
 
-    programs: fingerprints of the programs in `game`.
+    programs: the programs in `game`.
     profile: traces a few iterations with JAX's profiler, into the folder `profile` of the run.
+    prepare: what a new run begins with.
 
     Raises:
       InputError: the folder belongs to another run, is in use, or its checkpoint is unusable.
       TrainingDiverged: the last checkpoint is from before that.
     """
-    with _claim(run, config):
+    with contextlib.ExitStack() as stack:
+        trouble = None
+        if is_first():
+            try:
+                stack.enter_context(_claim(run, config))
+            except InputError as error:
+                trouble = error
+        same = dataclasses.replace(config, train=dataclasses.replace(config.train, process=0))
+        agree(f"{same} {programs}", trouble)
         checkpoints = Checkpoints(run / "checkpoints")
-        try:
-            return _train(config, game, run, mesh, programs, write_best, checkpoints, profile)
-        finally:
-            checkpoints.close()
+        stack.callback(checkpoints.close)
+        # Every device needs the programs' tables, those of other processes too.
+        game = jax.device_put(game, NamedSharding(mesh, PartitionSpec()))
+        return _train(config, game, run, mesh, programs, write_best, checkpoints, profile, prepare)
 
 
 def _train(
@@ -94,28 +72,28 @@ def _train(
     game: Any,
     run: Path,
     mesh: Mesh,
-    programs: tuple[str, ...],
+    programs: tuple[Entry, ...],
     write_best: BestWriter | None,
     checkpoints: Checkpoints,
     profile: bool,
+    prepare: Prepare | None,
 ) -> TrainState:
     iteration = make_iteration(config, game, mesh)
-    state, counters = _start(config, game, iteration, checkpoints, programs)
-    first = step = int(state.iteration)
-    save_config(config, run / "config.yaml")
-    _truncate(run / "metrics.jsonl", step)
-    written = np.full(game.num_programs, -np.inf)
+    fingerprints = tuple(entry.fingerprint for entry in programs)
+    state, counters = _start(config, game, iteration, checkpoints, fingerprints, prepare)
+    first = step = saved_at = int(state.iteration)
     clock = time.perf_counter() - counters.wall_s
-    pace = None
-    with (
-        open(run / "metrics.jsonl", "a") as metrics_file,
-        SummaryWriter(str(run / "tensorboard"), purge_step=step + 1) as board,
-        Progress(config) as progress,
-        _Trace(run / "profile" if profile else None) as trace,
-    ):
-        saved_at = step
+    pace = searched = None
+    with contextlib.ExitStack() as stack:
+        journal = None
+        if is_first():
+            save_config(config, run / "config.yaml")
+            journal = stack.enter_context(Journal(config, run, step, programs, write_best))
+        trace = stack.enter_context(_Trace(run / "profile" if profile and journal else None))
         while step < config.train.iterations and not _out_of_time(config, clock):
             trace.at(step - first)
+            if step - first == TIMED:
+                searched = _time_search(config, game, iteration, state)
             began = time.perf_counter()
             state, play_metrics = iteration.play(game, state)
             finished = int(play_metrics.pop("finished"))
@@ -134,22 +112,42 @@ def _train(
                 moves=counters.moves + config.rollout.games * config.rollout.moves,
                 games=counters.games + finished,
                 wall_s=ended - clock,
-                programs=programs,
+                programs=fingerprints,
             )
             # The first iteration compiles: it says nothing about the time that is left.
             pace = _smooth(pace, ended - began) if step > first + 1 else None
-            line = _metrics(config, step, counters, measured, state, (began, played, ended))
-            line["left_s"] = _left(config, step, counters, pace)
-            _record(line, metrics_file, board)
-            progress.show(line)
-            if write_best:
-                _write_improved(state, written, write_best)
+            if journal:
+                times = _Times(began, played, ended, searched, _left(config, step, counters, pace))
+                _report(config, journal, step, counters, measured, state, times)
             if step % config.train.checkpoint_every == 0:
                 checkpoints.save(step, state, counters)
                 saved_at = step
         if step > saved_at:
             checkpoints.save(step, state, counters)
     return state
+
+
+@dataclasses.dataclass(frozen=True)
+class _Times:
+    """An iteration's times in seconds: when it began, had played and ended; what its searches take,
+    and what is left of the training (None: not known)."""
+
+    began: float
+    played: float
+    ended: float
+    searched: float | None
+    left: float | None
+
+
+def _time_search(config: Config, game: Any, iteration: Iteration, state: TrainState) -> float:
+    """Seconds that an iteration spends in searches, from some of them alone."""
+    count = min(8, config.rollout.moves)
+    timings = []
+    for _ in range(3):  # the first one compiles
+        began = time.perf_counter()
+        jax.block_until_ready(iteration.search(game, state, count))
+        timings.append(time.perf_counter() - began)
+    return min(timings) / count * config.rollout.moves
 
 
 class _Trace:
@@ -182,11 +180,16 @@ def _start(
     iteration: Iteration,
     checkpoints: Checkpoints,
     programs: tuple[str, ...],
+    prepare: Prepare | None,
 ) -> tuple[TrainState, Counters]:
     latest = checkpoints.latest()
     if latest is None:
         key = jax.random.key_data(jax.random.key(config.seed))
-        return iteration.init(game, key), Counters(programs=programs)
+        state, counters = iteration.init(game, key), Counters(programs=programs)
+        if prepare:
+            state = prepare(state)
+            checkpoints.save(0, state, counters)
+        return state, counters
     state, counters = checkpoints.restore(latest, iteration.abstract_state)
     if counters.programs != programs:
         raise InputError(
@@ -211,20 +214,21 @@ def _left(config: Config, step: int, counters: Counters, pace: float | None) -> 
 
 def _out_of_time(config: Config, clock: float) -> bool:
     minutes = config.train.minutes
-    return minutes > 0 and time.perf_counter() - clock >= 60 * minutes
+    return minutes > 0 and as_first(time.perf_counter() - clock >= 60 * minutes)
 
 
-def _metrics(
+def _report(
     config: Config,
+    journal: Journal,
     step: int,
     counters: Counters,
     measured: dict[str, Any],
     state: TrainState,
-    clock: tuple[float, float, float],
-) -> dict[str, Any]:
-    began, played, ended = clock
-    best = np.asarray(state.best.saved)
-    rate = config.rollout.games * config.rollout.moves / (ended - began)
+    times: _Times,
+) -> None:
+    best, duration = np.asarray(state.best.saved), times.ended - times.began
+    rate = config.rollout.games * config.rollout.moves / duration
+    returns = measured.pop("return_by_program")
     line = {
         "step": step,
         "wall_s": counters.wall_s,
@@ -234,46 +238,16 @@ def _metrics(
         "typical_advantage": float(state.typical_advantage),
         "moves_per_s": rate,
         "simulations_per_s": rate * config.search.simulations,
-        "play_share": (played - began) / (ended - began),
+        "updates_per_s": config.learner.updates / duration,
+        "play_share": (times.played - times.began) / duration,
+        "search_share": None if times.searched is None else times.searched / duration,
     }
     for name, value in measured.items():
         line[name] = float(value) if math.isfinite(value) else None
-    return line
-
-
-def _record(line: dict[str, Any], metrics_file: TextIO, board: SummaryWriter) -> None:
-    metrics_file.write(json.dumps(line) + "\n")
-    metrics_file.flush()
-    for name, value in line.items():
-        if name != "step" and value is not None:
-            board.add_scalar(name, value, line["step"])
-
-
-def _write_improved(state: TrainState, written: np.ndarray, write_best: BestWriter) -> None:
-    """Hands on the best games that are better than what was handed on before."""
-    best = np.asarray(state.best.saved)
-    # A failed game (-1, only without Drop-backup) has no mapping.
-    for program in np.flatnonzero((best > written) & (best > -1)):
-        length = int(state.best.length[program])
-        write_best(int(program), np.asarray(state.best.log[program, :length]), float(best[program]))
-        written[program] = best[program]
-
-
-def _truncate(path: Path, step: int) -> None:
-    """Drops the lines after `step`, which the run is about to repeat, and torn ones."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line + "\n")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+    line["left_s"] = times.left
+    journal.write(line, returns, best)
+    length = state.best.length
+    journal.write_improved(best, lambda p: np.asarray(state.best.log[p, : int(length[p])]))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from agent.config import NetworkConfig
+from agent.encoder import Block, PartsEncoder
 
 # A nested dictionary of arrays.
 Params = Any
@@ -27,18 +28,6 @@ class Prediction(NamedTuple):
     policy_logits: jax.Array
     value_logits: jax.Array
     legal_logits: jax.Array
-
-
-class _Block(nn.Module):
-    """A pre-normalised residual block."""
-
-    hidden: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.LayerNorm()(x)
-        y = nn.relu(nn.Dense(self.hidden)(y))
-        return x + nn.Dense(x.shape[-1])(y)
 
 
 class _Head(nn.Module):
@@ -60,13 +49,13 @@ class MuZeroNetwork(nn.Module):
 
     def setup(self) -> None:
         c = self.config
-        self.encoder = nn.Sequential(
-            [nn.Dense(c.latent)] + [_Block(c.hidden) for _ in range(c.representation_blocks)]
-        )
+        blocks = [Block(c.hidden) for _ in range(c.representation_blocks)]
+        is_flat = c.encoder == "flat"
+        self.encoder = nn.Sequential([nn.Dense(c.latent), *blocks]) if is_flat else PartsEncoder(c)
         self.representation_norm = nn.LayerNorm()
         self.action_embedding = nn.Embed(NUM_ACTIONS, c.latent)
         self.transition = nn.Dense(c.latent)
-        self.transition_blocks = [_Block(c.hidden) for _ in range(c.dynamics_blocks)]
+        self.transition_blocks = [Block(c.hidden) for _ in range(c.dynamics_blocks)]
         self.dynamics_norm = nn.LayerNorm()
         self.reward_head = _Head(c.hidden, c.atoms)
         self.policy_head = _Head(c.hidden, NUM_ACTIONS)
@@ -122,7 +111,10 @@ def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) ->
 
 
 class Model(NamedTuple):
-    """The networks' functions for given parameters."""
+    """The networks' functions for given parameters, in the configured precision.
+
+    Whatever they compute in, parameters, latents and all that leaves them is float32.
+    """
 
     config: NetworkConfig
     params: Params
@@ -148,7 +140,16 @@ class Model(NamedTuple):
         return self._call("project", latent)
 
     def _call(self, method: str, *inputs: jax.Array) -> Any:
-        return MuZeroNetwork(self.config).apply(self.params, *inputs, method=method)
+        dtype = jnp.dtype(self.config.dtype)
+        params, inputs = _cast((self.params, inputs), dtype)
+        return _cast(MuZeroNetwork(self.config).apply(params, *inputs, method=method), jnp.float32)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """The same arrays with all floating-point numbers in another precision."""
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
 
 
 def encode(x: jax.Array, span: tuple[float, float], atoms: int) -> jax.Array:

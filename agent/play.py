@@ -1,7 +1,10 @@
 """Playing with a trained agent: many games of one program at once, the best one counts.
 
-The first game takes the best action everywhere, the others sample as in self-play, with noise that
-grows from game to game.
+The first game takes the best action everywhere, the others of the first round sample as in
+self-play, with noise that grows from game to game.  As long as there is time more rounds follow:
+most of their games repeat the best game so far up to a random decision, answer that one otherwise
+and play on; and when a round brings nothing and time allows, the next one searches with more
+simulations.
 """
 
 from __future__ import annotations
@@ -20,14 +23,21 @@ from agent.config import Config
 from agent.search import Simulator, observe, search
 from agent.units import Units
 
+# Of the games of a later round: those that begin with the best game.
+GUIDED = 0.75
+# Growth and limit of the simulations, and seconds that compiling a new search may take.
+MORE, MOST, COMPILE_S = 4, 128, 20.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Played:
     """The outcome for one program.
 
     actions: the best game's moves on its final branch, int8 [n].
-    saved: what it saves; greedy: what the noiseless game saves; every: what each game saves [K].
+    saved: what it saves; greedy: what the noiseless game saves; every: what each game saves, round
+        after round [K * rounds].
     backups: Drop-backups of the best game; moves and seconds: of all games together.
+    simulations: of the last round's searches.
     """
 
     actions: np.ndarray
@@ -37,6 +47,8 @@ class Played:
     backups: int
     moves: int
     seconds: float
+    rounds: int
+    simulations: int
 
 
 def play(
@@ -48,52 +60,133 @@ def play(
     *,
     games: int = 32,
     noise: float = 1.0,
+    seconds: float = 0.0,
 ) -> Played:
-    """Plays `games` games of program number `program` and returns the best; the key is consumed."""
+    """Plays `games` games of program number `program` and returns the best; the key is consumed.
+
+    seconds: while they last, more rounds of as many games follow; with 0 there is one round. One
+        game without a budget is the greedy policy.
+    """
     started = time.perf_counter()
     index = jnp.full(games, program, jnp.int32)
-    noises = noise * jnp.linspace(0.0, 1.0, games)
-    state, moves = _finish(config, game, agent, index, noises, key)
-    saved = np.asarray(game.saved_fraction(state))
+    units = _mean_units(game, agent)
+    bound = float(game.remaining_bound(game.init(index[:1]))[0])
+    best = _Best(np.zeros(0, np.int8), -np.inf, 0)
+    log = np.zeros(_log_length(game, index), np.int8)
+    turns, noises = np.full(games, -1), np.linspace(0.0, 1.0, games)
+    rng = np.random.default_rng(0)
+    every: list[np.ndarray] = []
+    moves, took, known = 0, 0.0, 0
+    while not every or seconds - (time.perf_counter() - started) > took:
+        began = time.perf_counter()
+        key, round_key = jax.random.split(key)
+        log[: len(best.actions)] = best.actions
+        guided = jnp.asarray(turns, jnp.int32), jnp.asarray(log)
+        noise_now = jnp.asarray(noise * noises, jnp.float32)
+        state, count = _finish(config, game, agent, units, index, noise_now, guided, round_key)
+        saved = np.asarray(game.saved_fraction(state))
+        moves += int(count) * games
+        every.append(saved)
+        improved = saved.max() > best.saved
+        if improved:
+            best = _best_of(game, state, saved)
+            # What these games attain tells more of an unknown program than others' programs do.
+            share = jnp.clip(best.saved / max(bound, 1e-9), 0.0, 1.0)
+            units = dataclasses.replace(units, share=jnp.full_like(units.share, share))
+        # A round that had to compile says little about the next one.
+        if known == config.search.simulations:
+            took = time.perf_counter() - began
+        known = config.search.simulations
+        remaining = seconds - (time.perf_counter() - started)
+        if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
+            settings = dataclasses.replace(config.search, simulations=known * MORE)
+            config = dataclasses.replace(config, search=settings)
+        leave = (rng.random(games) * len(best.actions)).astype(int)
+        turns = np.where(np.arange(games) < GUIDED * games, leave, -1)
+        noises = rng.random(games)
+    return Played(
+        actions=best.actions,
+        saved=best.saved,
+        greedy=float(every[0][0]),
+        every=np.concatenate(every),
+        backups=best.backups,
+        moves=moves,
+        seconds=time.perf_counter() - started,
+        rounds=len(every),
+        simulations=known,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Best:
+    """The best game so far: its moves, what it saves, its Drop-backups."""
+
+    actions: np.ndarray
+    saved: float
+    backups: int
+
+
+def _best_of(game: Any, state: Any, saved: np.ndarray) -> _Best:
     best = int(np.argmax(saved))
     length = int(game.decision_index(state)[best])
-    return Played(
-        actions=np.asarray(game.action_log(state)[best][:length]),
-        saved=float(saved[best]),
-        greedy=float(saved[0]),
-        every=saved,
-        backups=int(np.asarray(game.backups(state))[best]),
-        moves=int(moves) * games,
-        seconds=time.perf_counter() - started,
-    )
+    actions = np.asarray(game.action_log(state)[best][:length])
+    return _Best(actions, float(saved[best]), int(np.asarray(game.backups(state))[best]))
+
+
+def _mean_units(game: Any, agent: Agent) -> Units:
+    """A program that was not trained on has no units of its own."""
+    programs = jnp.ones(game.num_programs)
+    return Units(agent.units.share.mean() * programs, agent.units.scale.mean() * programs)
+
+
+def _log_length(game: Any, index: jax.Array) -> int:
+    shapes = jax.eval_shape(lambda i: game.action_log(game.init(i)), index)
+    return shapes.shape[-1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _finish(
-    config: Config, game: Any, agent: Agent, index: jax.Array, noise: jax.Array, key: jax.Array
+    config: Config,
+    game: Any,
+    agent: Agent,
+    units: Units,
+    index: jax.Array,
+    noise: jax.Array,
+    guided: tuple[jax.Array, jax.Array],
+    key: jax.Array,
 ) -> tuple[Any, jax.Array]:
-    """Plays new games [K] to their end; returns their states and the number of steps."""
-    # A program that was not trained on has no units of its own.
-    programs = jnp.ones(game.num_programs)
-    units = Units(agent.units.share.mean() * programs, agent.units.scale.mean() * programs)
+    """Plays new games [K] to their end; returns their states and the number of steps.
+
+    guided: the decision at which each game leaves the moves of the second part [L], -1: at once.
+    """
+    turn, log = guided
 
     def running(carry: tuple) -> jax.Array:
         return ~jnp.all(game.done(carry[0]))
 
     def move(carry: tuple) -> tuple:
         state, key, count = carry
-        key, search_key = jax.random.split(key)
+        key, search_key, other_key = jax.random.split(key, 3)
+        legal = game.legal_actions(state)
         result = search(
             agent.params,
             observe(game, state),
-            game.legal_actions(state),
+            legal,
             search_key,
             config=config,
             typical_advantage=agent.typical_advantage,
             simulator=Simulator(game, state, units),
             noise=noise,
         )
-        return game.step(state, result.action)[0], key, count + 1
+        at = game.decision_index(state)
+        told = log[jnp.minimum(at, len(log) - 1)].astype(jnp.int32)
+        others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
+        other = jnp.argmax(
+            jnp.where(others, jax.random.uniform(other_key, legal.shape), -1.0), axis=1
+        )
+        leaves = (at == turn) & jnp.any(others, axis=1)
+        action = jnp.where(at < turn, told, jnp.where(leaves, other, result.action))
+        return game.step(state, action)[0], key, count + 1
 
     state, _, count = jax.lax.while_loop(running, move, (game.init(index), key, jnp.int32(0)))
     return state, count

@@ -53,10 +53,13 @@ class Progress:
             value = line.get(name)
             return "-" if value is None else f"{100 * value:.2f} %"
 
+        share = line["search_share"]
+        searching = "search -" if share is None else f"search {100 * share:.0f} %"
         left = "-" if line["left_s"] is None else f"{line['left_s']:.0f}"
         return (
             f"{line['step']}/{self._iterations}  {line['wall_s']:.0f} s  {line['games']} games  "
             f"saved {percent('return_mean')} (best {percent('best_saved')})  "
             f"value error {percent('value_error')}  {line['moves_per_s']:,.0f} moves/s  "
-            f"{left} s left"
+            f"{line['simulations_per_s']:,.0f} simulations/s  "
+            f"{line['updates_per_s']:,.1f} updates/s  {searching}  {left} s left"
         )

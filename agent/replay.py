@@ -40,26 +40,6 @@ def insert(replay: Replay, moves: Moves) -> Replay:
     )
 
 
-def sample(weights: jax.Array, count: int, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Samples cells in proportion to weights [T, B]; the key is consumed.
-
-    Returns:
-      Time and game of each sample, [N] each. With all weights zero the cells mean nothing.
-    """
-    # Cells are counted along time first and summed in two levels, so that float32 stays exact
-    # enough with millions of cells.
-    per_time = jnp.cumsum(jnp.sum(weights, axis=1))
-    time_key, game_key = jax.random.split(key)
-    time = jnp.searchsorted(
-        per_time, jax.random.uniform(time_key, (count,)) * per_time[-1], "right"
-    )
-    time = jnp.minimum(time, weights.shape[0] - 1).astype(jnp.int32)
-    rows = jnp.cumsum(weights[time], axis=1)  # [N, B]
-    mark = jax.random.uniform(game_key, (count, 1)) * rows[:, -1:]
-    game = jnp.sum(rows <= mark, axis=1)
-    return time, jnp.minimum(game, weights.shape[1] - 1).astype(jnp.int32)
-
-
 def gather(replay: Replay, time: jax.Array, game: jax.Array, length: int) -> Moves:
     """The `length` moves from each sampled cell on: [N, length]; wraps around the ring."""
     capacity = replay.written.shape[0]

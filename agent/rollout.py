@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -10,6 +11,8 @@ from flax import struct
 
 from agent.config import Config
 from agent.networks import Params
+from agent.randomness import draw
+from agent.schedule import Exploration
 from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
 from agent.units import Units
 
@@ -45,21 +48,25 @@ class Moves:
 
 @struct.dataclass
 class Best:
-    """The best finished game of each of P programs: saved [P], log [P, L], length [P]."""
+    """The best finished game of each of P programs: saved [P], log [P, L], length [P]; move [P]:
+    the move of the newest rollout with which it ended, -1 if it is older."""
 
     saved: jax.Array
     log: jax.Array
     length: jax.Array
+    move: jax.Array
 
 
 @struct.dataclass
 class Lanes:
-    """Games in progress: the game's state, the program of each [B], and the decision at which each
-    leaves the program's best game [B], which it follows up to there (-1: it follows none)."""
+    """Games in progress: the game's state, the program of each [B], the decision at which each
+    leaves the program's best game [B], which it follows up to there (-1: it follows none), and the
+    number of each among all games of the run [B], to which its random numbers belong."""
 
     state: Any
     program: jax.Array
     guide: jax.Array
+    number: jax.Array
 
 
 def init_best(game: Any, state: Any) -> Best:
@@ -70,13 +77,15 @@ def init_best(game: Any, state: Any) -> Best:
         saved=jnp.full(programs, -jnp.inf),
         log=jnp.zeros((programs, length), jnp.int8),
         length=jnp.zeros(programs, jnp.int32),
+        move=jnp.full(programs, -1, jnp.int32),
     )
 
 
-def init_lanes(game: Any, games: int, key: jax.Array) -> Lanes:
-    """Starts `games` games of random programs; the key is consumed."""
-    program = jax.random.randint(key, (games,), 0, game.num_programs)
-    return Lanes(game.init(program), program, jnp.full(games, -1, jnp.int32))
+def init_lanes(game: Any, games: int, key: jax.Array, first: jax.Array | int = 0) -> Lanes:
+    """Starts `games` games of random programs, numbered from `first` on; the key is consumed."""
+    number = first + jnp.arange(games, dtype=jnp.int32)
+    program = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), key, number)
+    return Lanes(game.init(program), program, jnp.full(games, -1, jnp.int32), number)
 
 
 def update_best(
@@ -86,8 +95,9 @@ def update_best(
     program: jax.Array,
     log: jax.Array,
     length: jax.Array,
+    move: jax.Array,
 ) -> Best:
-    """Keeps the best of the games [B] that have ended; the first one wins a tie."""
+    """Keeps the best of the games [B] that ended with this move; the first one wins a tie."""
     programs = jnp.arange(best.saved.shape[0])
     mine = ended[None, :] & (program[None, :] == programs[:, None])  # [P, B]
     saved = jnp.where(mine, saved[None, :], -jnp.inf)
@@ -98,6 +108,7 @@ def update_best(
         saved=jnp.where(better, top, best.saved),
         log=jnp.where(better[:, None], log[winner].astype(best.log.dtype), best.log),
         length=jnp.where(better, length[winner], best.length),
+        move=jnp.where(better, move, best.move),
     )
 
 
@@ -110,18 +121,26 @@ def play_moves(
     best: Best,
     lanes: Lanes,
     key: jax.Array,
+    exploration: Exploration | None = None,
 ) -> tuple[Lanes, Best, Moves, jax.Array]:
     """Plays `rollout.moves` moves of every game.
 
-    units: what the networks' values of each program mean. The key is consumed.
+    units: what the networks' values of each program mean. The key is consumed. Guided games follow
+    the best games from before the rollout, whatever the others find in the meantime: they may be
+    played on other devices.
+    exploration: the configuration's without a schedule.
 
     Returns:
       Lanes and best games afterwards, the moves [T, B], and the root-mean-square gap between the
       searched values of legal actions (where there are two), as sum of squares and count [2].
     """
 
-    def step(carry: tuple[Lanes, Best], key: jax.Array):
+    explore = exploration or Exploration(1.0, config.rollout.guided_fraction)
+    known = best
+
+    def step(carry: tuple[Lanes, Best], now: tuple[jax.Array, jax.Array]):
         lanes, best = carry
+        number, (time, key) = lanes.number, now
         search_key, branch_key, reset_key = jax.random.split(key, 3)
         state, program = lanes.state, lanes.program
         observation = observe(game, state)
@@ -135,8 +154,10 @@ def play_moves(
             config=config,
             typical_advantage=typical_advantage,
             simulator=Simulator(game, state, units),
+            noise=explore.noise,
+            number=number,
         )
-        action, guide, branched = _follow(best, lanes, index, legal, result.action, branch_key)
+        action, guide, branched = _follow(known, lanes, index, legal, result.action, branch_key)
         ahead = game.remaining_bound(state)
         state, reward = game.step(state, action)
         done = game.done(state)
@@ -144,7 +165,7 @@ def play_moves(
         best = jax.lax.cond(
             jnp.any(done & (saved > best.saved[program])),
             lambda: update_best(
-                best, saved, done, program, game.action_log(state), game.decision_index(state)
+                best, saved, done, program, game.action_log(state), game.decision_index(state), time
             ),
             lambda: best,
         )
@@ -165,12 +186,15 @@ def play_moves(
             ahead=ahead,
             past=ahead - game.remaining_bound(state),
         )
-        lanes = _restart(config, game, best, Lanes(state, program, guide), done, reset_key)
+        lanes = Lanes(state, program, guide, number)
+        lanes = _restart(explore.guided, game, known, lanes, done, reset_key)
         gaps = result.advantage
         return (lanes, best), (moves, jnp.stack([jnp.sum(gaps**2), jnp.sum(gaps > 0)]))
 
     keys = jax.random.split(key, config.rollout.moves)
-    (lanes, best), (moves, gaps) = jax.lax.scan(step, (lanes, best), keys)
+    times = jnp.arange(config.rollout.moves)
+    best = dataclasses.replace(best, move=jnp.full_like(best.move, -1))
+    (lanes, best), (moves, gaps) = jax.lax.scan(step, (lanes, best), (times, keys))
     return lanes, best, moves, jnp.sum(gaps, axis=0)
 
 
@@ -191,7 +215,8 @@ def _follow(
     told = best.log[lanes.program, jnp.minimum(index, best.log.shape[1] - 1)].astype(jnp.int32)
     allowed = jnp.take_along_axis(legal, told[:, None], axis=1)[:, 0]
     others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
-    other = jnp.argmax(jnp.where(others, jax.random.uniform(key, legal.shape), -1.0), axis=1)
+    noise = draw(lambda k: jax.random.uniform(k, legal.shape[1:]), key, lanes.number)
+    other = jnp.argmax(jnp.where(others, noise, -1.0), axis=1)
     follows = allowed & (index < lanes.guide)
     branched = allowed & (index == lanes.guide) & jnp.any(others, axis=1)
     action = jnp.where(follows, told, jnp.where(branched, other, action))
@@ -199,18 +224,25 @@ def _follow(
 
 
 def _restart(
-    config: Config, game: Any, best: Best, lanes: Lanes, done: jax.Array, key: jax.Array
+    guided_fraction: jax.Array | float,
+    game: Any,
+    best: Best,
+    lanes: Lanes,
+    done: jax.Array,
+    key: jax.Array,
 ) -> Lanes:
     """Replaces finished games by new ones of random programs."""
     program_key, guided_key, length_key = jax.random.split(key, 3)
-    fresh = jax.random.randint(program_key, done.shape, 0, game.num_programs)
+    number = lanes.number
+    fresh = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), program_key, number)
     program = jnp.where(done, fresh, lanes.program)
-    guided = jax.random.uniform(guided_key, done.shape) < config.rollout.guided_fraction
-    share = jax.random.uniform(length_key, done.shape)
+    guided = draw(jax.random.uniform, guided_key, number) < guided_fraction
+    share = draw(jax.random.uniform, length_key, number)
     length = best.length[program]
     guide = jnp.where(guided & (length > 0), (share * length).astype(jnp.int32), -1)
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,
         guide=jnp.where(done, guide, lanes.guide),
+        number=number,
     )

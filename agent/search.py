@@ -15,14 +15,18 @@ import jax
 import jax.numpy as jnp
 import mctx as _mctx
 
-from agent.config import Config
-from agent.networks import Model, Params, decode_reward, decode_value
+from agent.config import Config, SearchConfig
+from agent.networks import NUM_ACTIONS, Model, Params, decode_reward, decode_value
+from agent.randomness import keys_of
 from agent.units import Units
 
 # Its annotations are chex types, which type checkers do not understand.
 mctx: Any = _mctx
 
 ILLEGAL_LOGIT, NEVER_LOGIT = -8.0, -1e9
+DIRICHLET_ALPHA = 0.3
+# Finite, so that differences of such logits are numbers too.
+TINY, LOWEST = float(jnp.finfo(jnp.float32).tiny), float(jnp.finfo(jnp.float32).min)
 
 
 # Observations are kept in half precision, which is what the networks learn from: they are most of
@@ -65,12 +69,14 @@ def search(
     typical_advantage: jax.Array,
     simulator: Simulator,
     noise: jax.Array | float = 1.0,
+    number: jax.Array | None = None,
 ) -> SearchResult:
     """Searches from observations [B, F] under masks [B, A] with at least one legal action each.
 
     typical_advantage: scalar that an advantage is compared with (see `SearchConfig`).
     simulator: the games searched; only `search.model = "game"` looks at them.
     noise: [B] or scalar; 1 samples actions as in self-play, 0 takes the best.
+    number: [B], the games' numbers, to which their random numbers belong; 0, 1, ... without.
     The key is consumed.
     """
     model = Model(config.network, params)
@@ -80,43 +86,25 @@ def search(
     if config.search.model == "game":
         embedding, recurrent = _batch_first(simulator.state), _play(config, simulator)
     else:
-        embedding, recurrent = latent, _imagine(config)
+        embedding, recurrent = latent, imagine(config)
     root = mctx.RootFnOutput(
         prior_logits=prediction.policy_logits, value=root_value, embedding=embedding
     )
-    settings = config.search
+    if number is None:
+        number = jnp.arange(legal.shape[0])
     noise = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), legal.shape[:1])[:, None]
-    if settings.algorithm == "gumbel":
-        scale = settings.advantage_logits / typical_advantage
-        output = mctx.gumbel_muzero_policy(
-            params,
-            key,
-            root,
-            recurrent,
-            settings.simulations,
-            invalid_actions=~legal,
-            max_depth=settings.max_depth,
-            qtransform=functools.partial(_scaled_values, scale=scale),
-            gumbel_scale=noise,
-        )
-        action = output.action
-    else:
-        search_key, action_key = jax.random.split(key)
-        output = mctx.muzero_policy(
-            params,
-            search_key,
-            root,
-            recurrent,
-            settings.simulations,
-            invalid_actions=~legal,
-            max_depth=settings.max_depth,
-            dirichlet_fraction=settings.dirichlet_fraction,
-        )
-        # The visits are sampled here, so that each game has its own noise.
-        gumbel = jax.random.gumbel(action_key, legal.shape) * noise
-        logits = jnp.log(jnp.maximum(output.action_weights, 1e-9)) + gumbel
-        action = jnp.argmax(jnp.where(legal, logits, -jnp.inf), axis=-1).astype(jnp.int32)
-    summary = output.search_tree.summary()
+    run = _gumbel if config.search.algorithm == "gumbel" else _puct
+    action, policy, tree = run(
+        config.search,
+        params,
+        root,
+        recurrent,
+        legal,
+        keys_of(key, number),
+        noise,
+        typical_advantage,
+    )
+    summary = tree.summary()
     visited = legal & (summary.visit_counts > 0)
     values = jnp.where(visited, summary.qvalues, root_value[:, None])
     gap = jnp.max(jnp.where(visited, values, -jnp.inf), axis=-1) - jnp.min(
@@ -124,14 +112,107 @@ def search(
     )
     return SearchResult(
         action=action,
-        policy=output.action_weights,
-        value=jnp.sum(output.action_weights * values, axis=-1),
+        policy=policy,
+        value=jnp.sum(policy * values, axis=-1),
         raw_value=root_value,
         advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
     )
 
 
-def _imagine(config: Config) -> Callable[..., Any]:
+def _gumbel(
+    settings: SearchConfig,
+    params: Params,
+    root: Any,
+    recurrent: Callable[..., Any],
+    legal: jax.Array,
+    keys: jax.Array,
+    noise: jax.Array,
+    typical_advantage: jax.Array,
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Gumbel MuZero (Danihelka et al., ICLR 2022): actions [B], improved policies [B, A], tree.
+
+    `mctx.gumbel_muzero_policy` with noise from a key a game, [B], and not from one for the batch.
+    """
+    scores = functools.partial(_scaled_values, scale=settings.advantage_logits / typical_advantage)
+    logits = _masked(root.prior_logits, legal)
+    gumbel = noise * jax.vmap(lambda key: jax.random.gumbel(key, legal.shape[1:]))(keys)
+    tree = mctx.search(
+        params,
+        keys[0],  # nothing is drawn from it
+        root=root.replace(prior_logits=logits),
+        recurrent_fn=recurrent,
+        root_action_selection_fn=functools.partial(
+            mctx.gumbel_muzero_root_action_selection,
+            num_simulations=settings.simulations,
+            max_num_considered_actions=NUM_ACTIONS,
+            qtransform=scores,
+        ),
+        interior_action_selection_fn=functools.partial(
+            mctx.gumbel_muzero_interior_action_selection, qtransform=scores
+        ),
+        num_simulations=settings.simulations,
+        max_depth=settings.max_depth,
+        invalid_actions=~legal,
+        extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=gumbel),
+    )
+    improved = logits + jax.vmap(scores, in_axes=(0, None))(tree, tree.ROOT_INDEX)
+    visits = tree.summary().visit_counts
+    candidates = legal & (visits == jnp.max(visits, axis=-1, keepdims=True))
+    action = jnp.argmax(jnp.where(candidates, gumbel + improved, -jnp.inf), axis=-1)
+    return action.astype(jnp.int32), jax.nn.softmax(_masked(improved, legal)), tree
+
+
+def _puct(
+    settings: SearchConfig,
+    params: Params,
+    root: Any,
+    recurrent: Callable[..., Any],
+    legal: jax.Array,
+    keys: jax.Array,
+    noise: jax.Array,
+    typical_advantage: jax.Array,
+) -> tuple[jax.Array, jax.Array, Any]:
+    """MuZero's search (Schrittwieser et al., Nature 588, 2020): actions, shares of visits, tree.
+
+    `mctx.muzero_policy` with random numbers from a key a game; also where it breaks ties.
+    """
+    del typical_advantage
+    keys = jax.vmap(lambda key: jax.random.split(key, 3))(keys)
+    flat = jnp.full(legal.shape[1:], DIRICHLET_ALPHA)
+    dirichlet = jax.vmap(lambda key: jax.random.dirichlet(key, flat))(keys[:, 0])
+    share = settings.dirichlet_fraction
+    prior = (1 - share) * jax.nn.softmax(root.prior_logits) + share * dirichlet
+
+    def select(key: jax.Array, tree: Any, node: jax.Array, depth: jax.Array | int) -> jax.Array:
+        del key
+        key = jax.random.fold_in(tree.extra_data, tree.node_visits[node])
+        return mctx.muzero_action_selection(key, tree, node, depth)
+
+    tree = mctx.search(
+        params,
+        keys[0, 0],  # nothing is drawn from it
+        root=root.replace(prior_logits=_masked(jnp.log(jnp.maximum(prior, TINY)), legal)),
+        recurrent_fn=recurrent,
+        root_action_selection_fn=functools.partial(select, depth=0),
+        interior_action_selection_fn=select,
+        num_simulations=settings.simulations,
+        max_depth=settings.max_depth,
+        invalid_actions=~legal,
+        extra_data=keys[:, 1],
+    )
+    visits = tree.summary().visit_probs
+    gumbel = jax.vmap(lambda key: jax.random.gumbel(key, legal.shape[1:]))(keys[:, 2]) * noise
+    logits = jnp.log(jnp.maximum(visits, 1e-9)) + gumbel
+    action = jnp.argmax(jnp.where(legal, logits, -jnp.inf), axis=-1)
+    return action.astype(jnp.int32), visits, tree
+
+
+def _masked(logits: jax.Array, legal: jax.Array) -> jax.Array:
+    """Logits [B, A], at most 0, with a vanishing probability of illegal actions."""
+    return jnp.where(legal, logits - jnp.max(logits, axis=-1, keepdims=True), LOWEST)
+
+
+def imagine(config: Config) -> Callable[..., Any]:
     """Steps of the learned model; embeddings are latents [B, D]."""
 
     def recurrent(params: Params, key: jax.Array, action: jax.Array, latent: jax.Array):

@@ -82,17 +82,24 @@ def replay_targets(replay: Replay, td_lambda: float) -> Targets:
     return jax.tree.map(lambda x: jnp.roll(x, replay.cursor, axis=0), targets)
 
 
-def elite_cells(moves: Moves, targets: Targets, quantile: float, programs: int) -> jax.Array:
+def elite_cells(
+    moves: Moves, targets: Targets, quantile: float, programs: int, axis: str | None = None
+) -> jax.Array:
     """Cells [T, B] of games above the quantile of their program's returns in the replay.
 
     The quantile is over cells, so longer games count more; the best game always qualifies.
+    axis: the mesh's axis that the games lie on, if the replay is spread over devices.
     """
     bins = 256
     low, high = _program_range(moves.program, targets, programs)
+    if axis:
+        low, high = jax.lax.pmin(low, axis), jax.lax.pmax(high, axis)
     span = jnp.maximum(high - low, 1e-9)
     level = ((targets.final - low[moves.program]) / span[moves.program] * (bins - 1)).astype(int)
     level = jnp.clip(level, 0, bins - 1)
     counts = jnp.zeros((programs, bins)).at[moves.program, level].add(targets.usable)
+    if axis:
+        counts = jax.lax.psum(counts, axis)
     below = jnp.cumsum(counts, axis=1) - counts
     reached = below >= quantile * jnp.sum(counts, axis=1, keepdims=True)
     # The threshold is the first level with enough cells below it, but not above the best game.

@@ -12,6 +12,7 @@ PLACEMENTS = ("best_fit", "first_fit")
 LATE_EVICTIONS = ("stay", "backup")
 LATE_PREFETCHES = ("stall", "illegal")
 REWARDS = ("exact", "proxy")
+OBSERVATIONS = ("plain", "rich")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +33,8 @@ class GameConfig:
     inert_fraction: values and questions that can save less than this fraction of the all-slow
         latency are answered by the game itself; in [0, 1).
     reward: "exact" pays saved latency, "proxy" what each access would save were it the only one.
+    observation: what the agent sees; "rich" adds the memory and the pressure ahead and a wider
+        window of coming stops (`mallocgame.rich_observation`).
 
     Raises:
       InputError: a field is out of range.
@@ -46,6 +49,7 @@ class GameConfig:
     drop_backup: bool = True
     inert_fraction: float = 1e-6
     reward: str = "exact"
+    observation: str = "plain"
 
     def __post_init__(self) -> None:
         for field in ("prefetch_window", "max_residencies"):
@@ -58,6 +62,7 @@ class GameConfig:
             ("late_eviction", LATE_EVICTIONS),
             ("supply", SUPPLIES),
             ("reward", REWARDS),
+            ("observation", OBSERVATIONS),
         ):
             choice = getattr(self, field)
             if choice not in choices:

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import Array, lax
 
+from mallocgame import observation, rich_observation
 from mallocgame.config import GameConfig
-from mallocgame.observation import observation_size, observe, stop_features
+from mallocgame.observation import stop_features
 from mallocgame.placement import gather
 from mallocgame.program import Program
+from mallocgame.rich_observation import slot_prospects, stop_columns
 from mallocgame.rules import advance, start
 from mallocgame.state import ASK_DEPART, ASK_READ, COPY, DROP, NO_COPY, State, select, write_log
 from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
@@ -37,6 +40,9 @@ class Game:
     bound: float32 [P, T + 1]; fraction of the latency that slots t, t + 1, ... save at most.
     capacity_ticks: float32 [P]; ticks that a copy of the whole fast memory takes.
     features: float32 [P, E, K]; what the observation knows about each stop.
+    prospects, stops: what the rich observation knows about each slot, float32 [P, T, K'], and slot,
+        value and alias group of each stop, int32 [P, E', 3]; E' has room for a window behind the
+        last stop. Without columns in a game that does not show them.
     """
 
     events: Array
@@ -48,6 +54,8 @@ class Game:
     bound: Array
     capacity_ticks: Array
     features: Array
+    prospects: Array
+    stops: Array
     config: GameConfig = struct.field(pytree_node=False)
     table_size: int = struct.field(pytree_node=False)
     max_decisions: int = struct.field(pytree_node=False)
@@ -118,12 +126,16 @@ class Game:
         return state.question, row.value, state.slot
 
     def observe(self, state: State) -> Array:
-        """Float32 [..., F]: what the agent sees (`mallocgame.observation`)."""
-        return observe(self, state)
+        """Float32 [..., F]: what the agent sees (`mallocgame.observation`, `.rich_observation`)."""
+        if self.config.observation == "rich":
+            return rich_observation.observe(self, state)
+        return observation.observe(self, state)
 
     @property
     def observation_size(self) -> int:
-        return observation_size(self)
+        if self.config.observation == "rich":
+            return rich_observation.LAYOUT.size
+        return observation.observation_size(self)
 
     def done(self, state: State) -> Array:
         """Bool [...]."""
@@ -179,6 +191,10 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
     slots = pad([t.slots for t in tables], max(len(t.slots) for t in tables), 0)
     promised = events[..., EventRow._fields.index("promise_slot")]
     features = [stop_features(t) for t in tables]
+    is_rich = config.observation == "rich"
+    prospects = [slot_prospects(t) if is_rich else np.zeros((len(t.slots), 0)) for t in tables]
+    columns = [stop_columns(t) if is_rich else np.zeros((len(t.events), 0), int) for t in tables]
+    behind = rich_observation.WINDOW if is_rich else 0
     return Game(
         events=jnp.asarray(events),
         slots=jnp.asarray(slots),
@@ -190,7 +206,9 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
             pad([t.bound[:, None] for t in tables], 1 + slots.shape[1], 0)[..., 0], jnp.float32
         ),
         capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
-        features=jnp.asarray(pad(features, events.shape[1], 0)),
+        features=jnp.asarray(pad(features, events.shape[1] + behind, 0)),
+        prospects=jnp.asarray(pad(prospects, slots.shape[1], 0), jnp.float32),
+        stops=jnp.asarray(pad(columns, events.shape[1] + behind, NEVER), jnp.int32),
         config=config,
         table_size=min(config.max_residencies, max(t.residency_bound for t in tables)),
         max_decisions=max(t.max_decisions for t in tables),

@@ -36,7 +36,7 @@ def observation_size(game: Game) -> int:
     return STATIC + DYNAMIC + WINDOW * (UPCOMING + 2)
 
 
-def _compress(x: np.ndarray, scale: float) -> np.ndarray:
+def compress(x: np.ndarray, scale: float) -> np.ndarray:
     return np.log1p(np.maximum(x, 0) * scale) / np.log1p(scale)
 
 
@@ -57,21 +57,21 @@ def stop_features(tables: Tables) -> np.ndarray:
     values = [tables.program.values[int(v)] for v in events.value]
     density = following / np.maximum(size * np.maximum(distance, 1), 1e-6)
     columns = [
-        _compress(size, 100.0),
-        _compress(here * count, 10.0),
-        _compress(after * count, 10.0),
-        _compress(distance / num_slots, 100.0),
+        compress(size, 100.0),
+        compress(here * count, 10.0),
+        compress(after * count, 10.0),
+        compress(distance / num_slots, 100.0),
         (events.ask_end > 0).astype(float),
         (events.write > 0).astype(float),
-        _compress(following * count, 10.0),
-        _compress(density, 100.0),
-        _compress(here / np.maximum(size, 1e-6), 100.0),
-        _compress(events.demand / capacity_ticks, 100.0),
-        _compress(size * distance / num_slots, 100.0),
+        compress(following * count, 10.0),
+        compress(density, 100.0),
+        compress(here / np.maximum(size, 1e-6), 100.0),
+        compress(events.demand / capacity_ticks, 100.0),
+        compress(size * distance / num_slots, 100.0),
         events.writeback,
         np.array([v.is_input for v in values], float),
         np.array([v.is_output for v in values], float),
-        _compress(slots[:, SlotRow._fields.index("weight")] - 1.0, 1.0) if count else size,
+        compress(slots[:, SlotRow._fields.index("weight")] - 1.0, 1.0) if count else size,
     ]
     kinds = (events.kind[:, None] == np.arange(NUM_KINDS)).astype(float)
     return np.concatenate([np.stack(columns, axis=1), kinds], axis=1).astype(np.float32)
@@ -79,6 +79,11 @@ def stop_features(tables: Tables) -> np.ndarray:
 
 def observe(game: Game, state: State) -> Array:
     """Float32 [..., F]."""
+    return jnp.concatenate([observe_question(game, state), _upcoming(game, state)], axis=-1)
+
+
+def observe_question(game: Game, state: State) -> Array:
+    """Float32 [..., STATIC + DYNAMIC]: the stop in question, the memory, the supply, the bus."""
     row = EventRow(*gather(game.events, state.program, state.event))
     here = SlotRow(*gather(game.slots, state.program, state.slot))
     table, t = state.table, state.slot
@@ -107,29 +112,30 @@ def observe(game: Game, state: State) -> Array:
     scalars = [
         *[(state.question == q).astype(jnp.float32) for q in range(3)],
         state.can.astype(jnp.float32),
-        _log(decisions, 10.0),
-        _log((now - here.bus + state.bus) / jnp.maximum(now, 1), 1.0),
-        _log((t - state.begin) / game.config.prefetch_window, 10.0),
+        log_scaled(decisions, 10.0),
+        log_scaled((now - here.bus + state.bus) / jnp.maximum(now, 1), 1.0),
+        log_scaled((t - state.begin) / game.config.prefetch_window, 10.0),
         dirty.astype(jnp.float32),
-        _log(since / game.num_slots[state.program], 100.0),
+        log_scaled(since / game.num_slots[state.program], 100.0),
         *[u.astype(jnp.float32) for u in used],
         _largest_gap(state, capacity),
-        *[_log(b, 10.0) for b in back],
-        _log(queue / whole_copy, 10.0),
-        _log(row.demand / jnp.maximum(supply[-1], 1), 1.0),
-        _log(1000.0 * jnp.where(state.question == ASK_READ, state.late, 0) / total, 10.0),
+        *[log_scaled(b, 10.0) for b in back],
+        log_scaled(queue / whole_copy, 10.0),
+        log_scaled(row.demand / jnp.maximum(supply[-1], 1), 1.0),
+        log_scaled(1000.0 * jnp.where(state.question == ASK_READ, state.late, 0) / total, 10.0),
         t / game.num_slots[state.program],
         state.saved / total,
         here.slow_elapsed * here.weight / total * 100.0,
-        _log((here.slow_elapsed - here.compute) / jnp.maximum(here.slow_elapsed, 1), 1.0),
-        state.place / capacity,
+        log_scaled((here.slow_elapsed - here.compute) / jnp.maximum(here.slow_elapsed, 1), 1.0),
+        # Where there is no place it is NEVER, which half precision does not hold.
+        jnp.minimum(state.place / capacity, 1.0),
     ]
     dynamic = jnp.stack([jnp.asarray(s, jnp.float32) for s in scalars], axis=-1)
     static = game.features.at[state.program, state.event].get(mode="clip")
-    return jnp.concatenate([static, dynamic, _upcoming(game, state)], axis=-1)
+    return jnp.concatenate([static, dynamic], axis=-1)
 
 
-def _log(x: Array, scale: float) -> Array:
+def log_scaled(x: Array, scale: float) -> Array:
     return jnp.log1p(jnp.maximum(x, 0) * scale) / np.log1p(scale)
 
 
@@ -162,6 +168,8 @@ def _upcoming(game: Game, state: State) -> Array:
         resident = jnp.any(there & (table["start"] <= state.slot), axis=0)
         features = game.features[state.program, index, :UPCOMING]
         distance = jnp.where(index < last, slot - state.slot, 64)
-        extra = jnp.stack([_log(distance / 64.0, 10.0), resident.astype(jnp.float32)], axis=-1)
+        extra = jnp.stack(
+            [log_scaled(distance / 64.0, 10.0), resident.astype(jnp.float32)], axis=-1
+        )
         rows += [features, extra]
     return jnp.concatenate(rows, axis=-1)

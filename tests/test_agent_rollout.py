@@ -90,7 +90,9 @@ def test_guided_games_follow_the_best_game_and_leave_it_once():
     )
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
-    best = Best(jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]))
+    best = Best(
+        jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]), jnp.array([-1])
+    )
     lanes = lanes.replace(guide=jnp.full(4, 5))
     _, _, moves, _ = play_moves(
         config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(3)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import mctx
 import numpy as np
 import pytest
 from agent_setup import NO_GAME, small_config
@@ -12,7 +15,7 @@ from probe_games import delayed, trap
 from agent import networks
 from agent.checkpoint import fresh_agent
 from agent.play import play
-from agent.search import search
+from agent.search import _scaled_values, imagine, search
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
@@ -104,3 +107,103 @@ def test_the_game_as_model_sees_through_a_trap():
     agent = fresh_agent(config, game.observation_size)
     played = play(game, agent, config, 0, jax.random.key(0), games=4)
     assert played.greedy == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_random_numbers_belong_to_the_game(algorithm):
+    config = small_config(search={"algorithm": algorithm})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    observation = jax.random.normal(jax.random.key(1), (8, 5))
+    legal = jnp.ones((8, 3), bool)
+
+    def look(rows: np.ndarray):
+        return search(
+            params,
+            observation[rows],
+            legal[rows],
+            jax.random.key(2),
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
+            number=jnp.asarray(rows),
+        )
+
+    whole = look(np.arange(8))
+    for rows in (np.arange(4, 8), np.array([6, 1, 3])):
+        part = look(rows)
+        for a, b in zip(part, whole, strict=True):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b)[rows], rtol=1e-5, atol=1e-6)
+    repeated = look(np.zeros(8, int))
+    assert np.unique(np.asarray(repeated.action)).size == 1
+
+
+def test_gumbel_search_is_mctx_gumbel_muzero():
+    config = small_config(search={"simulations": 16})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    # A fresh network has flat heads: these have opinions.
+    params = jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    observation = jax.random.normal(jax.random.key(1), (64, 5))
+    legal = jax.random.bernoulli(jax.random.key(2), 0.7, (64, 3)).at[:, 2].set(True)
+    typical = jnp.float32(0.1)
+    ours = search(
+        params,
+        observation,
+        legal,
+        jax.random.key(3),
+        config=config,
+        typical_advantage=typical,
+        simulator=NO_GAME,
+        noise=0.0,
+    )
+    model = networks.Model(config.network, params)
+    latent = model.represent(observation)
+    prediction = model.predict(latent)
+    root = mctx.RootFnOutput(
+        prior_logits=prediction.policy_logits,
+        value=networks.decode_value(prediction.value_logits),
+        embedding=latent,
+    )
+    scale = config.search.advantage_logits / typical
+    theirs = mctx.gumbel_muzero_policy(
+        params,
+        jax.random.key(4),
+        root,
+        imagine(config),
+        config.search.simulations,
+        invalid_actions=~legal,
+        max_depth=config.search.max_depth,
+        qtransform=functools.partial(_scaled_values, scale=scale),
+        gumbel_scale=0.0,
+    )
+    np.testing.assert_array_equal(np.asarray(ours.action), np.asarray(theirs.action))
+    np.testing.assert_allclose(
+        np.asarray(ours.policy), np.asarray(theirs.action_weights), rtol=1e-4, atol=1e-6
+    )
+    assert len(np.unique(np.asarray(ours.action))) > 1
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
+    params = networks.init_params(small_config().network, 5, jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    observation = jax.random.normal(jax.random.key(1), (16, 5))
+
+    def outputs(dtype: str):
+        def run(params, observation):
+            model = networks.Model(small_config(network={"dtype": dtype}).network, params)
+            latent = model.represent(observation)
+            latent, reward = model.dynamics(latent, jnp.zeros(16, jnp.int32))
+            return latent, reward, *model.predict(latent)
+
+        dots = str(jax.make_jaxpr(run)(params, observation)).count("bf16[16,32] = dot_general")
+        return run(params, observation), dots
+
+    (exact, none), (rough, some) = outputs("float32"), outputs("bfloat16")
+    assert none == 0 and some > 4
+    for a, b in zip(rough, exact, strict=True):
+        assert a.dtype == b.dtype == jnp.float32
+        difference = np.abs(np.asarray(a - b))
+        assert 0 < difference.max() < 0.1 * np.abs(np.asarray(b)).max()

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agent.replay import gather, init_replay, insert, sample
+from agent.replay import gather, init_replay, insert
 from agent.rollout import Moves
 from agent.targets import compute_targets, elite_cells, replay_targets
 
@@ -153,15 +153,6 @@ def test_replay_wraps_around_and_keeps_the_newest():
     window = gather(replay, jnp.array([58]), jnp.array([0]), 4)
     ring = np.asarray(replay.moves.reward)[:, 0]
     np.testing.assert_array_equal(np.asarray(window.reward)[0], ring[[58, 59, 0, 1]])
-
-
-def test_samples_follow_the_weights():
-    weights = jnp.array([[0.0, 1.0], [0.0, 0.0], [3.0, 0.0], [0.0, 0.0]])
-    time, game = sample(weights, 20_000, jax.random.key(0))
-    counts = np.zeros((4, 2))
-    np.add.at(counts, (np.asarray(time), np.asarray(game)), 1)
-    np.testing.assert_allclose(counts / counts.sum(), np.asarray(weights) / 4, atol=0.015)
-    assert (counts[np.asarray(weights) == 0] == 0).all()
 
 
 def test_elite_cells_are_those_of_the_best_games():

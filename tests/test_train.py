@@ -20,10 +20,13 @@ import train as command
 from agent.checkpoint import Checkpoints, load_agent
 from agent.config import save_config
 from agent.errors import TrainingDiverged
-from agent.loop import CLOCK_FIELDS, _divisor, _truncate, train
+from agent.hosts import _divisor
+from agent.journal import CLOCK_FIELDS, Entry, truncate
+from agent.loop import train
 from mallocgame.jsonfile import InputError
 
 HERE = Path(__file__).parent
+PROBE = (Entry("probe"),)
 CONFIG = "name: test\nprograms: [none_such]\n"
 
 
@@ -61,7 +64,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, overrides, mes
 def refused(run: Path, message: str, **sections) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     with pytest.raises(InputError, match=message) as caught:
-        train(small_config(**sections), delayed(5), run, one_device())
+        train(small_config(**sections), delayed(5), run, one_device(), PROBE)
     assert "\n" not in str(caught.value)
     after = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     assert before == after
@@ -80,7 +83,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
-    _truncate(path, 2)
+    truncate(path, 2)
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
@@ -135,7 +138,7 @@ def lines_so_far(run: Path) -> list[str]:
 def test_a_training_that_diverges_stops_with_its_checkpoint_intact(tmp_path):
     bad = small_config(learner={"learning_rate": 1e35, "warmup": 0}, train={"checkpoint_every": 1})
     with pytest.raises(TrainingDiverged, match=r"iteration \d: .* not finite") as caught:
-        train(bad, delayed(5), tmp_path / "bad", one_device())
+        train(bad, delayed(5), tmp_path / "bad", one_device(), PROBE)
     assert "\n" not in str(caught.value)
     rows = lines(tmp_path / "bad")
     kept = Checkpoints(tmp_path / "bad" / "checkpoints")
@@ -148,5 +151,5 @@ def test_a_training_that_diverges_stops_with_its_checkpoint_intact(tmp_path):
 
 def test_profile_leaves_a_trace(tmp_path):
     config = small_config(train={"iterations": 4})
-    train(config, delayed(5), tmp_path / "run", one_device(), profile=True)
+    train(config, delayed(5), tmp_path / "run", one_device(), PROBE, profile=True)
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))

@@ -1,10 +1,12 @@
 """A hand-written dump becomes the program, the mapping and the figures that it was written for."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from xla_sample import files, write_dump
 
+from mallocgame.jsonfile import InputError
 from mallocgame.judge import simulate, verify
 from mallocgame.machine import machine_by_name
 from mallocgame.mapping import Residency, Transfer
@@ -130,3 +132,22 @@ def test_errors_name_file_field_and_value(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and message in error
     assert name in error or "sample" in error
+
+
+def test_scratch_beside_the_values_is_reserved(tmp_path: Path) -> None:
+    """Chips whose kernels take their scratch out of the assignment's memory (tpu7x)."""
+    texts = files()
+    for number, time in ((-3, 5), (-3, 6)):
+        texts["bufferinfo.csv"] += f'{number},"scoped allocation for a",0,8192,{time},"","",1\n'
+        texts["allocinfo.csv"] += f"{number},8192,0,{time},{time}\n"
+    dump = write_dump(tmp_path / "sample", texts)
+    later = dataclasses.replace(machine_by_name("tpu_v4"), name="tpu7x")
+    program = import_dump(dump, later).items[0].program
+    assert {i.name: i.reserved_bytes for i in program.instructions if i.reserved_bytes} == {
+        "a": 8192
+    }
+    for old, message in (("scoped allocation for a", "is negative"), ("-3,8192", "not in")):
+        name = "bufferinfo.csv" if "scoped" in old else "allocinfo.csv"
+        broken = {**texts, name: texts[name].replace(old, "what" if "scoped" in old else "-4,8192")}
+        with pytest.raises(InputError, match=message):
+            import_dump(write_dump(tmp_path / name / "sample", broken), later)

@@ -1,18 +1,31 @@
-"""Trains on a small game: `python train_probe.py RUN ITERATIONS`; killed and resumed by tests."""
+"""Trains on a small game: `python train_probe.py RUN ITERATIONS [SECTIONS]`, for tests.
+
+SECTIONS is JSON that updates the sections of the small configuration.
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from agent_setup import small_config
 from probe_games import delayed
 
-from agent.loop import make_mesh, train
+from agent.hosts import connect, make_mesh
+from agent.journal import Entry
+from agent.loop import train
+
+
+def main() -> None:
+    sections: dict[str, Any] = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    where = {"checkpoint_every": 5, "devices": 2} | sections.pop("train", {})
+    config = small_config(train=where | {"iterations": int(sys.argv[2])}, **sections)
+    connect(config.train)
+    mesh = make_mesh(config)
+    train(config, delayed(), Path(sys.argv[1]), mesh, (Entry("probe"),))
+
 
 if __name__ == "__main__":
-    config = small_config(
-        train={"iterations": int(sys.argv[2]), "checkpoint_every": 5, "devices": 2}
-    )
-    mesh = make_mesh(config)
-    train(config, delayed(), Path(sys.argv[1]), mesh, ("probe",))
+    main()

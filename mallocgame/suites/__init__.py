@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError
+from mallocgame.jsonfile import InputError, read_json
 from mallocgame.mapping import Mapping, load_mapping
 from mallocgame.program import Program, load_program
 
 SUITES = Path(__file__).parent
 SUFFIXES = (".program.json.gz", ".program.json")
+INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
 PRODUCTION = (".production.mapping.json.gz", ".production.mapping.json")
 
 
 def find_programs(names: Sequence[str]) -> list[Path]:
     """Program files: files, folders of `*.program.json[.gz]`, and both inside committed suites.
 
-    "tpu_v4_sample" is a committed suite, "tpu_v4_sample/NAME" one of its programs.
+    "tpu_v4_sample" is a committed suite, "tpu_v4_sample/NAME" one of its programs; "tpu_v4:train"
+    is a split of a suite with an index.
 
     Raises:
       InputError: nothing is found under a name.
@@ -56,7 +58,28 @@ def load_production(path: Path, program: Program) -> Mapping | None:
     return None
 
 
+def _split(name: str, split: str) -> list[Path]:
+    """The programs of a suite whose index assigns them to a split."""
+    files = _files(name)
+    index = files[0].with_name(INDEX)
+    if not index.is_file():
+        raise InputError(f"{name}:{split}: the suite has no {INDEX}, and so no splits")
+    entries = read_json(index, INDEX_FORMAT, INDEX_VERSION)["programs"]
+    splits = {program: str(entry["entry"]["split"]) for program, entry in entries.items()}
+    if split not in splits.values():
+        known = ", ".join(sorted(set(splits.values())))
+        raise InputError(f"{name}:{split}: no such split; the suite has {known}")
+    return [path for path in files if splits.get(_stem(path)) == split]
+
+
+def _stem(path: Path) -> str:
+    return next(path.name[: -len(s)] for s in SUFFIXES if path.name.endswith(s))
+
+
 def _files(name: str) -> list[Path]:
+    suite, colon, split = name.rpartition(":")
+    if colon and not Path(name).exists():
+        return _split(suite, split)
     for base in (Path(name), SUITES / name):
         if base.is_dir():
             files = sorted(p for p in base.iterdir() if p.name.endswith(SUFFIXES))

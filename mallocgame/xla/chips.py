@@ -21,7 +21,8 @@ class Chip:
       machine_name: preset in `mallocgame.machine`.
       fast_space: number of the fast memory in layouts, ``S(n)``: CMEM on v4, VMEM later.
       largest_bytes: most fast memory that programs are made for, of what the assignment has.
-      scoped_bytes: fast memory that the compiler keeps for its kernels, beside the assignment's.
+      scoped_bytes: fast memory that the compiler keeps for its kernels, beside the assignment's;
+        none on tpu7x, whose kernels take theirs out of it, each while it runs.
       slices: "most slices of a prefetch" that means whole ones; 0 where the compiler splits arrays
         over the parts of a core and knows no slices.
       clock_hz: where the preset has none: published bf16 operations a second over those of four
@@ -86,7 +87,7 @@ CHIPS: dict[str, Chip] = {
         Chip("v5e", "v5e:2x2", "tpu_v5e", 1, 64 * MIB, 16 * MIB),
         Chip("v5p", "v5p:2x2x1", "tpu_v5p", 1, 32 * MIB, 16 * MIB, slices=0),
         Chip("v6e", "v6e:2x2", "tpu_v6e", 1, 64 * MIB, 32 * MIB, 1.75e9),
-        Chip("tpu7x", "tpu7x:2x2x1", "tpu7x", 1, 32 * MIB, 32 * MIB, 2.2e9),
+        Chip("tpu7x", "tpu7x:2x2x1", "tpu7x", 1, 64 * MIB, 0, 2.2e9),
     )
 }
 

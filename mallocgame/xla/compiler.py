@@ -125,7 +125,7 @@ def compile_to(
             "LIBTPU_INIT_ARGS": " ".join([_DUMP_FLAGS.format(folder=dumps), *flags]),
             "TPU_LOG_DIR": "disabled",
         }
-        with _alone():
+        with alone():
             _run_when_free(request, environment, stablehlo.name, timeout_s)
         files = {} if is_off else _accounts(dumps, stablehlo.name)
         text = without_metadata((folder / "optimised.hlo").read_text())
@@ -156,7 +156,7 @@ def _accounts(dumps: Path, what: str) -> dict[str, bytes]:
 
 
 @contextlib.contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """Waits until no other compile of this project runs on the machine."""
     path = Path(tempfile.gettempdir()) / "mallocgame-libtpu.lock"
     with path.open("w") as lock:

@@ -33,6 +33,8 @@ SCHEDULE_COLUMNS = ("time", "instruction_name")
 LARGEST_INTEGER = 2**31 - 1
 
 _BUFFER_NAME = re.compile(r"<\d+ ([\w.\-]+)(?:\{([\d,]+)\})?(?: @\d+)?>")
+# Kernels' scratch where it shares the assignment's memory; its rows have negative numbers.
+_SCRATCH_NAME = re.compile(r"scoped allocation for ([\w.\-]+)")
 _CAPACITY_FOLDER = re.compile(r"capacity_(\d+)_kib")
 
 
@@ -62,7 +64,10 @@ class AllocationRow:
 
 @dataclass(frozen=True)
 class Compile:
-    """One compile with assignment on; ``capacity_bytes`` is None for the compiler's default."""
+    """One compile with assignment on; ``capacity_bytes`` is None for the compiler's default.
+
+    scratch: bytes of fast memory, from offset 0, that an instruction's kernel takes for itself.
+    """
 
     folder: Path
     capacity_bytes: int | None
@@ -70,6 +75,7 @@ class Compile:
     buffers: dict[int, BufferRow]
     allocations: tuple[AllocationRow, ...]
     schedule: tuple[str, ...]
+    scratch: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,7 @@ def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
         buffers=buffers,
         allocations=read_allocations(folder / "allocinfo.csv", buffers, len(schedule)),
         schedule=schedule,
+        scratch=read_scratch(folder / "bufferinfo.csv", folder / "allocinfo.csv"),
     )
 
 
@@ -167,6 +174,10 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     return rows
 
 
+def _is_scratch(row: dict[str, str]) -> bool:
+    return row["buffer_id"].startswith("-")
+
+
 def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
@@ -202,6 +213,8 @@ def read_buffers(path: Path, times: int) -> dict[int, BufferRow]:
     """Buffers by number; a row may be repeated (MSA's retries) but must then say the same."""
     buffers: dict[int, BufferRow] = {}
     for line, row in _rows(path, BUFFER_COLUMNS):
+        if _is_scratch(row):
+            continue
         number = _integer(path, line, "buffer_id", row["buffer_id"], 0, LARGEST_INTEGER)
         found = _BUFFER_NAME.fullmatch(row["buffer_name"])
         if not found:
@@ -234,6 +247,8 @@ def read_allocations(
     """Allocations by buffer and start time, repeated rows once."""
     allocations: set[AllocationRow] = set()
     for line, row in _rows(path, ALLOCATION_COLUMNS):
+        if _is_scratch(row):
+            continue
         number, size, offset = (
             _integer(path, line, field, row[field], 0, LARGEST_INTEGER)
             for field in ("buffer_id", "size", "offset")
@@ -251,3 +266,35 @@ def read_allocations(
             )
         allocations.add(AllocationRow(number, size, offset, start, end))
     return tuple(sorted(allocations, key=lambda a: (a.buffer_id, a.start_time, a.end_time)))
+
+
+def read_scratch(buffers: Path, allocations: Path) -> dict[str, int]:
+    """Bytes from offset 0 that kernels take for themselves, by instruction.
+
+    Chips that keep a region apart for that have no such rows.
+    """
+    owners: dict[str, str] = {}
+    for line, row in _rows(buffers, BUFFER_COLUMNS):
+        if _is_scratch(row):
+            found = _SCRATCH_NAME.fullmatch(row["buffer_name"])
+            if not found:
+                raise InputError(
+                    f"{buffers}: line {line}: buffer_id: {row['buffer_id']} is negative, but "
+                    f"{_short(row['buffer_name'])} is not 'scoped allocation for NAME'"
+                )
+            owners[row["buffer_id"]] = found.group(1)
+    scratch: dict[str, int] = {}
+    for line, row in _rows(allocations, ALLOCATION_COLUMNS):
+        if _is_scratch(row):
+            if row["buffer_id"] not in owners:
+                raise InputError(
+                    f"{allocations}: line {line}: buffer_id: {row['buffer_id']} is not in "
+                    f"{buffers.name}"
+                )
+            size, offset = (
+                _integer(allocations, line, field, row[field], 0, LARGEST_INTEGER)
+                for field in ("size", "offset")
+            )
+            owner = owners[row["buffer_id"]]
+            scratch[owner] = max(scratch.get(owner, 0), offset + size)
+    return scratch

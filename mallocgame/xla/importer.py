@@ -32,7 +32,8 @@ from mallocgame.xla.production import production_mapping
 from mallocgame.xla.schedule import check_schedule, copy_windows, slot_clock
 
 # Number of the fast memory in layouts, S(n): CMEM on TPU v4, VMEM later.
-FAST_SPACES = {"tpu_v4": 3, "tpu_v4i": 3}
+CMEM = 3
+FAST_SPACES = {"tpu_v4": CMEM, "tpu_v4i": CMEM}
 LATER_FAST_SPACE = 1
 MOST_LEFT_OUT = 0.02
 
@@ -96,7 +97,7 @@ def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Impo
             layout,
             calibration,
             left_out,
-            fast_space,
+            compiled.scratch if fast_space == LATER_FAST_SPACE else None,
         )
         validate(program, str(compiled.folder))
         mapping, notes = _mapping(program, dump, compiled, layout, fast_space)
@@ -179,8 +180,7 @@ def _samples(dump: Dump, layout: _Layout, fast_space: int) -> dict[int, Sample]:
             key=(
                 step.hlo.opcode,
                 step.hlo.estimated_cycles,
-                tuple(read_bytes),
-                tuple(write_bytes),
+                *map(tuple, (read_bytes, write_bytes)),
             ),
             reads=read_bytes,
             writes=write_bytes,
@@ -272,8 +272,9 @@ def _program(
     layout: _Layout,
     calibration: Calibration,
     left_out: list[dict[str, Any]],
-    fast_space: int,
+    scratch: dict[str, int] | None,
 ) -> Program:
+    """A compile's program; without ``scratch`` instructions say themselves what CMEM they take."""
     graph = layout.graph
     second = 1.0 / (machine.clock_hz or 1.0)
     instructions, accesses = [], []
@@ -286,10 +287,7 @@ def _program(
                 compute_s=_seconds(fit.compute, second) if fit else 0.0,
                 fixed_read_s=_seconds(fit.fixed_read, second) if fit else 0.0,
                 fixed_write_s=_seconds(fit.fixed_write, second) if fit else 0.0,
-                # VMEM has a region of its own for kernels' scratch, beside the assignment's.
-                reserved_bytes=0
-                if step.is_marker or fast_space == LATER_FAST_SPACE
-                else step.hlo.scoped_bytes(fast_space),
+                reserved_bytes=_reserved_bytes(step, scratch),
             )
         )
         accesses.extend(_timed(found, fit, second))
@@ -328,6 +326,13 @@ def _program(
             "left_out": left_out,
         },
     )
+
+
+def _reserved_bytes(step: Step, scratch: dict[str, int] | None) -> int:
+    """Fast memory that an instruction takes for itself, where that shares the assignment's part."""
+    if step.is_marker:
+        return 0
+    return step.hlo.scoped_bytes(CMEM) if scratch is None else scratch.get(step.name, 0)
 
 
 def _seconds(cycles: float, second: float) -> float:
@@ -392,10 +397,6 @@ def _slow_places(
 
 def _estimated_cycles(compiled: Compile, layout: _Layout) -> int:
     """Sum of the compiler's estimates in a compile, each loop body once."""
-    names = {step.name for step in layout.steps if not step.is_marker}
-    return sum(
-        hlo.estimated_cycles or 0
-        for computation in compiled.module.computations.values()
-        for hlo in computation.instructions.values()
-        if hlo.name in names
-    )
+    found = _instructions(compiled.module)
+    names = [s.name for s in layout.steps if not s.is_marker and s.name in found]
+    return sum(found[name][1].estimated_cycles or 0 for name in names)

@@ -6,11 +6,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
+from jax.sharding import AxisType
 
-from agent.config import NetworkConfig
+from agent.config import NetworkConfig, config_from_record
+from agent.learner import AXIS, make_iteration
 from agent.networks import NUM_ACTIONS, Model, encode_reward, encode_value, init_params
+from mallocgame.game import build_game
+from mallocgame.generate import sized_program
 from mallocgame.suites.models.common import (
     BF16,
     BatchNorm,
@@ -85,6 +90,39 @@ def muzero_train(batch: int, unroll: int = 5) -> Workload:
     )
     arguments = (params, jax.eval_shape(update.init, params), *sample)
     return Workload(step, arguments, donate=(0, 1), source="agent/networks.py")
+
+
+def own_training_step(
+    games: int = 64, accesses: int = 400, updates: int = 4, whole: bool = False
+) -> Workload:
+    """The agent's own training step: targets of the replay, samples, updates of the networks.
+
+    whole: the whole iteration, which plays `moves` of every game first.
+    """
+    record = {
+        "name": "own",
+        "network": {"latent": 256, "hidden": 512},
+        "rollout": {"games": games, "moves": 64},
+        "replay": {"moves": 512},
+        "learner": {"batch_size": 256, "unroll": 4, "updates": updates},
+    }
+    config = config_from_record(record, "own_training_step")
+    program = sized_program(np.random.default_rng(0), accesses=accesses)
+    game = build_game([program], config.game)
+    mesh = jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
+    iteration = make_iteration(config, game, mesh)
+
+    def step(game: Any, state: Any) -> Any:
+        if whole:
+            state, _ = iteration.play(game, state)
+        state, metrics = iteration.learn(game, state)
+        return state, metrics["loss"]
+
+    def shapes(tree: Any) -> Any:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+    arguments = (shapes(game), shapes(iteration.abstract_state))
+    return Workload(step, arguments, donate=(1,), source="agent/learner.py")
 
 
 def _soft_loss(logits: jax.Array, target: jax.Array) -> jax.Array:

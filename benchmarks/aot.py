@@ -1,0 +1,78 @@
+"""Compiles one training iteration for TPUs ahead of time; needs libtpu but no TPU.
+
+    python benchmarks/aot.py [--chips v4,v5e] [--config configs/quickstart.yaml] [key.sub=value ...]
+
+Prints one JSON object a chip: the devices of the smallest slice, over which games and learner are
+sharded, seconds and bytes of the compiled programs. `pip install 'mallocgame[tpu]'`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from agent.config import Config, load_config
+from agent.learner import AXIS, make_iteration
+from mallocgame.game import build_game
+from mallocgame.jsonfile import InputError
+from mallocgame.suites import load_programs
+from mallocgame.xla.chips import chip_by_name
+from mallocgame.xla.compiler import alone, require_libtpu
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--chips", default="v4,v5e")
+    parser.add_argument("--config", default="configs/quickstart.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    options = parser.parse_args()
+    try:
+        require_libtpu()
+        config = load_config(options.config, options.overrides)
+        for name in options.chips.split(","):
+            chip = chip_by_name(name)
+            with alone():
+                print(json.dumps({"benchmark": "aot", "chip": name} | _compile(config, chip)))
+            sys.stdout.flush()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _compile(config: Config, chip: Any) -> dict[str, Any]:
+    topology = topologies.get_topology_desc(platform="tpu", topology_name=chip.topology)
+    devices = np.array(topology.devices)
+    mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
+    game = build_game(load_programs(config.programs), config.game)
+    iteration = make_iteration(config, game, mesh)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    shapes = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), game
+    )
+    record: dict[str, Any] = {"topology": chip.topology, "devices": devices.size}
+    for name, function in (("play", iteration.play), ("learn", iteration.learn)):
+        began = time.perf_counter()
+        compiled = function.lower(shapes, iteration.abstract_state).compile()
+        memory = compiled.memory_analysis()
+        record[name] = {
+            "compile_s": round(time.perf_counter() - began, 1),
+            "temporary_bytes": memory.temp_size_in_bytes,
+            "argument_bytes": memory.argument_size_in_bytes,
+            "code_bytes": memory.generated_code_size_in_bytes,
+        }
+    record["versions"] = {p: importlib.metadata.version(p) for p in ("jax", "libtpu")}
+    return record
+
+
+if __name__ == "__main__":
+    sys.exit(main())
