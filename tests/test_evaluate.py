@@ -291,6 +291,20 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
     assert all(row["verified"] for row in rows)
 
 
+def test_ctrl_c_is_one_line(tmp_path):
+    arguments = command(tmp_path / "out", "--mappers", "production,local_search", "--budget", "60")
+    arguments[1] = f"tpu_v4_sample/{OTHER}"
+    process = subprocess.Popen(
+        [sys.executable, "evaluate.py", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "1/2" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.read() == "evaluate.py: stopped; the same command goes on from here\n"
+    assert process.wait() == 130
+
+
 def test_another_configuration_is_refused(tmp_path, capsys):
     folder = tmp_path / "out"
     assert (
