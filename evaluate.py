@@ -11,8 +11,9 @@ mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's alg
 anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
 `evolution` and `milp`; with a checkpoint `played` (the trained agent plays `--games` games, the
 best one counts), `untrained` (the same with fresh parameters), `trained_best` (the best game of the
-training, where it was on this program), `agent` (the better of the two: what training and playing
-came to) and `hybrid` (the better of agent and production).
+training, where it was on this program), `agent` (the better of `played` and `trained_best`: what
+training and playing came to), `hybrid` (the better of `agent` and `production`) and on demand
+`played_on` (it plays as many games again and again for `--budget` seconds).
 
 An evaluation that was interrupted goes on where it stopped when the same command is given again. A
 mapper that fails on a program, or takes longer than its budget and `--grace`, costs that row; the
@@ -36,6 +37,7 @@ from mallocgame.jsonfile import InputError
 if TYPE_CHECKING:
     from mallocgame.config import GameConfig
     from mallocgame.evaluation.bench import Outcome
+    from mallocgame.evaluation.plan import Entry
     from mallocgame.game import Game
     from mallocgame.program import Program
 
@@ -173,7 +175,7 @@ class Agent:
         features = build_game([shortest], config.game).observation_size
         return *load_agent(self.run, features), features
 
-    def play(self, name: str, game: Game, program: Program, seed: int) -> Outcome | None:
+    def play(self, entry: Entry, game: Game, program: Program) -> Outcome | None:
         """Plays a program, or fetches the training's best game of it."""
         import time
 
@@ -185,14 +187,16 @@ class Agent:
         from mallocgame.mapping import load_mapping
         from mallocgame.play import replay_game
 
-        if name == "trained_best":
+        if entry.mapper == "trained_best":
             path = self.run / "best" / f"{program.name}.mapping.json"
             return Outcome(load_mapping(path, program), 0.0) if path.exists() else None
         agent, config, features = self._loaded
-        if name == "untrained":
+        if entry.mapper == "untrained":
             agent = fresh_agent(config, features)
         started = time.perf_counter()
-        played = play(game, agent, config, 0, jax.random.key(seed), games=self._games)
+        key = jax.random.key(entry.seed or 0)
+        seconds = entry.budget_s or 0.0
+        played = play(game, agent, config, 0, key, games=self._games, seconds=seconds)
         mapping, _ = replay_game(game, program, played.actions)
         seconds = time.perf_counter() - started
         return Outcome(mapping, seconds, len(played.actions), played.backups)

@@ -365,6 +365,7 @@ def test_plans():
     assert set(plan.choose_mappers("all", True)) == set(plan.MAPPERS)
     assert not set(plan.choose_mappers("all", False)) & set(plan.LEARNED)
     assert plan.choose_mappers("greedy, greedy", False) == ("greedy",)
+    assert "played_on" not in plan.choose_mappers(None, True)
     needed = plan.choose_mappers("hybrid", True)
     assert set(needed) == {"hybrid", "agent", "production", "played", "trained_best"}
     one = plan.expand(("milp", "msa"), (5.0,), (0, 3))

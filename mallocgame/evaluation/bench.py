@@ -37,7 +37,7 @@ class Player(Protocol):
         """The game that they play, the same for all rows; InputError if they cannot be used."""
         ...
 
-    def play(self, name: str, game: Game, program: Program, seed: int) -> Outcome | None:
+    def play(self, entry: Entry, game: Game, program: Program) -> Outcome | None:
         """The outcome on one program; None where the mapper does not apply to it."""
         ...
 
@@ -70,7 +70,7 @@ class Bench:
             return production and self._imitate(program, production, config)
         if entry.mapper in LEARNED:
             assert self._player is not None
-            return self._player.play(entry.mapper, self._built(program, config), program, seed)
+            return self._player.play(entry, self._built(program, config), program)
         from mallocgame.mappers.registry import MAPPERS
 
         mapped = MAPPERS[entry.mapper](program, config, entry.budget_s or 0.0, seed)

@@ -16,11 +16,12 @@ from mallocgame.suites import find_programs, load_production
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")
 OPPONENTS = ("belady", "msa", "msa_library", "local_search", "game_search", "evolution", "milp")
-LEARNED = ("untrained", "played", "trained_best", "agent", "hybrid")
+LEARNED = ("untrained", "played", "played_on", "trained_best", "agent", "hybrid")
 MAPPERS = (*RULES, *OPPONENTS, "bound", *LEARNED)
 # The better of two others, in the order of need: nothing is run for these.
 BETTER_OF = {"agent": ("played", "trained_best"), "hybrid": ("agent", "production")}
-SEARCHING = ("local_search", "game_search", "evolution", "milp")
+SEARCHING = ("local_search", "game_search", "evolution", "milp", "played_on")
+ON_DEMAND = (*OPPONENTS, "played_on")
 SEEDED = ("random", *SEARCHING, "untrained", "played", *BETTER_OF)
 PACKAGES = {"milp": "scipy", "evolution": "evosax"}
 
@@ -72,7 +73,7 @@ def choose_mappers(names: str | None, checkpoint: bool) -> tuple[str, ...]:
     """
     possible = MAPPERS if checkpoint else tuple(m for m in MAPPERS if m not in LEARNED)
     if names is None:
-        return tuple(name for name in possible if name not in OPPONENTS)
+        return tuple(name for name in possible if name not in ON_DEMAND)
     if names == "all":
         chosen = possible
     else:
