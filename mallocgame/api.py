@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mallocgame.xla.workload import Workload
 
 TIMEOUT_S = 600.0
+# Beyond this a program is in no suite: the rules cannot express the estimates of some instructions.
+LARGEST_ERROR = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,19 @@ class Problem:
 
     program: Program
     production: Mapping | None = None
+
+    @functools.cached_property
+    def latency_error(self) -> float | None:
+        """How far off the compiler's estimate for its own mapping comes out, as a share of it.
+
+        Each loop body counts once and stalls do not.  None without that mapping or its estimate.
+        Gains that are not well above this mean little (docs/calibration.md).
+        """
+        made = self.program.provenance.get("production", {}).get("estimated_cycles")
+        if self.production is None or not made or not self.program.machine.clock_hz:
+            return None
+        seconds = simulate(self.program, self.production).elapsed_s.sum()
+        return float(seconds * self.program.machine.clock_hz / made - 1)
 
     def save(self, path: str | Path) -> None:
         """Writes ``NAME.program.json.gz`` and, beside it, production's mapping.
@@ -61,9 +76,15 @@ class Problem:
         program = self.program
         size = sum(value.size_bytes for value in program.values) / 1e6
         fast = program.machine.fast_capacity_bytes >> 20
+        error = self.latency_error
+        doubt = (
+            f"; its cycles come out {error:+.1%} off: see docs/calibration.md"
+            if error is not None and abs(error) > LARGEST_ERROR
+            else ""
+        )
         return (
             f"{program.name}: {len(program.instructions)} instructions, "
-            f"{len(program.values)} values of {size:.0f} MB, {fast} MiB of fast memory"
+            f"{len(program.values)} values of {size:.0f} MB, {fast} MiB of fast memory{doubt}"
         )
 
 

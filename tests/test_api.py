@@ -1,5 +1,6 @@
 """The Python API: what it returns is what the parts underneath say."""
 
+import dataclasses
 import importlib.util
 import json
 import math
@@ -53,6 +54,16 @@ def test_a_name_and_a_file_give_program_and_production() -> None:
         assert problem.production == load_production(path, problem.program)
     assert "8 instructions" in str(problem) and "64 MiB" in str(problem)
     assert len(mallocgame.load_all("tpu_v4_sample")) == 16
+
+
+def test_problem_says_how_far_off_its_latency_is() -> None:
+    problem = mallocgame.load("tpu_v4_sample/transformer_scan_train_v4_16mib")
+    assert problem.latency_error == pytest.approx(2911623 / 2947709 - 1, abs=1e-5)  # docs/suite.md
+    assert "off" not in str(problem)
+    doubled = {"production": {"estimated_cycles": 2 * 2947709}}
+    program = dataclasses.replace(problem.program, provenance=doubled)
+    assert "-50.6% off" in str(mallocgame.Problem(program, problem.production))
+    assert mallocgame.Problem(problem.program).latency_error is None
 
 
 def test_saved_problem_is_loaded_again(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mallocgame.judge import verify
 from mallocgame.machine import MIB, machine_by_name
 from mallocgame.mapping import save_mapping
 from mallocgame.program import save_program
-from mallocgame.xla.build import build_suite, read_list
+from mallocgame.xla.build import build_suite, production_error, read_list
 from mallocgame.xla.chips import CHIPS, chip_by_name
 from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Function, Lowered, lower, require_libtpu
 from mallocgame.xla.driver import make_program
@@ -118,6 +118,9 @@ def _import(options: argparse.Namespace) -> int:
     print(f"{options.out}: {len(program.instructions)} instructions, {len(program.values)} values")
     print(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
     print(f"  {made.reason}")
+    print(
+        f"  production's cycles come out {production_error(made):+.2%} off the compiler's estimate"
+    )
     return 0
 
 

@@ -128,7 +128,7 @@ def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> M
     work = Workfolder(folder, lower(function, folder, timeout_s), chip_by_name(entry.chip),
                       progress, timeout_s)  # fmt: skip
     made = make_program(work, entry.name, None)
-    error = _production_error(made)
+    error = production_error(made)
     if abs(error) > LARGEST_ERROR:
         raise InputError(
             f"production's cycles come out {error:+.1%} off: the rules cannot express the "
@@ -164,7 +164,7 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
         "bound": round(made.contest.bound, 5),
         "cycles_off": program.provenance["all_slow_cycles"],
         "cycles_on": made.item.cycles,
-        "production_error": round(_production_error(made), 5),
+        "production_error": round(production_error(made), 5),
         "held_out_errors": [round(h.total, 5) for h in held_out],
         "held_out_medians": [round(h.median, 5) for h in held_out],
         "fit_error": round(max(map(abs, calibration.total_errors)), 5),
@@ -174,7 +174,7 @@ def _row(entry: Entry, made: Made) -> dict[str, Any]:
     }
 
 
-def _production_error(made: Made) -> float:
+def production_error(made: Made) -> float:
     """Error of the cycles that production's mapping takes here, each loop body once, no stalls."""
     program = made.item.program
     elapsed = simulate(program, made.item.mapping).elapsed_s.sum()
