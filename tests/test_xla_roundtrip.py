@@ -21,6 +21,7 @@ from mallocgame.xla.export import (
     ORDER,
     PREFETCHES,
     TENSORS,
+    Wishes,
     compiler_options,
     options_of,
     turns,
@@ -164,6 +165,22 @@ def test_a_prefetch_begins_behind_an_instruction(imported):
     if slot > 0:
         before = program.instructions[slot - 1].name
         assert f'after_instruction {{ instruction_name_regex: "{before}" }}' in text(slot)
+
+
+def test_a_prefetch_begins_behind_no_marker(imported):
+    program, _ = imported
+    (loop,) = program.loops
+    assert program.instructions[loop.exit].name == "loop:exit"
+
+    def text(start: int) -> str:
+        wishes = Wishes(prefetches=((1, 1, start),))
+        return str(options_of(program, wishes, CHIP)[PREFETCHES])
+
+    assert 'after_instruction { instruction_name_regex: "loop" }' in text(loop.exit + 1)
+    assert "prefetch_eagerness: 1.0" in text(loop.entry + 1)
+    names = re.findall(r'after_instruction { instruction_name_regex: "([^"]*)"',
+                       "".join(text(t) for t in range(len(program.instructions))))  # fmt: skip
+    assert names and not any(":" in name for name in names)
 
 
 def test_a_compiler_that_does_what_it_did_is_read_back_as_production(work, imported):

@@ -30,6 +30,7 @@ ORDER = "xla_tpu_msa_sort_order_overrides"
 TENSORS = "xla_tpu_msa_tensor_overrides"
 PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
 _POSITION = re.compile(r"(?P<instruction>[^{}]+)(?:\{(?P<index>[\d,]*)\})?")
+EXIT = ":exit"  # behind the name of a loop's ``while``: its exit marker
 _KEEP = "keep_in_default_memory { }"
 
 
@@ -224,9 +225,11 @@ def _first_read(program: Program, residency: Residency) -> tuple[int, int] | Non
 
 def _start(program: Program, start: int) -> str:
     """Text of ``PreferredPrefetchOverrideOptions`` for a copy that starts in a slot."""
-    if start == 0:
+    before = program.instructions[start - 1] if start else None
+    if before is None or (before.opcode == "loop" and not before.name.endswith(EXIT)):
         return "prefetch_eagerness: 1.0"
-    return f"after_instruction {{ {_name_regex(program.instructions[start - 1].name)} }}"
+    # A marker is no instruction of the compiler's; a loop's exit is its ``while``.
+    return f"after_instruction {{ {_name_regex(before.name.removesuffix(EXIT))} }}"
 
 
 def _use(program: Program, slot: int, operand: int) -> str:
