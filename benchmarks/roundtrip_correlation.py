@@ -31,7 +31,7 @@ from mallocgame.xla.roundtrip import Bench, round_trip
 from mallocgame.xla.steer import chip_of
 
 FORMAT, VERSION = "mallocgame.roundtrips", 1
-FEWEST = 4  # rows of a program for a correlation within it
+FEWEST = 3  # rows of a program for a correlation within it
 
 
 def main() -> int:
