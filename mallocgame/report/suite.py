@@ -173,7 +173,10 @@ def draw_learning(lines: Sequence[dict[str, Any]], stem: Path | None = None) -> 
         axes = figure.subplots()
         axes.fill_between(minutes, low, high, color=PALETTE[0], alpha=0.2, linewidth=0,
                           label="worst to best game")  # fmt: skip
-        axes.plot(minutes, mean, color=PALETTE[0], linewidth=1.2, label="mean of the games")
+        axes.plot(
+            minutes, mean, ".-", color=PALETTE[0], linewidth=1.2, markersize=3,
+            label="mean of the games",
+        )  # fmt: skip
         best = [line for line in lines if line.get("best_saved") is not None]
         axes.plot(
             [line["wall_s"] / 60 for line in best], [100 * s for s in known(best, "best_saved")],
