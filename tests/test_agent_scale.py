@@ -25,9 +25,7 @@ HERE = Path(__file__).parent
 PATH = {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
 SECTIONS = {
     "rollout": {"guided_fraction": 0.5},
-    "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7, "priority": 0.5},
-    "reanalyse": {"every": 8},
-    "schedule": {"iterations": 6, "noise": 0.5, "guided": 0.5, "learning_rate": 0.5},
+    "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7},
     "targets": {"imitation": 0.2},
 }
 
