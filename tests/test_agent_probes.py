@@ -58,7 +58,7 @@ def test_the_trap_is_one_that_only_a_backup_escapes(every):
 @pytest.mark.parametrize(
     ("model", "probes", "iterations"),
     [
-        ("learned", (hold_or_drop, burst, evict_in_time), 120),
+        ("learned", (hold_or_drop, burst, evict_in_time), 240),
         # What a backup undoes is masked out of the targets, so that a learned model hears nothing
         # of the trap; a search in the game itself sees the refund.
         ("game", (alias_trap,), 20),
@@ -68,8 +68,8 @@ def test_the_probes_are_solved(every, model, probes, iterations):
     _, saved, _ = every
     game = build_game([make() for make in probes], FREE)
     config = small_config(
-        rollout={"games": 64, "moves": 16, "guided_fraction": 0.3},
-        replay={"moves": 160},
+        rollout={"games": 64, "moves": 16, "guided_fraction": 0.5},
+        replay={"moves": 320},
         targets={"td_lambda": 1.0},
         search={"advantage_logits": 2.0, "model": model},
     )
