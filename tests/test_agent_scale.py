@@ -41,8 +41,7 @@ def sampled(weights: np.ndarray, count: int, parts: int) -> tuple[np.ndarray, np
 
     # vmap with a named axis stands for the devices.
     time, game = jax.vmap(draw, axis_name=AXIS)(jnp.asarray(mesh_free, jnp.float32))
-    # Dealt out in turn.
-    return np.asarray(time).T.reshape(-1), np.asarray(game).T.reshape(-1)
+    return np.asarray(time).reshape(-1), np.asarray(game).reshape(-1)
 
 
 def test_samples_follow_the_weights():
