@@ -132,15 +132,18 @@ class RolloutConfig:
     moves: moves of each game in one iteration.
     guided_fraction: share of new games that first follow the program's best game so far, up to a
         random decision, and play on by themselves from there.
+    deviating: share of these that go on with the best game's answers, and answer otherwise at some
+        random decisions only.
     """
 
     games: int = 64
     moves: int = 128
     guided_fraction: float = 0.0
+    deviating: float = 0.0
 
     def __post_init__(self) -> None:
         _positive(self, "games", "moves")
-        _fraction(self, "guided_fraction")
+        _fraction(self, "guided_fraction", "deviating")
 
 
 @dataclasses.dataclass(frozen=True)

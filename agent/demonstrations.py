@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import numpy as np
 from agent.hosts import from_first
 from agent.rollout import Best
 from mallocgame.config import GameConfig
-from mallocgame.game import stack
+from mallocgame.game import Game, stack
 from mallocgame.jsonfile import InputError
 from mallocgame.mappers import rules
 from mallocgame.mappers.plans import finish_plans
@@ -27,6 +28,15 @@ from mallocgame.suites import load_production
 from mallocgame.tables import compile_program
 
 PRODUCTION = "production"
+
+
+class Demonstration(NamedTuple):
+    """A game to begin with: its moves, int8 [n], its answers by the number of the question, int8
+    [Q], and the fraction it saves."""
+
+    actions: np.ndarray
+    answers: np.ndarray
+    saved: float
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -45,8 +55,8 @@ def demonstrate(
     names: Sequence[str],
     seconds: float,
     seed: int,
-) -> tuple[np.ndarray, float] | None:
-    """The moves of the best imitated game, int8 [n], and the fraction they save.
+) -> Demonstration | None:
+    """The best imitated game.
 
     names: mappers, or "production" for the mapping beside the program's file `path`, which counts
         only where there is one. None if there is nothing to imitate.
@@ -54,7 +64,7 @@ def demonstrate(
     """
     tables = compile_program(program, config)
     game = stack([tables], config)
-    best: tuple[np.ndarray, float] | None = None
+    saved, actions = -1.0, None
     for name in names:
         if name == PRODUCTION:
             mapping = load_production(path, program)
@@ -63,27 +73,37 @@ def demonstrate(
         if mapping is None:
             continue
         state = finish_plans(game, rules.imitate(tables, mapping))
-        saved = float(game.saved_fraction(state)[0])
         # A failed game (-1, only without Drop-backup) shows nothing.
-        if saved > max(-1.0, best[1] if best else -jnp.inf):
+        if game.saved_fraction(state)[0] > saved:
+            saved = float(game.saved_fraction(state)[0])
             length = int(game.decision_index(state)[0])
-            best = np.asarray(game.action_log(state))[0, :length], saved
-    return best
+            actions = np.asarray(game.action_log(state))[0, :length]
+    return None if actions is None else Demonstration(actions, _answers(game, actions), saved)
 
 
-def with_games(best: Best, games: Sequence[tuple[np.ndarray, float] | None]) -> Best:
+def with_games(best: Best, games: Sequence[Demonstration | None]) -> Best:
     """The best games [P] with the given ones, where they are better; arrays stay where they lie."""
-    saved, log, length = (np.array(x) for x in (best.saved, best.log, best.length))
+    arrays = (best.saved, best.log, best.length, best.answers)
+    saved, log, length, answers = (np.array(x) for x in arrays)
     for program, found in enumerate(games):
-        if found is None or found[1] <= saved[program]:
+        if found is None or found.saved <= saved[program]:
             continue
-        actions, saved[program] = found
-        log[program, : len(actions)] = actions
-        length[program] = len(actions)
-    saved, log, length = from_first((saved, log, length))
-    return dataclasses.replace(
-        best,
-        saved=jax.device_put(saved, best.saved.sharding),
-        log=jax.device_put(log, best.log.sharding),
-        length=jax.device_put(length, best.length.sharding),
+        saved[program], length[program] = found.saved, len(found.actions)
+        log[program, : len(found.actions)] = found.actions
+        answers[program] = -1
+        answers[program, : len(found.answers)] = found.answers
+    new = from_first((saved, log, length, answers))
+    saved, log, length, answers = (
+        jax.device_put(x, old.sharding) for x, old in zip(new, arrays, strict=True)
     )
+    return dataclasses.replace(best, saved=saved, log=log, length=length, answers=answers)
+
+
+def _answers(game: Game, actions: np.ndarray) -> np.ndarray:
+    """Int8 [Q]: the answers of a game's final branch by the number of the question, -1 without."""
+    answers = np.full(game.num_questions, -1, np.int8)
+    step, state = jax.jit(Game.step), jax.jit(Game.init)(game, jnp.int32(0))
+    for action in actions:
+        answers[int(game.question_index(state))] = action
+        state, _ = step(game, state, jnp.int32(action))
+    return answers

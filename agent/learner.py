@@ -275,6 +275,8 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
             ),
             program=games,
             guide=games,
+            width=games,
+            answers=games,
             number=games,
         ),
         replay=Replay(

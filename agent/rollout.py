@@ -16,6 +16,9 @@ from agent.schedule import Exploration
 from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
 from agent.units import Units
 
+# Expected number of decisions that a deviating game answers otherwise.
+DEVIATIONS = 3
+
 
 @struct.dataclass
 class Moves:
@@ -48,24 +51,30 @@ class Moves:
 
 @struct.dataclass
 class Best:
-    """The best finished game of each of P programs: saved [P], log [P, L], length [P]; move [P]:
-    the move of the newest rollout with which it ended, -1 if it is older."""
+    """The best finished game of each of P programs: saved [P], log [P, L], length [P]; answers
+    [P, Q]: its answers by the number of the question, -1 where it was not asked; move [P]: the move
+    of the newest rollout with which it ended, -1 if it is older."""
 
     saved: jax.Array
     log: jax.Array
     length: jax.Array
+    answers: jax.Array
     move: jax.Array
 
 
 @struct.dataclass
 class Lanes:
     """Games in progress: the game's state, the program of each [B], the decision at which each
-    leaves the program's best game [B], which it follows up to there (-1: it follows none), and the
-    number of each among all games of the run [B], to which its random numbers belong."""
+    leaves the program's best game [B], which it follows up to there (-1: it follows none), the
+    number of decisions from there on among which it deviates [B] (0: it does not come back to the
+    best game), its answers so far by the number of the question [B, Q], -1 without, and the number
+    of each among all games of the run [B], to which its random numbers belong."""
 
     state: Any
     program: jax.Array
     guide: jax.Array
+    width: jax.Array
+    answers: jax.Array
     number: jax.Array
 
 
@@ -77,6 +86,7 @@ def init_best(game: Any, state: Any) -> Best:
         saved=jnp.full(programs, -jnp.inf),
         log=jnp.zeros((programs, length), jnp.int8),
         length=jnp.zeros(programs, jnp.int32),
+        answers=jnp.full((programs, game.num_questions), -1, jnp.int8),
         move=jnp.full(programs, -1, jnp.int32),
     )
 
@@ -85,7 +95,9 @@ def init_lanes(game: Any, games: int, key: jax.Array, first: jax.Array | int = 0
     """Starts `games` games of random programs, numbered from `first` on; the key is consumed."""
     number = first + jnp.arange(games, dtype=jnp.int32)
     program = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), key, number)
-    return Lanes(game.init(program), program, jnp.full(games, -1, jnp.int32), number)
+    none = jnp.full((games, game.num_questions), -1, jnp.int8)
+    guide, width = jnp.full(games, -1, jnp.int32), jnp.zeros(games, jnp.int32)
+    return Lanes(game.init(program), program, guide, width, none, number)
 
 
 def update_best(
@@ -95,6 +107,7 @@ def update_best(
     program: jax.Array,
     log: jax.Array,
     length: jax.Array,
+    answers: jax.Array,
     move: jax.Array,
 ) -> Best:
     """Keeps the best of the games [B] that ended with this move; the first one wins a tie."""
@@ -108,6 +121,7 @@ def update_best(
         saved=jnp.where(better, top, best.saved),
         log=jnp.where(better[:, None], log[winner].astype(best.log.dtype), best.log),
         length=jnp.where(better, length[winner], best.length),
+        answers=jnp.where(better[:, None], answers[winner], best.answers),
         move=jnp.where(better, move, best.move),
     )
 
@@ -157,7 +171,11 @@ def play_moves(
             noise=explore.noise,
             number=number,
         )
-        action, guide, branched = _follow(known, lanes, index, legal, result.action, branch_key)
+        question = game.question_index(state)
+        action, guide, branched = _follow(
+            known, lanes, index, question, legal, result.action, branch_key
+        )
+        answers = lanes.answers.at[jnp.arange(len(action)), question].set(action.astype(jnp.int8))
         ahead = game.remaining_bound(state)
         state, reward = game.step(state, action)
         done = game.done(state)
@@ -165,7 +183,14 @@ def play_moves(
         best = jax.lax.cond(
             jnp.any(done & (saved > best.saved[program])),
             lambda: update_best(
-                best, saved, done, program, game.action_log(state), game.decision_index(state), time
+                best,
+                saved,
+                done,
+                program,
+                game.action_log(state),
+                game.decision_index(state),
+                answers,
+                time,
             ),
             lambda: best,
         )
@@ -186,8 +211,10 @@ def play_moves(
             ahead=ahead,
             past=ahead - game.remaining_bound(state),
         )
-        lanes = Lanes(state, program, guide, number)
-        lanes = _restart(explore.guided, game, known, lanes, done, reset_key)
+        lanes = Lanes(state, program, guide, lanes.width, answers, number)
+        lanes = _restart(
+            config.rollout.deviating, explore.guided, game, known, lanes, done, reset_key
+        )
         gaps = result.advantage
         return (lanes, best), (moves, jnp.stack([jnp.sum(gaps**2), jnp.sum(gaps > 0)]))
 
@@ -202,28 +229,40 @@ def _follow(
     best: Best,
     lanes: Lanes,
     index: jax.Array,
+    question: jax.Array,
     legal: jax.Array,
     action: jax.Array,
     key: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The actions [B] of guided games: the best game's up to where it is left, there a random other
-    one. A game whose followed action is not legal plays on by itself.
+    """The actions [B] of guided games.
+
+    Up to where it is left, they are the best game's, and there a random other one. A game that does
+    not deviate plays on by itself from there, as one does whose followed action is not legal. One
+    that does goes on with the best game's answers, where they are legal, but for about `DEVIATIONS`
+    of the `Lanes.width` decisions from there on, which it answers otherwise or by itself.
 
     Returns:
-      Actions, `Lanes.guide` afterwards, and which games were left here.
+      Actions, `Lanes.guide` afterwards, and which actions were drawn at random.
     """
-    told = best.log[lanes.program, jnp.minimum(index, best.log.shape[1] - 1)].astype(jnp.int32)
-    allowed = jnp.take_along_axis(legal, told[:, None], axis=1)[:, 0]
+    told = best.answers[lanes.program, question].astype(jnp.int32)
+    allowed = jnp.take_along_axis(legal, jnp.maximum(told, 0)[:, None], axis=1)[:, 0] & (told >= 0)
     others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
-    noise = draw(lambda k: jax.random.uniform(k, legal.shape[1:]), key, lanes.number)
-    other = jnp.argmax(jnp.where(others, noise, -1.0), axis=1)
-    follows = allowed & (index < lanes.guide)
-    branched = allowed & (index == lanes.guide) & jnp.any(others, axis=1)
+    actions = legal.shape[1]
+    noise = draw(lambda k: jax.random.uniform(k, (actions + 2,)), key, lanes.number)
+    other = jnp.argmax(jnp.where(others, noise[:, :actions], -1.0), axis=1)
+    deviates, guided = lanes.width > 0, allowed & (lanes.guide >= 0)
+    near = (index >= lanes.guide) & (index < lanes.guide + lanes.width)
+    often = noise[:, actions] * jnp.maximum(lanes.width, 2 * DEVIATIONS) < DEVIATIONS
+    leaves = jnp.where(deviates, near & often, index == lanes.guide)
+    at_random = ~deviates | (noise[:, actions + 1] < 0.5)
+    follows = guided & ~leaves & (deviates | (index < lanes.guide))
+    branched = guided & leaves & at_random & jnp.any(others, axis=1)
     action = jnp.where(follows, told, jnp.where(branched, other, action))
-    return action, jnp.where(follows, lanes.guide, -1), branched
+    return action, jnp.where(follows | deviates, lanes.guide, -1), branched
 
 
 def _restart(
+    deviating: float,
     guided_fraction: jax.Array | float,
     game: Any,
     best: Best,
@@ -232,17 +271,25 @@ def _restart(
     key: jax.Array,
 ) -> Lanes:
     """Replaces finished games by new ones of random programs."""
-    program_key, guided_key, length_key = jax.random.split(key, 3)
+    program_key, guided_key, length_key, width_key = jax.random.split(key, 4)
     number = lanes.number
     fresh = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), program_key, number)
     program = jnp.where(done, fresh, lanes.program)
     guided = draw(jax.random.uniform, guided_key, number) < guided_fraction
     share = draw(jax.random.uniform, length_key, number)
     length = best.length[program]
-    guide = jnp.where(guided & (length > 0), (share * length).astype(jnp.int32), -1)
+    guided &= length > 0
+    guide = jnp.where(guided, (share * length).astype(jnp.int32), -1)
+    # Windows of all lengths, from a few decisions to the whole game, each equally likely.
+    mark = draw(lambda k: jax.random.uniform(k, (2,)), width_key, number)
+    width = jnp.maximum(length, 2).astype(jnp.float32) ** mark[:, 0]
+    width = jnp.where(guided & (mark[:, 1] < deviating), 1 + width.astype(jnp.int32), 0)
+    guide = jnp.where(width > 0, jnp.maximum(guide - width // 2, 0), guide)
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,
         guide=jnp.where(done, guide, lanes.guide),
+        width=jnp.where(done, width, lanes.width),
+        answers=jnp.where(done[:, None], -1, lanes.answers).astype(jnp.int8),
         number=number,
     )

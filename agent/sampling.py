@@ -66,17 +66,14 @@ def _first_above(cumulative: jax.Array, column: jax.Array, mark: jax.Array) -> j
 
 
 def hand_out(samples: Any, here: jax.Array, axis: str) -> Any:
-    """Deals samples [N, ...], of which every device has some, out to the devices in turn.
+    """Gives each device its part of samples [N, ...]: the first N / devices to the first one.
 
-    here: [N], which samples are this device's; each is on exactly one. In turn, so that the first
-    samples of all shares together are the same for any number of devices.
+    here: [N], which samples are cells of this device; each is on exactly one.
     """
-    devices = jax.lax.axis_size(axis)
 
     def share(x: jax.Array) -> jax.Array:
         kind = jnp.int32 if jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool else jnp.float32
         mine = jnp.where(here.reshape(-1, *(1,) * (x.ndim - 1)), x.astype(kind), 0)
-        dealt = mine.reshape(-1, devices, *x.shape[1:]).swapaxes(0, 1)
-        return jax.lax.psum_scatter(dealt, axis).astype(x.dtype)
+        return jax.lax.psum_scatter(mine, axis, tiled=True).astype(x.dtype)
 
     return jax.tree.map(share, samples)

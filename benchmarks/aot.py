@@ -30,7 +30,7 @@ from mallocgame.xla.compiler import alone, require_libtpu
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--chips", default="v4,v5e")
     parser.add_argument("--config", default="configs/quickstart.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
@@ -60,7 +60,8 @@ def _compile(config: Config, chip: Any) -> dict[str, Any]:
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), game
     )
     record: dict[str, Any] = {"topology": chip.topology, "devices": devices.size}
-    for name, function in (("play", iteration.play), ("learn", iteration.learn)):
+    parts: dict[str, Any] = {"play": iteration.play, "learn": iteration.learn}
+    for name, function in parts.items():
         began = time.perf_counter()
         compiled = function.lower(shapes, iteration.abstract_state).compile()
         memory = compiled.memory_analysis()

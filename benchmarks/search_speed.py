@@ -23,15 +23,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import mctx
+import mctx as _mctx
 
 from agent import networks
 from agent.config import Config, config_from_record
 from agent.search import Simulator, imagine, search
+from agent.units import Units
+
+# Its annotations are chex types, which type checkers do not understand.
+mctx: Any = _mctx
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--width", type=int, default=256, help="of latent and hidden layers")
     parser.add_argument("--features", type=int, default=256, help="of an observation")
     parser.add_argument("--batches", default="64,256")
@@ -108,7 +112,7 @@ def _runs(config: Config, batch: int, features: int) -> dict[str, Callable[[jax.
             key,
             config=config,
             typical_advantage=jnp.float32(0.1),
-            simulator=Simulator(None, None, None),
+            simulator=Simulator(None, None, Units(jnp.ones(1), jnp.ones(1))),
         )
 
     @jax.jit

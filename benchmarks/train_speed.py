@@ -36,7 +36,7 @@ from mallocgame.suites import load_programs
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--config", default="configs/quickstart.yaml")
     parser.add_argument(
         "--warm-up", type=int, default=20, help="iterations before the first figure"

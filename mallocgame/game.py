@@ -125,6 +125,15 @@ class Game:
         row = EventRow(*gather(self.events, state.program, state.event))
         return state.question, row.value, state.slot
 
+    @property
+    def num_questions(self) -> int:
+        """Q: no game is asked more different questions."""
+        return 2 * self.events.shape[1]
+
+    def question_index(self, state: State) -> Array:
+        """Int32 [...] below Q; the number of the question, whatever was answered before."""
+        return 2 * state.event + (state.question == ASK_DEPART)
+
     def observe(self, state: State) -> Array:
         """Float32 [..., F]: what the agent sees (`mallocgame.observation`, `.rich_observation`)."""
         if self.config.observation == "rich":

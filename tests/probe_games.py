@@ -49,6 +49,13 @@ class ProbeGame:
     def observation_size(self) -> int:
         return self.num_programs + self.max_decisions + 4
 
+    @property
+    def num_questions(self) -> int:
+        return self.max_decisions
+
+    def question_index(self, state: ProbeState) -> jax.Array:
+        return jnp.minimum(state.position, self.max_decisions - 1)
+
     def init(self, index: jax.Array) -> ProbeState:
         games = index.shape[0]
         zeros = jnp.zeros(games, jnp.int32)

@@ -25,7 +25,8 @@ def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState,
     for _ in range(iterations):
         state, played = iteration.play(game, state)
         state, learned = iteration.learn(game, state)
-        lines.append({k: float(v) for k, v in (played | learned).items()})
+        figures = (played | learned).items()
+        lines.append({k: float(v) for k, v in figures if v.ndim == 0})
     return state, lines
 
 

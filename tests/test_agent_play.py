@@ -17,7 +17,7 @@ import train as command
 from agent import improve
 from agent.checkpoint import Checkpoints, Counters, fresh_agent
 from agent.config import save_config
-from agent.demonstrations import check_names, demonstrate, with_games
+from agent.demonstrations import Demonstration, check_names, demonstrate, with_games
 from agent.learner import make_iteration
 from agent.play import play
 from agent.rollout import Best
@@ -86,11 +86,11 @@ def test_demonstrations_are_imitated_and_the_best_counts(program):
     }
     for games in found.values():
         assert games is not None
-        mapping = replay(program, config, games[0])
+        mapping = replay(program, config, games.actions)
         assert verify(program, mapping) == []
-        assert simulate(program, mapping).saved_fraction == pytest.approx(games[1], abs=1e-5)
-    best = max((found["production",], found["random",]), key=lambda f: f[1])  # type: ignore[index]
-    assert found["random", "production"][1] == best[1]  # type: ignore[index]
+        assert simulate(program, mapping).saved_fraction == pytest.approx(games.saved, abs=1e-5)
+    best = max((found["production",], found["random",]), key=lambda f: f.saved)  # type: ignore
+    assert found["random", "production"].saved == best.saved  # type: ignore[union-attr]
     with pytest.raises(InputError, match="demonstrations: 'oracle' is none of production, "):
         check_names(["msa", "oracle"])
 
@@ -100,10 +100,14 @@ def test_a_demonstration_replaces_only_what_is_worse():
         saved=jnp.array([-jnp.inf, 0.5, 0.1]),
         log=jnp.ones((3, 4), jnp.int8),
         length=jnp.array([0, 4, 2]),
+        answers=jnp.full((3, 5), 1, jnp.int8),
         move=jnp.full(3, -1),
     )
     game = np.array([2, 0, 2], np.int8)
-    new = with_games(best, [(game, 0.3), (game, 0.4), None])
+    answers = np.array([-1, 2, 0, 2], np.int8)
+    shown = [Demonstration(game, answers, saved) for saved in (0.3, 0.4)]
+    new = with_games(best, [*shown, None])
+    assert new.answers[0].tolist() == [-1, 2, 0, 2, -1] and (new.answers[1:] == 1).all()
     np.testing.assert_allclose(new.saved, [0.3, 0.5, 0.1])
     assert new.length.tolist() == [3, 4, 2]
     assert new.log[0, :3].tolist() == [2, 0, 2] and (new.log[1:] == 1).all()
@@ -190,7 +194,7 @@ def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, c
         shown = demonstrate(program, find_programs([name])[0], config.game, ["production"], 1.0, 0)
         assert shown is not None
         saved = 1 - latency / simulate(program, all_slow(program)).latency_s
-        assert saved >= shown[1] - 1e-5
+        assert saved >= shown.saved - 1e-5
     capsys.readouterr()
     assert improve.main([str(runs / "test"), "--seconds", "2", "--games", "4"]) == 0
     assert capsys.readouterr().out.count(" rounds of 4 games") == 2

@@ -83,6 +83,59 @@ def test_the_best_log_repeats_the_best_game():
     assert bool(jnp.any(moves.kept <= moves.index)), "no game sprang the trap"
 
 
+def best_game(told: np.ndarray) -> Best:
+    """A best game of a probe, whose questions are its decisions."""
+    log = jnp.asarray(told, jnp.int8)[None]
+    return Best(jnp.array([9.0]), log, jnp.array([len(told)]), log, jnp.array([-1]))
+
+
+def test_deviating_games_come_back_to_the_best_game():
+    game = delayed(30, delay=3)
+    config, params, lanes, _ = setup(game, rollout={"games": 64, "moves": 30}, replay={"moves": 30})
+    legal = np.asarray(game.legal[0])
+    told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))
+    lanes = lanes.replace(guide=jnp.full(64, 10), width=jnp.full(64, 12))
+    after, _, moves, _ = play_moves(
+        config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
+    )
+    actions, branched = np.asarray(moves.action), np.asarray(moves.branched)
+    other = actions != told[:, None]
+    assert not other[:10].any() and not other[22:].any()
+    # About three decisions of each game; half of them at random, the others the agent's own.
+    assert 1.2 < other.sum(axis=0).mean() < 3.0
+    assert 1.0 < branched.sum(axis=0).mean() < 2.0
+    assert (actions[branched] != np.broadcast_to(told[:, None], actions.shape)[branched]).all()
+    assert (other & ~branched).any() and (other.sum(axis=0) > 1).any()
+    # New games begin without answers; those of the old ones are what was played.
+    assert (np.asarray(after.answers) == -1).all() and (np.asarray(after.width) == 0).all()
+
+
+def test_windows_of_deviations_have_all_lengths():
+    game = delayed(30, delay=3)
+    config, params, lanes, _ = setup(
+        game,
+        rollout={"games": 256, "moves": 30, "guided_fraction": 1.0, "deviating": 0.5},
+        replay={"moves": 30},
+    )
+    after, best, _, _ = play_moves(
+        config,
+        game,
+        params,
+        UNITS,
+        jnp.float32(1.0),
+        best_game(np.full(30, DROP)),
+        lanes,
+        jax.random.key(3),
+    )
+    width, guide = np.asarray(after.width), np.asarray(after.guide)
+    assert (guide >= 0).all() and (guide < 30).all()
+    assert 0.4 < (width > 0).mean() < 0.6
+    chosen = width[width > 0]
+    assert chosen.min() <= 2 and chosen.max() >= 20
+    assert 3 < np.median(chosen) < 10  # of lengths equally likely in their logarithm
+    assert float(best.saved[0]) == 9.0
+
+
 def test_guided_games_follow_the_best_game_and_leave_it_once():
     game = delayed(7, delay=3)
     config, params, lanes, best = setup(
@@ -90,9 +143,7 @@ def test_guided_games_follow_the_best_game_and_leave_it_once():
     )
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
-    best = Best(
-        jnp.array([9.0]), jnp.asarray(told, jnp.int8)[None], jnp.array([7]), jnp.array([-1])
-    )
+    best = best_game(told)
     lanes = lanes.replace(guide=jnp.full(4, 5))
     _, _, moves, _ = play_moves(
         config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(3)

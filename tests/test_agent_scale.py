@@ -25,9 +25,7 @@ HERE = Path(__file__).parent
 PATH = {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"}
 SECTIONS = {
     "rollout": {"guided_fraction": 0.5},
-    "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7, "priority": 0.5},
-    "reanalyse": {"every": 8},
-    "schedule": {"iterations": 6, "noise": 0.5, "guided": 0.5, "learning_rate": 0.5},
+    "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7},
     "targets": {"imitation": 0.2},
 }
 
@@ -43,8 +41,7 @@ def sampled(weights: np.ndarray, count: int, parts: int) -> tuple[np.ndarray, np
 
     # vmap with a named axis stands for the devices.
     time, game = jax.vmap(draw, axis_name=AXIS)(jnp.asarray(mesh_free, jnp.float32))
-    # Dealt out in turn.
-    return np.asarray(time).T.reshape(-1), np.asarray(game).T.reshape(-1)
+    return np.asarray(time).reshape(-1), np.asarray(game).reshape(-1)
 
 
 def test_samples_follow_the_weights():
