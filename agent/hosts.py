@@ -32,6 +32,8 @@ def connect(settings: TrainConfig) -> None:
     if settings.processes == 1:
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # It would catch SIGTERM, and the process would go on.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         if settings.processes:
             jax.distributed.initialize(
