@@ -190,10 +190,19 @@ class Oracle:
                 return None
             self._access_fast(v, "write")
             if stay.evicting:
+                self._check_promises(stay)
                 state.queue.remove(state.here[v])
                 self._change(v, evicting=False, end=t + 1)
             self._change(v, dirty=True)
         return None
+
+    def _check_promises(self, stay: Stay) -> None:
+        """A value in eviction that is updated stays, on a place that a result takes here (6)."""
+        place = (stay.offset, stay.offset + self.tables.sizes[stay.value])
+        for promise in sorted(self._state.promises.values(), key=lambda p: p.offset):
+            other = (promise.offset, promise.offset + self.tables.sizes[promise.value])
+            if promise.start == self._state.slot and overlap(place, other):
+                raise InfeasibleError(promise.origin)
 
     def _note_departure(self, v: int) -> None:
         """After a stop: v is up for departure where its hold ends at this slot."""

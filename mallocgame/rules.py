@@ -278,9 +278,24 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
             & (table["offset"] + table["size"] > place) & (table["size"] > 0) & (size > 0)
         )  # fmt: skip
         state = _blame(state, taken & jnp.any(clash, axis=0), promised)
+        state = _check_promises(state, cancelled)
     if game.config.late_eviction == "backup":
         state = _blame(state, do & jnp.any(late & ~is_update, axis=0), late)
     return _ask_arrival(game, state, here, row, asked)
+
+
+def _check_promises(state: State, stays: Array) -> State:
+    """A state is infeasible where the residency `stays` [R, ...], whose eviction an update has just
+    cancelled, lies where a held group's result begins in this slot; the group is the culprit."""
+    table = state.table
+    place, size = at_row(table["offset"], stays), at_row(table["size"], stays)
+    meets = (
+        jnp.any(stays, axis=0) & has(table["flags"], PROMISED) & (table["start"] == state.slot)
+        & (table["offset"] < place + size) & (table["offset"] + table["size"] > place)
+        & (table["size"] > 0) & (size > 0)
+    )  # fmt: skip
+    first = jnp.min(jnp.where(meets, table["offset"], NEVER), axis=0)
+    return _blame(state, jnp.any(meets, axis=0), meets & (table["offset"] == first))
 
 
 def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: Array) -> State:

@@ -15,6 +15,12 @@ from mallocgame.oracle_tables import OracleTables
 from mallocgame.program import Program, load_program, save_program, validate
 
 SEEDS = 400
+CONFIGS = (
+    GameConfig(),
+    GameConfig(late_prefetch="illegal"),
+    GameConfig(late_eviction="backup", prefetch_window=4),
+    GameConfig(late_eviction="backup", late_prefetch="illegal"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +149,7 @@ def test_random_play_meets_every_rule(programs: list[Program]):
     count: Counter[str] = Counter()
     for seed, program in enumerate(programs):
         rng = np.random.default_rng(seed)
-        for config in (GameConfig(), GameConfig(late_eviction="backup", prefetch_window=4)):
+        for config in CONFIGS:
             oracle = Oracle(program, config)
             count += _random_game(oracle, rng)
             count += _happened(oracle, config)

@@ -471,6 +471,12 @@ def plain_simulation(p: Program, m: Mapping) -> tuple[float, list[float]]:
     bandwidth = p.machine.slow_bandwidth
     stall, elapsed = [0.0] * len(p.instructions), []
     missing = [size / bandwidth for _, _, size, _ in copies]
+
+    def turn(k: int) -> tuple:
+        """Earliest deadline first; of equal ones the shorter window, then evictions."""
+        end, start, size, evicts = copies[k]
+        return end, -start, -evicts, -size
+
     for t, ins in enumerate(p.instructions):
         time_of = {"read": ins.fixed_read_s, "write": ins.fixed_write_s}
         own = ins.fixed_slow_bytes
@@ -487,7 +493,7 @@ def plain_simulation(p: Program, m: Mapping) -> tuple[float, list[float]]:
             own += 0 if fast else a.bytes
         elapsed.append(max(ins.compute_s, *time_of.values()))
         left = max(0.0, elapsed[t] - own / bandwidth)
-        for k in sorted(range(len(copies)), key=lambda k: copies[k][0]):
+        for k in sorted(range(len(copies)), key=turn):
             if copies[k][1] <= t < copies[k][0]:
                 fed = min(left, missing[k])
                 left, missing[k] = left - fed, missing[k] - fed
