@@ -6,34 +6,26 @@ import sys
 import time
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from agent.config import Config
+from mallocgame.status import StatusLine
 
 PLAIN_SECONDS = 10.0
 
 
-class Progress:
+class Progress(StatusLine):
     """Shows metrics on stderr; use as a context manager."""
 
     def __init__(self, config: Config):
+        super().__init__()
         self._iterations = config.train.iterations
         self._shown = 0.0
         self._last = ""
-        terminal = sys.stderr.isatty()
-        self._live = Live(console=Console(stderr=True)) if terminal else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.__enter__()
-        return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._live:
-            self._live.__exit__(*error)
-        elif self._last:
+        super().__exit__(*error)
+        if self._last and not self._live:
             print(self._last, file=sys.stderr, flush=True)
 
     def show(self, line: dict[str, Any]) -> None:

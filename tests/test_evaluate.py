@@ -12,6 +12,7 @@ import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -258,20 +259,26 @@ def test_a_mapper_that_fails_costs_its_row(tmp_path, capsys):
     assert f"{NAME}: msa: the judge rejects it: '" in errors
 
 
-def test_an_interrupted_evaluation_goes_on(tmp_path):
-    folder = tmp_path / "out"
-    arguments = command(folder, "--mappers", "production,local_search,bound")
-    arguments += ["--budget", "2", "--seeds", "0,1,2"]
-    arguments[1] = f"tpu_v4_sample/{OTHER}"
+def started(arguments: list[str]) -> tuple[subprocess.Popen[str], IO[str]]:
+    """An evaluation in a process of its own, and what it says on stderr."""
     process = subprocess.Popen(
         [sys.executable, "evaluate.py", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert process.stderr is not None
-    assert "1/5" in process.stderr.readline()
+    return process, process.stderr
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path):
+    folder = tmp_path / "out"
+    arguments = command(folder, "--mappers", "production,local_search,bound")
+    arguments += ["--budget", "2", "--seeds", "0,1,2"]
+    arguments[1] = f"tpu_v4_sample/{OTHER}"
+    process, errors = started(arguments)
+    assert "1/5" in errors.readline()
     process.kill()  # in the middle of the first search
     process.wait()
-    process.stderr.read()  # its own processes end with it: nobody holds the pipe any more
+    errors.read()  # its own processes end with it: nobody holds the pipe any more
     assert not (folder / "results.json").exists()
     before = (folder / "rows.jsonl").read_text()
     assert len(before.splitlines()) == 2
@@ -294,14 +301,10 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
 def test_ctrl_c_is_one_line(tmp_path):
     arguments = command(tmp_path / "out", "--mappers", "production,local_search", "--budget", "60")
     arguments[1] = f"tpu_v4_sample/{OTHER}"
-    process = subprocess.Popen(
-        [sys.executable, "evaluate.py", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert process.stderr is not None
-    assert "1/2" in process.stderr.readline()
+    process, errors = started(arguments)
+    assert "1/2" in errors.readline()
     process.send_signal(signal.SIGINT)
-    assert process.stderr.read() == "evaluate.py: stopped; the same command goes on from here\n"
+    assert errors.read() == "evaluate.py: stopped; the same command goes on from here\n"
     assert process.wait() == 130
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from xla_sample import files, write_dump
+from xla_sample import files, write_dump, write_work
 
 from mallocgame.jsonfile import InputError
 from mallocgame.mapping import all_slow, load_mapping, save_mapping
@@ -29,9 +29,7 @@ QUIET = lambda state, is_better: None  # noqa: E731
 
 @pytest.fixture
 def work(tmp_path) -> Path:
-    folder = write_dump(tmp_path / "work")
-    (folder / STABLEHLO).write_text("module {}")
-    return folder
+    return write_work(tmp_path / "work")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from xla_sample import write_dump
+from xla_sample import write_work
 
 from mallocgame.jsonfile import InputError
 from mallocgame.mapping import Mapping, Residency, Transfer, all_slow, save_mapping
@@ -36,9 +36,7 @@ CHIP = chip_by_name("v4")
 
 @pytest.fixture
 def work(tmp_path) -> Path:
-    folder = write_dump(tmp_path / "work")
-    (folder / STABLEHLO).write_text("module {}")
-    return folder
+    return write_work(tmp_path / "work")
 
 
 @pytest.fixture

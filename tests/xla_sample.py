@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from mallocgame.xla.roundtrip import STABLEHLO
+
 A = "f32[256,128]{1,0:T(8,128)}"  # 131,072 bytes
 S = "f32[4,256,128]{2,1,0:T(8,128)}"  # 524,288 bytes
 N = "s32[]{:T(128)}"
@@ -144,4 +146,11 @@ def write_dump(folder: Path, texts: dict[str, str] | None = None) -> Path:
     for name, text in (texts or files()).items():
         raw = text.encode()
         (folder / name).write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
+    return folder
+
+
+def write_work(folder: Path) -> Path:
+    """Writes the dump with an empty module beside it, as a folder of compiles has it."""
+    write_dump(folder)
+    (folder / STABLEHLO).write_text("module {}")
     return folder

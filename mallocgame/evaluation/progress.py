@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from rich.console import Console
-from rich.live import Live
 from rich.text import Text
 
 from mallocgame.evaluation.plan import Job
 from mallocgame.evaluation.rows import ABSENT, OK, Row
+from mallocgame.status import StatusLine
 
 
-class Progress:
+class Progress(StatusLine):
     """Shows rows on stderr as they finish, with the time left; use as a context manager."""
 
     def __init__(self, jobs: Sequence[Job], total: int, processes: int):
+        super().__init__()
         self._waiting = {job.key: job for job in jobs}
         self._total, self._processes = total, processes
         self._seconds: dict[str, list[float]] = {}
-        self._live = Live(console=Console(stderr=True)) if sys.stderr.isatty() else None
-
-    def __enter__(self) -> Progress:
-        if self._live:
-            self._live.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        if self._live:
-            self._live.__exit__(*error)
 
     def show(self, row: Row) -> None:
         """Takes a finished row."""
