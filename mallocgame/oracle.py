@@ -366,20 +366,38 @@ class Oracle:
             return None
         if group is not None and not self._may_hold(group):
             return None
-        need, taken = self.tables.demand[v], {}
         earliest = max(self.tables.segment[t], t - self.config.prefetch_window, state.slow_since[v])
-        for slot in range(t - 1, earliest - 1, -1):
-            ticks = min(need, state.left[slot])
-            if ticks > 0:
-                taken[slot] = ticks
-                need -= ticks
-        stall = need * self.program.weights[t]
+        end = t + 1 if loop is None else self.program.loops[loop].exit + 1
+        taken, stall = self._supply(v, earliest)
         if stall > 0 and not self._may_stall(v, stall):
             return None
         s = min(taken, default=t)
-        end = t + 1 if loop is None else self.program.loops[loop].exit + 1
         offset = self._place(v, s, end)
-        return None if offset is None else Fetch(s, end, offset, taken, stall)
+        if offset is not None:
+            return Fetch(s, end, offset, taken, stall)
+        offset = self._place(v, t, end, earliest)
+        if offset is None:
+            return None
+        mine = (offset, offset + self.tables.sizes[v])
+        before = (x for x in state.stays if not x.meets(t, end) and self.tables.sizes[x.value])
+        ends = [x.end for x in before if overlap(mine, self._lies(x))]
+        taken, stall = self._supply(v, max([earliest, *ends]))
+        if stall > 0 and not self._may_stall(v, stall):
+            return None
+        return Fetch(min(taken, default=t), end, offset, taken, stall)
+
+    def _lies(self, stay: Stay) -> tuple[int, int]:
+        return stay.offset, stay.offset + self.tables.sizes[stay.value]
+
+    def _supply(self, v: int, earliest: int) -> tuple[dict[int, int], int]:
+        """What a copy of v takes of each slot from `earliest` on, and the stall for the rest."""
+        need, taken = self.tables.demand[v], {}
+        for slot in range(self._state.slot - 1, earliest - 1, -1):
+            ticks = min(need, self._state.left[slot])
+            if ticks > 0:
+                taken[slot] = ticks
+                need -= ticks
+        return taken, need * self.program.weights[self._state.slot]
 
     def _may_stall(self, v: int, stall: int) -> bool:
         """Whether a copy of v may be late by so many weighted ticks (4)."""
@@ -395,15 +413,18 @@ class Oracle:
         remembered = sum(stay.evicting or stay.end > oldest for stay in state.stays)
         return remembered + len(state.promises) + arrivals <= self.config.max_residencies
 
-    def _place(self, v: int, start: int, end: int) -> int | None:
-        """The offset for v over [start, end), None where no gap suffices (4, Placement)."""
+    def _place(self, v: int, start: int, end: int, reserved: int | None = None) -> int | None:
+        """The offset for v over [start, end), None where no gap suffices (4, Placement).
+
+        reserved: from which slot on reservations count, where that is earlier.
+        """
         sizes, size = self.tables.sizes, self.tables.sizes[v]
         if size == 0:
             return 0
         taken = [s for s in self._state.stays if s.meets(start, end)]
         taken += [p for p in self._state.promises.values() if p.start < end and start < p.end]
         ranges = sorted((x.offset, x.offset + sizes[x.value]) for x in taken if sizes[x.value])
-        gaps, free_from = [], self.tables.reserved(start, end)
+        gaps, free_from = [], self.tables.reserved(start if reserved is None else reserved, end)
         capacity = self.program.machine.fast_capacity_bytes
         for low, high in [*ranges, (capacity, capacity)]:
             if low - free_from >= size:

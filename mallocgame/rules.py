@@ -309,33 +309,50 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     missing, slots, supply_after = take_supply(state.supply, reach, row.demand)
     begin = jnp.where(defines, t, t - slots)
     late = jnp.where(defines, 0, here.weight * missing)
-    in_time = late == 0
-    if game.config.late_prefetch == "stall":
-        lowest_score = -game.total_ticks[state.program]
-        in_time = in_time | ((late < row.worth) & (state.saved - late >= lowest_score))
     end = jnp.where(row.kind == READ, t + 1, jnp.maximum(row.ask_end, t + 1))
     lowest = jnp.where(row.kind == READ, 0, row.reserved)
-    if game.has_reserved:
-        lowest = jnp.maximum(lowest, _reserved_back(game, state, begin))
-    blocks = (table["start"] < end) & (table["end"] > begin)
     capacity = game.capacity[state.program]
     # Not those that begin here: a group's result may lie where its parameter is read last.
     stay = (table["start"] < t) & (t < table["end"])
     free = capacity - jnp.sum(jnp.where(stay, table["size"], 0), axis=0)
-    can = in_time & _room(game, state, row.promise_slot >= 0, 1)
+    can = _in_time(game, state, row, late) & _room(game, state, row.promise_slot >= 0, 1)
     can = can & (row.inert_arrival == 0) & (row.size <= free)
 
     def search() -> tuple[Array, Array]:
+        """A place from `begin` on, and one from this slot on."""
+        both = jnp.stack([begin, t])
+        blocks = (table["start"] < end)[:, None] & (table["end"][:, None] > both)
+        low = jnp.broadcast_to(lowest, both.shape)
+        if game.has_reserved:
+            low = jnp.maximum(
+                low, jnp.stack([_reserved_back(game, state, s) for s in (begin, t - reach)])
+            )
         first_fit = game.config.placement == "first_fit"
-        return find_offset(
-            table["offset"], table["size"], blocks, lowest, row.size, capacity, first_fit
-        )
+        need = jnp.broadcast_to(row.size, both.shape)
+        columns = table["offset"][:, None], table["size"][:, None]
+        return find_offset(*columns, blocks, low, need, capacity, first_fit)
 
     # The search is most of a step's time, and a game whose memory is full for long needs none.
-    found, place = lax.cond(
-        jnp.any(asked & can), search, lambda: (jnp.zeros_like(can), jnp.zeros_like(t))
-    )
-    can = can & found
+    nowhere = jnp.zeros((2, *t.shape), bool), jnp.zeros((2, *t.shape), jnp.int32)
+    found, place = lax.cond(jnp.any(asked & can), search, lambda: nowhere)
+    if game.config.late_prefetch == "stall":
+        # A copy without a place as early as it should begins when there is one.
+        waits = ~found[0] & found[1] & ~defines
+        inside = (table["offset"] < place[1] + row.size) & (
+            table["offset"] + table["size"] > place[1]
+        )
+        gone = inside & (table["size"] > 0) & (table["end"] <= t)
+        clear = jnp.max(jnp.where(gone, table["end"], 0), axis=0)
+        missing, slots, supply_then = take_supply(
+            state.supply, jnp.minimum(reach, t - clear), row.demand
+        )
+        begin = jnp.where(waits, t - slots, begin)
+        late = jnp.where(waits, here.weight * missing, late)
+        supply_after = jnp.where(waits, supply_then, supply_after)
+        can = can & (found[0] | waits & _in_time(game, state, row, late))
+        place = jnp.where(waits, place[1], place[0])
+    else:
+        can, place = can & found[0], place[0]
     forced = _is_forced(game, state, state.cursor)
     return state.replace(
         asked=asked,
@@ -348,6 +365,14 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
         can=jnp.where(asked, can, state.can),
         must_drop=jnp.where(asked, forced, state.must_drop),
     )
+
+
+def _in_time(game: Game, state: State, row: EventRow, late: Array) -> Array:
+    """Whether a copy may keep its reader waiting for `late` weighted ticks."""
+    if game.config.late_prefetch == "illegal":
+        return late == 0
+    lowest_score = -game.total_ticks[state.program]
+    return (late == 0) | ((late < row.worth) & (state.saved - late >= lowest_score))
 
 
 def _room(game: Game, state: State, promise: Array, others: int) -> Array:

@@ -11,17 +11,21 @@ import pytest
 
 import evaluate
 from mallocgame.config import GameConfig
+from mallocgame.game import build_game
 from mallocgame.generate import known_optimum_program, random_program
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.bound import lower_bound
 from mallocgame.mappers.layout import Layout
 from mallocgame.mappers.local_search import Search, fast_accesses, local_search
 from mallocgame.mappers.msa import msa
+from mallocgame.mappers.plans import play_plans
 from mallocgame.mappers.registry import MAPPERS
+from mallocgame.mappers.rules import imitate
 from mallocgame.mappers.stays import possible_stays
 from mallocgame.mapping import all_slow
 from mallocgame.program import load_program
-from mallocgame.suites import SUITES
+from mallocgame.suites import SUITES, find_programs, load_production
+from mallocgame.tables import compile_program
 
 CONFIG = GameConfig()
 SAMPLE = SUITES / "tpu_v4_sample"
@@ -149,17 +153,34 @@ def test_local_search_can_take_up_any_mapping():
     assert simulate(program, search.mapping()).saved_fraction >= theirs - 0.01
 
 
-@pytest.mark.parametrize("name", ["gpt2_decode_v4_8mib", "transformer_scan_train_v4_16mib"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tpu_v4_sample/gpt2_decode_v4_8mib",
+        "tpu_v4_sample/transformer_scan_train_v4_16mib",
+        "tpu_v4/lstm_b8_inference",
+    ],
+)
 def test_local_search_is_no_worse_than_msa_and_production(name):
-    from mallocgame.suites import load_production
-
-    path = SAMPLE / f"{name}.program.json.gz"
+    (path,) = find_programs([name])
     program = load_program(path)
     production = load_production(path, program)
     assert production is not None
     found = simulate(program, local_search(program, CONFIG, 3.0, 0).mapping).latency_s
     assert found <= simulate(program, msa(program, CONFIG, 0.0, 0).mapping).latency_s
     assert found <= simulate(program, production).latency_s
+
+
+def test_the_game_can_pass_all_of_the_memory_from_one_weight_to_the_next():
+    """Production's weights of 16 MiB take turns, each copied when the one before is gone."""
+    (path,) = find_programs(["tpu_v4/lstm_b8_inference"])
+    program = load_program(path)
+    production = load_production(path, program)
+    assert production is not None
+    plans = imitate(compile_program(program, CONFIG), production)
+    played = play_plans(build_game([program], CONFIG), program, plans)
+    theirs = simulate(program, production).saved_fraction
+    assert simulate(program, played.mapping).saved_fraction >= theirs - 1e-4
 
 
 def test_programs_without_anything_to_place():

@@ -33,7 +33,7 @@ from handmade import (
 from mallocgame.config import GameConfig
 from mallocgame.generate import random_program
 from mallocgame.jsonfile import InputError
-from mallocgame.judge import simulate
+from mallocgame.judge import simulate, verify
 from mallocgame.mapping import Transfer
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
 from mallocgame.program import Loop
@@ -180,6 +180,20 @@ def test_a_late_copy_begins_where_its_source_is_there():
     play(oracle, ("read", "v", 3, DROP), ("read", "w", 3, COPY))
     assert oracle.mapping().prefetches == (Transfer(1, 2, 3),)
     assert seconds(oracle) == approx(5 - 1)
+
+
+@pytest.mark.parametrize("capacity, start_of_b", [(12, 3), (20, 0)])
+def test_a_copy_begins_later_where_there_is_no_room(capacity, start_of_b):
+    values = {name: value(10, is_input=True) for name in "ab"}
+    slots = [Slot(compute=10 + A_BIT), Slot(compute=7), Slot(compute=3, reads="a")]
+    slots += [Slot(compute=4), Slot(reads="b")]
+    oracle = start(program(capacity, values, slots), late_prefetch="stall")
+    # b wants 4 s of slot 3, 3 s of slot 2 and 3 s of slot 0, which a leaves; but a has the place
+    # until slot 3 begins.  Then the reader waits 6 s.
+    play(oracle, ("read", "a", 2, COPY), ("read", "b", 4, COPY))
+    assert oracle.mapping().prefetches == (Transfer(0, 0, 2), Transfer(1, start_of_b, 4))
+    assert seconds(oracle) == approx(7 + 10 - (6 if start_of_b else 0))
+    assert verify(oracle.program, oracle.mapping()) == []
 
 
 @pytest.mark.parametrize("later_reads", [0, 1])

@@ -109,21 +109,40 @@ class Layout:
             return -1
         before = self.cost
         self._shift(stay, -1.0)
-        fetch, fetch_start, missing = self._fetch(stay)
         evict, evict_end, late = self._evict(stay)
-        stall = missing + late
-        fits = before - self.cost - stall > least and self._orderly(stay, fetch_start, evict_end)
-        if fits:
+        begin = stay.fetch_from
+        while True:
+            fetch, fetch_start, missing = self._fetch(stay, begin)
+            stall = missing + late
+            worth = before - self.cost - stall > least
+            if not worth or not self._orderly(stay, fetch_start, evict_end):
+                break
             parts = _parts(stay, fetch_start, evict_end)
             place = self._find(stay.size, parts) if offset < 0 else offset
-            fits = place >= 0 and (offset < 0 or self._is_free(stay.size, parts, offset))
-            if fits:
+            if place >= 0 and (offset < 0 or self._is_free(stay.size, parts, offset)):
                 return self._put(
                     Placed(stay, place, fetch, fetch_start, evict, evict_end, stall, parts)
                 )
+            # A copy that finds no room as early as it should may begin later, and stall.
+            room = self._room_from(stay, fetch_start, offset)
+            if room <= fetch_start:
+                break
+            begin = room
         self._shift(stay, 1.0)
         self.cost = before
         return -1
+
+    def _room_from(self, stay: Stay, start: int, offset: int) -> int:
+        """The first slot from `start` on from which there is room until the copy is complete."""
+        low, high = offset, offset + stay.size
+        for t in range(stay.fetch_by - 1, start - 1, -1):
+            if offset < 0:
+                taken = self.full[t] + stay.size > self.capacity
+            else:
+                taken = any(a < high and b > low for a, b in self.at[t].values())
+            if taken:
+                return t + 1
+        return start
 
     def _put(self, placed: Placed) -> int:
         for t, seconds in (*placed.fetch, *placed.evict):
@@ -194,14 +213,14 @@ class Layout:
             self.idle[t] = idle = max(0.0, now - self.bus[t])
             self.cost += self.weight[t] * (now + max(0.0, self.used[t] - idle) - before)
 
-    def _fetch(self, stay: Stay) -> tuple[tuple[tuple[int, float], ...], int, float]:
-        """Supply for the prefetch, latest first; its start; the weighted stall."""
+    def _fetch(self, stay: Stay, begin: int) -> tuple[tuple[tuple[int, float], ...], int, float]:
+        """Supply for a prefetch not before `begin`, latest first; its start; the weighted stall."""
         if not stay.copied:
             return (), stay.start, 0.0
         demand, t = stay.demand / self.unit_s, stay.fetch_by
         taken = []
         start = t
-        while demand > 0 and t > stay.fetch_from:
+        while demand > 0 and t > begin:
             t -= 1
             left = self.idle[t] - self.used[t]
             if left > 0:
