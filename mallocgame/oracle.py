@@ -198,10 +198,9 @@ class Oracle:
 
     def _check_promises(self, stay: Stay) -> None:
         """A value in eviction that is updated stays, on a place that a result takes here (6)."""
-        place = (stay.offset, stay.offset + self.tables.sizes[stay.value])
+        place = self._lies(stay)
         for promise in sorted(self._state.promises.values(), key=lambda p: p.offset):
-            other = (promise.offset, promise.offset + self.tables.sizes[promise.value])
-            if promise.start == self._state.slot and overlap(place, other):
+            if promise.start == self._state.slot and overlap(place, self._lies(promise)):
                 raise InfeasibleError(promise.origin)
 
     def _note_departure(self, v: int) -> None:
@@ -215,10 +214,9 @@ class Oracle:
     def _begin_result(self, promise: Promise) -> None:
         """The result of a held group takes the place promised to it (7), or finds it occupied."""
         state = self._state
-        place = (promise.offset, promise.offset + self.tables.sizes[promise.value])
+        place = self._lies(promise)
         for i in state.queue:
-            stay = state.stays[i]
-            if overlap(place, (stay.offset, stay.offset + self.tables.sizes[stay.value])):
+            if overlap(place, self._lies(state.stays[i])):
                 raise InfeasibleError(promise.origin)
         self._access_fast(promise.value, "write")
         v, offset, start, end, origin = promise
@@ -386,8 +384,9 @@ class Oracle:
             return None
         return Fetch(min(taken, default=t), end, offset, taken, stall)
 
-    def _lies(self, stay: Stay) -> tuple[int, int]:
-        return stay.offset, stay.offset + self.tables.sizes[stay.value]
+    def _lies(self, at: Stay | Promise) -> tuple[int, int]:
+        """The bytes of a residency, or those promised to one."""
+        return at.offset, at.offset + self.tables.sizes[at.value]
 
     def _supply(self, v: int, earliest: int) -> tuple[dict[int, int], int]:
         """What a copy of v takes of each slot from `earliest` on, and the stall for the rest."""
