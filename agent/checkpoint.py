@@ -20,11 +20,13 @@ from agent import networks
 from agent.config import Config, load_config
 from agent.learner import FIRST_ADVANTAGE, TrainState, first_units
 from agent.units import Units
+from mallocgame.config import GAME_VERSION
 from mallocgame.jsonfile import InputError
 
 T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
+VERSION_KEY = "game_version"
 SHARE = ".units.share"
 # What makes up the agent, as far as playing is concerned.
 AGENT_PARTS = (".params", ".typical_advantage", ".units")
@@ -73,22 +75,24 @@ class Checkpoints:
         self._checkpointer.save_checkpointables(
             step,
             {"agent": agent, "run": run},
-            custom_metadata=dataclasses.asdict(counters) | {"programs": list(counters.programs)},
+            custom_metadata=dataclasses.asdict(counters)
+            | {"programs": list(counters.programs), VERSION_KEY: GAME_VERSION},
         )
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, Counters]:
         """Reads a checkpoint into the shapes and shardings of `abstract`.
 
         Raises:
-          InputError: the checkpoint is damaged or holds other arrays.
+          InputError: the checkpoint is damaged, holds other arrays, or is of another version of
+            the game.
         """
+        metadata = _metadata(self._checkpointer, self._directory, step)
         agent, run = _split(_flatten(abstract))
         loaded = _load(self._checkpointer, self._directory, step, {"agent": agent, "run": run})
         try:
-            metadata: Any = dict(self._checkpointer.metadata(step).custom_metadata or {})
             metadata["programs"] = tuple(metadata["programs"])
             counters = Counters(**metadata)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self._directory / str(step)}: damaged: {_line(error)}") from None
         return _unflatten(abstract, loaded["agent"] | loaded["run"]), counters
 
@@ -101,7 +105,8 @@ def load_agent(run: str | Path, observation_size: int) -> tuple[Agent, Config]:
     """Reads the newest agent of a run's folder, for games with `observation_size` features.
 
     Raises:
-      InputError: there is none, or its networks have other shapes.
+      InputError: there is none, its networks have other shapes, or it has learned another version
+        of the game.
     """
     run = Path(run)
     if not (run / "config.yaml").is_file():
@@ -114,11 +119,28 @@ def load_agent(run: str | Path, observation_size: int) -> tuple[Agent, Config]:
         if checkpointer.latest is None:
             raise InputError(f"{directory}: no finished checkpoint")
         step = int(checkpointer.latest.step)
+        _metadata(checkpointer, directory, step)
         programs = _number_of_programs(checkpointer, directory, step)
         abstract = jax.eval_shape(lambda: fresh_agent(config, observation_size, programs))
         names = _flatten(abstract)
         stored = _load(checkpointer, directory, step, {"agent": names}, partial=True)["agent"]
     return _unflatten(abstract, stored), config
+
+
+def _metadata(checkpointer: Any, directory: Path, step: int) -> dict[str, Any]:
+    """What was stored beside the arrays, if they belong to this version of the game."""
+    source = directory / str(step)
+    try:
+        metadata = dict(checkpointer.metadata(step).custom_metadata or {})
+    except Exception as error:  # whatever a damaged file makes the libraries raise
+        raise InputError(f"{source}: damaged: {_line(error)}") from None
+    found = metadata.pop(VERSION_KEY, None)
+    if found != GAME_VERSION:
+        which = "an older game" if found is None else f"version {found} of the game"
+        raise InputError(
+            f"{source}: was trained on {which}, this is version {GAME_VERSION}; train anew"
+        )
+    return metadata
 
 
 def _number_of_programs(checkpointer: Any, directory: Path, step: int) -> int:

@@ -8,6 +8,9 @@ import math
 from mallocgame.jsonfile import InputError
 from mallocgame.latency import SUPPLIES
 
+# Grows with every change after which the same moves may make another game, or the same observation
+# mean something else: what was trained or measured before belongs to another game.
+GAME_VERSION = 1
 PLACEMENTS = ("best_fit", "first_fit")
 LATE_EVICTIONS = ("stay", "backup")
 LATE_PREFETCHES = ("stall", "illegal")

@@ -12,9 +12,11 @@ import pytest
 from agent_setup import one_device, small_config
 from probe_games import delayed
 
+from agent import checkpoint
 from agent.checkpoint import Checkpoints, Counters, load_agent
 from agent.config import save_config
 from agent.learner import make_iteration
+from mallocgame.config import GAME_VERSION
 from mallocgame.jsonfile import InputError
 
 
@@ -60,6 +62,18 @@ def test_other_shapes_are_refused(saved):
     with pytest.raises(InputError, match="another config") as caught:
         Checkpoints(folder / "checkpoints").restore(3, wider.abstract_state)
     assert "\n" not in str(caught.value)
+
+
+def test_another_version_of_the_game_is_refused(saved, monkeypatch):
+    folder, iteration, _, game = saved
+    now = GAME_VERSION + 1
+    monkeypatch.setattr(checkpoint, "GAME_VERSION", now)
+    said = f"3: was trained on version {GAME_VERSION} of the game, this is version {now}; train"
+    with pytest.raises(InputError, match=said) as caught:
+        load_agent(folder, game.observation_size)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=said):
+        Checkpoints(folder / "checkpoints").restore(3, iteration.abstract_state)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 import evaluate
+from mallocgame.config import GAME_VERSION
+from mallocgame.evaluation import evaluation as evaluation_module
 from mallocgame.evaluation import plan
 from mallocgame.evaluation.bench import Bench, Outcome
 from mallocgame.evaluation.compare import compare
@@ -308,7 +310,7 @@ def test_ctrl_c_is_one_line(tmp_path):
     assert process.wait() == 130
 
 
-def test_another_configuration_is_refused(tmp_path, capsys):
+def test_another_configuration_is_refused(tmp_path, capsys, monkeypatch):
     folder = tmp_path / "out"
     assert (
         evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 0
@@ -324,6 +326,11 @@ def test_another_configuration_is_refused(tmp_path, capsys):
         capsys.readouterr()
         assert evaluate.main(command(folder, "--budget", "0", *more)) == 2
         _one_line(capsys, message)
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluation_module, "GAME_VERSION", GAME_VERSION + 1)
+        again = command(folder, "--mappers", "production,local_search", "--budget", "0")
+        assert evaluate.main(again) == 2
+    _one_line(capsys, f"was made with game {GAME_VERSION}, not {GAME_VERSION + 1}")
     other = command(folder, "--mappers", "production,local_search", "--budget", "0")
     other[1] = f"tpu_v4_sample/{OTHER}"
     assert evaluate.main(other) == 2

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mallocgame.config import GAME_VERSION
 from mallocgame.evaluation.bench import Bench
 from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
 from mallocgame.evaluation.pool import run_jobs
@@ -175,6 +176,7 @@ def _configuration(evaluation: Evaluation) -> dict[str, Any]:
     """What rows depend on."""
     entries = evaluation.entries
     return {
+        "game": GAME_VERSION,
         "programs": {s.program.name: s.program.fingerprint for s in evaluation.subjects},
         "production": [s.program.name for s in evaluation.subjects if s.production],
         "mappers": list(dict.fromkeys(entry.mapper for entry in entries)),
@@ -186,7 +188,8 @@ def _configuration(evaluation: Evaluation) -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     names = ("jax", "flax", "optax", "mctx", "numpy")
-    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in names}
+    own = {"game": str(GAME_VERSION), "python": sys.version.split()[0]}
+    return own | {name: metadata.version(name) for name in names}
 
 
 def _verdict(rows: Sequence[Row]) -> int:
