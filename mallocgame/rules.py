@@ -273,10 +273,7 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
     )
     if game.has_groups:
         place, size = at_row(table["offset"], promised), at_row(table["size"], promised)
-        clash = (
-            has(flags, EVICTING) & (table["offset"] < place + size)
-            & (table["offset"] + table["size"] > place) & (table["size"] > 0) & (size > 0)
-        )  # fmt: skip
+        clash = has(flags, EVICTING) & _overlaps(table, place, size)
         state = _blame(state, taken & jnp.any(clash, axis=0), promised)
         state = _check_promises(state, cancelled)
     if game.config.late_eviction == "backup":
@@ -284,16 +281,19 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
     return _ask_arrival(game, state, here, row, asked)
 
 
+def _overlaps(table: dict[str, Array], place: Array, size: Array) -> Array:
+    """Which rows [R, ...] have bytes, at whatever time, in common with [place, place + size)."""
+    low, high = table["offset"], table["offset"] + table["size"]
+    return (low < place + size) & (high > place) & (table["size"] > 0) & (size > 0)
+
+
 def _check_promises(state: State, stays: Array) -> State:
     """A state is infeasible where the residency `stays` [R, ...], whose eviction an update has just
     cancelled, lies where a held group's result begins in this slot; the group is the culprit."""
     table = state.table
     place, size = at_row(table["offset"], stays), at_row(table["size"], stays)
-    meets = (
-        jnp.any(stays, axis=0) & has(table["flags"], PROMISED) & (table["start"] == state.slot)
-        & (table["offset"] < place + size) & (table["offset"] + table["size"] > place)
-        & (table["size"] > 0) & (size > 0)
-    )  # fmt: skip
+    begins = has(table["flags"], PROMISED) & (table["start"] == state.slot)
+    meets = jnp.any(stays, axis=0) & begins & _overlaps(table, place, size)
     first = jnp.min(jnp.where(meets, table["offset"], NEVER), axis=0)
     return _blame(state, jnp.any(meets, axis=0), meets & (table["offset"] == first))
 
@@ -335,24 +335,18 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     # The search is most of a step's time, and a game whose memory is full for long needs none.
     nowhere = jnp.zeros((2, *t.shape), bool), jnp.zeros((2, *t.shape), jnp.int32)
     found, place = lax.cond(jnp.any(asked & can), search, lambda: nowhere)
-    if game.config.late_prefetch == "stall":
-        # A copy without a place as early as it should begins when there is one.
-        waits = ~found[0] & found[1] & ~defines
-        inside = (table["offset"] < place[1] + row.size) & (
-            table["offset"] + table["size"] > place[1]
-        )
-        gone = inside & (table["size"] > 0) & (table["end"] <= t)
-        clear = jnp.max(jnp.where(gone, table["end"], 0), axis=0)
-        missing, slots, supply_then = take_supply(
-            state.supply, jnp.minimum(reach, t - clear), row.demand
-        )
-        begin = jnp.where(waits, t - slots, begin)
-        late = jnp.where(waits, here.weight * missing, late)
-        supply_after = jnp.where(waits, supply_then, supply_after)
-        can = can & (found[0] | waits & _in_time(game, state, row, late))
-        place = jnp.where(waits, place[1], place[0])
-    else:
-        can, place = can & found[0], place[0]
+    # A copy without a place as early as it should begins when there is one.
+    waits = ~found[0] & found[1] & ~defines
+    before = _overlaps(table, place[1], row.size) & (table["end"] <= t)
+    clear = jnp.max(jnp.where(before, table["end"], 0), axis=0)
+    missing, slots, supply_then = take_supply(
+        state.supply, jnp.minimum(reach, t - clear), row.demand
+    )
+    begin = jnp.where(waits, t - slots, begin)
+    late = jnp.where(waits, here.weight * missing, late)
+    supply_after = jnp.where(waits, supply_then, supply_after)
+    can = can & (found[0] | waits & _in_time(game, state, row, late))
+    place = jnp.where(waits, place[1], place[0])
     forced = _is_forced(game, state, state.cursor)
     return state.replace(
         asked=asked,
@@ -444,9 +438,7 @@ def _depart(game: Game, state: State, do: Array) -> State:
     offset, size = at_row(table["offset"], which), row.size
     promised = (
         has(table["flags"], PROMISED)
-        & (table["start"] < row.ask_end) & (table["end"] > t + 1)
-        & (table["offset"] < offset + size) & (table["offset"] + table["size"] > offset)
-        & (table["size"] > 0) & (size > 0)
+        & (table["start"] < row.ask_end) & (table["end"] > t + 1) & _overlaps(table, offset, size)
     )  # fmt: skip
     can = (row.ask_end > 0) & (row.inert_departure == 0)
     can = can & ((offset >= row.reserved) | (size == 0)) & ~jnp.any(promised, axis=0)
