@@ -476,7 +476,7 @@ def test_a_mapping_of_another_program_is_one_line(tmp_path, capsys):
     _one_line(capsys, f"made for '{OTHER}'")
 
 
-def a_run(folder: Path, features: int | None = None) -> Path:
+def a_run(folder: Path, features: int | None = None, version: int = GAME_VERSION) -> Path:
     """A training run's folder with a fresh small agent, for observations of so many features."""
     from agent_setup import small_config
 
@@ -490,8 +490,11 @@ def a_run(folder: Path, features: int | None = None) -> Path:
     folder.mkdir()
     save_config(config, folder / "config.yaml")
     agent = checkpoint.fresh_agent(config, features)
+    metadata = {checkpoint.VERSION_KEY: version}
     with checkpoint.Checkpointer((folder / "checkpoints").absolute()) as checkpointer:
-        checkpointer.save_checkpointables(1, {"agent": checkpoint._flatten(agent)})
+        checkpointer.save_checkpointables(
+            1, {"agent": checkpoint._flatten(agent)}, custom_metadata=metadata
+        )
     return folder
 
 
@@ -503,6 +506,10 @@ def test_a_checkpoint_of_another_game_is_one_line(tmp_path, capsys):
     (run / "config.yaml").write_text("name: x\nprograms: [y]\ngame: {gravity: 9.81}\n")
     assert evaluate.main([*arguments, "--overwrite"]) == 2
     _one_line(capsys, "game.gravity: unknown key")
+    run = a_run(tmp_path / "older", version=GAME_VERSION - 1)
+    arguments[arguments.index("--checkpoint") + 1] = str(run)
+    assert evaluate.main([*arguments, "--overwrite"]) == 2
+    _one_line(capsys, f"was trained on version {GAME_VERSION - 1} of the game")
 
 
 def test_a_best_game_of_another_program_is_one_line(tmp_path, capsys):
