@@ -266,6 +266,8 @@ def started(arguments: list[str]) -> tuple[subprocess.Popen[str], IO[str]]:
     process = subprocess.Popen(
         [sys.executable, "evaluate.py", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # A shell's background jobs, and all that they start, ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stderr is not None
     return process, process.stderr
