@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import socket
@@ -149,3 +150,23 @@ def test_a_process_with_another_config_stops_all(tmp_path):
 def test_bad_places_are_refused(train, message):
     with pytest.raises(InputError, match=message):
         config_from_record({"name": "x", "train": train}, "test")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+@pytest.mark.parametrize("chip", ["v4", "v5e"])
+def test_an_iteration_compiles_for_tpus_without_one(chip):
+    """On the smallest slice of the chip, with games and learner sharded over its devices."""
+    small = ["programs=[tpu_v4_sample/lstm_scan_v4_64mib]", "rollout.games=16", "rollout.moves=16"]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/aot.py", "--chips", chip, *small, "replay.moves=16"],
+        cwd=HERE.parent,
+        env=os.environ | PATH | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["chip"] == chip and record["devices"] > 1
+    assert record["play"]["code_bytes"] > 0 and record["learn"]["code_bytes"] > 0
