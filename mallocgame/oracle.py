@@ -422,7 +422,7 @@ class Oracle:
             return 0
         taken = [s for s in self._state.stays if s.meets(start, end)]
         taken += [p for p in self._state.promises.values() if p.start < end and start < p.end]
-        ranges = sorted((x.offset, x.offset + sizes[x.value]) for x in taken if sizes[x.value])
+        ranges = sorted(self._lies(x) for x in taken if sizes[x.value])
         gaps, free_from = [], self.tables.reserved(start if reserved is None else reserved, end)
         capacity = self.program.machine.fast_capacity_bytes
         for low, high in [*ranges, (capacity, capacity)]:

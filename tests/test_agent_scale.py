@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import socket
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from markers import needs_libtpu
 
 from agent.config import config_from_record
 from agent.journal import CLOCK_FIELDS
@@ -153,7 +153,7 @@ def test_bad_places_are_refused(train, message):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, reason="libtpu is not installed")
+@needs_libtpu
 @pytest.mark.parametrize("chip", ["v4", "v5e"])
 def test_an_iteration_compiles_for_tpus_without_one(chip):
     """On the smallest slice of the chip, with games and learner sharded over its devices."""

@@ -1,7 +1,6 @@
 """The Python API: what it returns is what the parts underneath say."""
 
 import dataclasses
-import importlib.util
 import json
 import math
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from markers import needs_libtpu
 
 import mallocgame
 from mallocgame.judge import simulate, verify
@@ -21,7 +21,6 @@ from mallocgame.xla.chips import chip_by_name
 from mallocgame.xla.export import compiler_options
 from mallocgame.xla.workload import Workload
 
-HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 NAME = "tpu_v4_sample/lstm_scan_v4_64mib"
 ROOT = Path(__file__).parent.parent
 
@@ -169,7 +168,7 @@ def test_walkthrough_without_the_compiler(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed")
+@needs_libtpu
 def test_walkthrough(tmp_path: Path) -> None:
     command = [sys.executable, "examples/walkthrough.py", "--out", str(tmp_path), "--budget", "5"]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -1,6 +1,5 @@
 """From a function to a program: names, shapes, lists, errors; with libtpu the real thing."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import pytest
+from markers import needs_libtpu
 
 from mallocgame.config import GameConfig
 from mallocgame.game import Game, build_game
@@ -23,7 +23,6 @@ from mallocgame.xla.compiler import Function, Lowered, lower, without_metadata
 from mallocgame.xla.workfolder import Workfolder
 from mallocgame.xla.workload import Workload
 
-HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None
 MODULE = """
 import jax, jax.numpy as jnp
 from mallocgame.xla.workload import Workload
@@ -210,7 +209,7 @@ def test_same_request_compiles_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed")
+@needs_libtpu
 def test_one_command_ends_in_a_verified_playable_program(
     module: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +230,7 @@ def test_one_command_ends_in_a_verified_playable_program(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed")
+@needs_libtpu
 def test_stablehlo_gives_the_same_program(module: str, tmp_path: Path) -> None:
     lowered = lower(Function(f"{module}:mlp", SHAPES), tmp_path / "work")
     out = tmp_path / "mlp.program.json.gz"
@@ -244,7 +243,7 @@ def test_stablehlo_gives_the_same_program(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not HAS_LIBTPU, reason="libtpu is not installed")
+@needs_libtpu
 def test_failure_of_the_compiler_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
