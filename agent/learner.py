@@ -276,6 +276,8 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
             program=games,
             guide=games,
             width=games,
+            topic=games,
+            accepts=games,
             answers=games,
             number=games,
         ),

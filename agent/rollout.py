@@ -15,9 +15,14 @@ from agent.randomness import draw
 from agent.schedule import Exploration
 from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
 from agent.units import Units
+from mallocgame.state import DROP
 
 # Expected number of decisions that a deviating game answers otherwise.
 DEVIATIONS = 3
+# Share of the deviating games that instead answer all further questions of one value alike.
+BY_VALUE = 0.5
+# `Lanes.topic` of games that have no such value, and of those that have not come to theirs.
+NO_TOPIC, OPEN_TOPIC = -2, -1
 
 
 @struct.dataclass
@@ -67,13 +72,17 @@ class Lanes:
     """Games in progress: the game's state, the program of each [B], the decision at which each
     leaves the program's best game [B], which it follows up to there (-1: it follows none), the
     number of decisions from there on among which it deviates [B] (0: it does not come back to the
-    best game), its answers so far by the number of the question [B, Q], -1 without, and the number
-    of each among all games of the run [B], to which its random numbers belong."""
+    best game), the value whose questions it answers alike from there on [B] (`NO_TOPIC`,
+    `OPEN_TOPIC`) and whether with yes [B], its answers so far by the number of the question [B, Q],
+    -1 without, and the number of each among all games of the run [B], to which its random numbers
+    belong."""
 
     state: Any
     program: jax.Array
     guide: jax.Array
     width: jax.Array
+    topic: jax.Array
+    accepts: jax.Array
     answers: jax.Array
     number: jax.Array
 
@@ -97,7 +106,8 @@ def init_lanes(game: Any, games: int, key: jax.Array, first: jax.Array | int = 0
     program = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), key, number)
     none = jnp.full((games, game.num_questions), -1, jnp.int8)
     guide, width = jnp.full(games, -1, jnp.int32), jnp.zeros(games, jnp.int32)
-    return Lanes(game.init(program), program, guide, width, none, number)
+    topic, accepts = jnp.full(games, NO_TOPIC, jnp.int32), jnp.zeros(games, bool)
+    return Lanes(game.init(program), program, guide, width, topic, accepts, none, number)
 
 
 def update_best(
@@ -172,8 +182,9 @@ def play_moves(
             number=number,
         )
         question = game.question_index(state)
-        action, guide, branched = _follow(
-            known, lanes, index, question, legal, result.action, branch_key
+        value = game.question(state)[1]
+        lanes, action, branched = _follow(
+            known, lanes, index, question, value, legal, result.action, branch_key
         )
         answers = lanes.answers.at[jnp.arange(len(action)), question].set(action.astype(jnp.int8))
         ahead = game.remaining_bound(state)
@@ -211,7 +222,7 @@ def play_moves(
             ahead=ahead,
             past=ahead - game.remaining_bound(state),
         )
-        lanes = Lanes(state, program, guide, lanes.width, answers, number)
+        lanes = dataclasses.replace(lanes, state=state, answers=answers)
         lanes = _restart(
             config.rollout.deviating, explore.guided, game, known, lanes, done, reset_key
         )
@@ -230,19 +241,23 @@ def _follow(
     lanes: Lanes,
     index: jax.Array,
     question: jax.Array,
+    value: jax.Array,
     legal: jax.Array,
     action: jax.Array,
     key: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The actions [B] of guided games.
+) -> tuple[Lanes, jax.Array, jax.Array]:
+    """The actions [B] of guided games; `question` is about `value` [B].
 
     Up to where it is left, they are the best game's, and there a random other one. A game that does
     not deviate plays on by itself from there, as one does whose followed action is not legal. One
     that does goes on with the best game's answers, where they are legal, but for about `DEVIATIONS`
-    of the `Lanes.width` decisions from there on, which it answers otherwise or by itself.
+    of the `Lanes.width` decisions from there on, which it answers otherwise or by itself; or, if it
+    has a topic, but for all questions about the value it meets there, which it answers as the best
+    game did not.
 
     Returns:
-      Actions, `Lanes.guide` afterwards, and which actions were drawn at random.
+      Lanes, of which `guide`, `topic` and `accepts` have changed, actions, and which actions were
+      drawn at random.
     """
     told = best.answers[lanes.program, question].astype(jnp.int32)
     allowed = jnp.take_along_axis(legal, jnp.maximum(told, 0)[:, None], axis=1)[:, 0] & (told >= 0)
@@ -251,14 +266,25 @@ def _follow(
     noise = draw(lambda k: jax.random.uniform(k, (actions + 2,)), key, lanes.number)
     other = jnp.argmax(jnp.where(others, noise[:, :actions], -1.0), axis=1)
     deviates, guided = lanes.width > 0, allowed & (lanes.guide >= 0)
-    near = (index >= lanes.guide) & (index < lanes.guide + lanes.width)
+
+    begins = (lanes.topic == OPEN_TOPIC) & guided & (index >= lanes.guide)
+    topic = jnp.where(begins, value, lanes.topic)
+    accepts = jnp.where(begins, told == DROP, lanes.accepts)
+    on_topic = (topic == value) & (lanes.guide >= 0)
+    yes = jnp.argmax(legal[:, :DROP], axis=1)
+    wanted = jnp.where(accepts & jnp.any(legal[:, :DROP], axis=1), yes, DROP)
+
+    near = (index >= lanes.guide) & (index < lanes.guide + lanes.width) & (topic == NO_TOPIC)
     often = noise[:, actions] * jnp.maximum(lanes.width, 2 * DEVIATIONS) < DEVIATIONS
     leaves = jnp.where(deviates, near & often, index == lanes.guide)
     at_random = ~deviates | (noise[:, actions + 1] < 0.5)
     follows = guided & ~leaves & (deviates | (index < lanes.guide))
     branched = guided & leaves & at_random & jnp.any(others, axis=1)
     action = jnp.where(follows, told, jnp.where(branched, other, action))
-    return action, jnp.where(follows | deviates, lanes.guide, -1), branched
+    action = jnp.where(on_topic, wanted, action)
+    branched |= on_topic & (wanted != told)
+    guide = jnp.where(follows | deviates, lanes.guide, -1)
+    return dataclasses.replace(lanes, guide=guide, topic=topic, accepts=accepts), action, branched
 
 
 def _restart(
@@ -281,15 +307,19 @@ def _restart(
     guided &= length > 0
     guide = jnp.where(guided, (share * length).astype(jnp.int32), -1)
     # Windows of all lengths, from a few decisions to the whole game, each equally likely.
-    mark = draw(lambda k: jax.random.uniform(k, (2,)), width_key, number)
+    mark = draw(lambda k: jax.random.uniform(k, (3,)), width_key, number)
     width = jnp.maximum(length, 2).astype(jnp.float32) ** mark[:, 0]
     width = jnp.where(guided & (mark[:, 1] < deviating), 1 + width.astype(jnp.int32), 0)
-    guide = jnp.where(width > 0, jnp.maximum(guide - width // 2, 0), guide)
+    topic = jnp.where((width > 0) & (mark[:, 2] < BY_VALUE), OPEN_TOPIC, NO_TOPIC)
+    centred = (width > 0) & (topic == NO_TOPIC)
+    guide = jnp.where(centred, jnp.maximum(guide - width // 2, 0), guide)
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,
         guide=jnp.where(done, guide, lanes.guide),
         width=jnp.where(done, width, lanes.width),
+        topic=jnp.where(done, topic, lanes.topic),
+        accepts=lanes.accepts,
         answers=jnp.where(done[:, None], -1, lanes.answers).astype(jnp.int8),
         number=number,
     )

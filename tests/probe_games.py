@@ -56,6 +56,11 @@ class ProbeGame:
     def question_index(self, state: ProbeState) -> jax.Array:
         return jnp.minimum(state.position, self.max_decisions - 1)
 
+    def question(self, state: ProbeState) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Every third decision is about the same value."""
+        at = self.question_index(state)
+        return jnp.zeros_like(at), at % 3, at
+
     def init(self, index: jax.Array) -> ProbeState:
         games = index.shape[0]
         zeros = jnp.zeros(games, jnp.int32)

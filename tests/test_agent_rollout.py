@@ -5,11 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from agent_setup import NO_GAME, small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.rollout import Best, init_best, init_lanes, play_moves
+from agent.rollout import NO_TOPIC, OPEN_TOPIC, Best, init_best, init_lanes, play_moves
 from agent.search import search
 from agent.units import Units
 
@@ -110,6 +111,27 @@ def test_deviating_games_come_back_to_the_best_game():
     assert (np.asarray(after.answers) == -1).all() and (np.asarray(after.width) == 0).all()
 
 
+@pytest.mark.parametrize("accepts", [False, True])
+def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
+    game = delayed(30, delay=3)
+    config, params, lanes, _ = setup(game, rollout={"games": 8, "moves": 30}, replay={"moves": 30})
+    legal = np.asarray(game.legal[0])
+    yes = np.where(legal[:, 0], 0, 1)
+    told = np.where(np.random.default_rng(0).random(30) < 0.5, yes, DROP)
+    told[10] = DROP if accepts else yes[10]
+    lanes = lanes.replace(
+        guide=jnp.full(8, 10), width=jnp.full(8, 1), topic=jnp.full(8, OPEN_TOPIC)
+    )
+    _, _, moves, _ = play_moves(
+        config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
+    )
+    expected = told.copy()
+    expected[10::3] = yes[10::3] if accepts else DROP  # a probe's value has every third question
+    assert 1 < (expected != told).sum() < 7
+    np.testing.assert_array_equal(moves.action, np.repeat(expected[:, None], 8, 1))
+    np.testing.assert_array_equal(moves.branched[:, 0], expected != told)
+
+
 def test_windows_of_deviations_have_all_lengths():
     game = delayed(30, delay=3)
     config, params, lanes, _ = setup(
@@ -130,6 +152,9 @@ def test_windows_of_deviations_have_all_lengths():
     width, guide = np.asarray(after.width), np.asarray(after.guide)
     assert (guide >= 0).all() and (guide < 30).all()
     assert 0.4 < (width > 0).mean() < 0.6
+    topic = np.asarray(after.topic)
+    assert (topic[width == 0] == NO_TOPIC).all()
+    assert 0.4 < (topic[width > 0] == OPEN_TOPIC).mean() < 0.6
     chosen = width[width > 0]
     assert chosen.min() <= 2 and chosen.max() >= 20
     assert 3 < np.median(chosen) < 10  # of lengths equally likely in their logarithm
