@@ -102,7 +102,8 @@ class SearchConfig:
 
     algorithm: "gumbel" (Gumbel MuZero) or "puct" (MuZero).
     model: "learned" (MuZero), or "game": the tree is built with the game itself (AlphaZero).
-    simulations, max_depth: size of the tree.
+    simulations, max_depth: size of the tree. Without simulations (Gumbel only) the policy plays by
+        itself, and learns nothing from the search.
     advantage_logits: how many logits an advantage of typical size is worth in the improved policy
         (Gumbel); the typical size is measured while playing.
     dirichlet_fraction: exploration noise at the root (PUCT).
@@ -120,7 +121,10 @@ class SearchConfig:
             raise ValueError(f"algorithm: {self.algorithm!r} is neither 'gumbel' nor 'puct'")
         if self.model not in ("learned", "game"):
             raise ValueError(f"model: {self.model!r} is neither 'learned' nor 'game'")
-        _positive(self, "simulations", "max_depth", "advantage_logits")
+        _positive(self, "max_depth", "advantage_logits")
+        _not_negative(self, "simulations")
+        if self.algorithm == "puct" and not self.simulations:
+            raise ValueError("simulations: 0 needs algorithm = 'gumbel'")
         _fraction(self, "dirichlet_fraction")
 
 

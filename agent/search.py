@@ -93,6 +93,10 @@ def search(
     if number is None:
         number = jnp.arange(legal.shape[0])
     noise = jnp.broadcast_to(jnp.asarray(noise, jnp.float32), legal.shape[:1])[:, None]
+    if not config.search.simulations:
+        return _without_tree(
+            prediction.policy_logits, root_value, legal, keys_of(key, number), noise
+        )
     run = _gumbel if config.search.algorithm == "gumbel" else _puct
     action, policy, tree = run(
         config.search,
@@ -117,6 +121,17 @@ def search(
         raw_value=root_value,
         advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
     )
+
+
+def _without_tree(
+    logits: jax.Array, value: jax.Array, legal: jax.Array, keys: jax.Array, noise: jax.Array
+) -> SearchResult:
+    """The policy and the value of the networks, as they are."""
+    logits = _masked(logits, legal)
+    gumbel = noise * jax.vmap(lambda key: jax.random.gumbel(key, legal.shape[1:]))(keys)
+    action = jnp.argmax(jnp.where(legal, logits + gumbel, -jnp.inf), axis=-1)
+    nothing = jnp.zeros_like(value)
+    return SearchResult(action.astype(jnp.int32), jax.nn.softmax(logits), value, value, nothing)
 
 
 def _gumbel(

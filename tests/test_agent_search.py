@@ -64,6 +64,31 @@ def test_search_plays_legal_moves_only(algorithm):
     assert np.isfinite(np.asarray(result.value)).all()
 
 
+def test_without_simulations_the_policy_plays():
+    config = small_config(search={"simulations": 0})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(2), x.shape), params)
+    observation = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5)), (2048, 1))
+    legal = jnp.tile(jnp.array([[True, False, True]]), (2048, 1))
+    result = search(
+        params,
+        observation,
+        legal,
+        jax.random.key(3),
+        config=config,
+        typical_advantage=jnp.float32(0.1),
+        simulator=NO_GAME,
+    )
+    model = networks.Model(config.network, params)
+    prediction = model.predict(model.represent(observation))
+    expected = np.array(jax.nn.softmax(prediction.policy_logits[0, jnp.array([0, 2])]))
+    assert 0.05 < expected[0] < 0.95 and abs(expected[0] - 0.5) > 0.1
+    np.testing.assert_allclose(result.policy[0, jnp.array([0, 2])], expected, rtol=1e-4)
+    np.testing.assert_allclose(np.mean(np.asarray(result.action) == 0), expected[0], atol=0.04)
+    np.testing.assert_allclose(result.value, networks.decode_value(prediction.value_logits))
+    assert (np.asarray(result.advantage) == 0).all()
+
+
 def test_without_noise_search_is_deterministic():
     config = small_config()
     params = networks.init_params(config.network, 5, jax.random.key(0))
