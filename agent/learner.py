@@ -274,10 +274,7 @@ def _specs(config: Config, game: Any, devices: int) -> TrainState:
                 lambda x: P(*(None,) * (x.ndim - 1), AXIS) if x.ndim else P(), state.lanes.state
             ),
             program=games,
-            guide=games,
-            width=games,
-            topic=games,
-            accepts=games,
+            guides=jax.tree.map(lambda _: games, state.lanes.guides),
             answers=games,
             number=games,
         ),

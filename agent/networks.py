@@ -1,6 +1,6 @@
 """The three networks of MuZero and the categorical coding of values and rewards.
 
-Values are relative to a share of the bound and in units of their deviation (`rollout.Units`).
+Values are relative to a share of the bound and in units of their deviation (`agent.units.Units`).
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 The first game takes the best action everywhere, the others of the first round sample as in
 self-play, with noise that grows from game to game.  As long as there is time more rounds follow:
-most of their games repeat the best game so far up to a random decision, answer that one otherwise
-and play on; and when a round brings nothing and time allows, the next one searches with more
-simulations.
+most of their games are guided by the best game so far (`agent.guidance`); and when a round brings
+nothing and time allows, the next one searches with more simulations.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ import numpy as np
 
 from agent.checkpoint import Agent
 from agent.config import Config
+from agent.guidance import Guides, draw_guides, follow, no_guides
 from agent.search import Simulator, observe, search
 from agent.units import Units
 
-# Of the games of a later round: those that begin with the best game.
-GUIDED = 0.75
+# Of the games of a later round those that are guided, and of these those that come back.
+GUIDED, DEVIATING = 0.75, 0.75
 # Growth and limit of the simulations, and seconds that compiling a new search may take.
 MORE, MOST, COMPILE_S = 4, 128, 20.0
 
@@ -71,25 +71,26 @@ def play(
     index = jnp.full(games, program, jnp.int32)
     units = _mean_units(game, agent)
     bound = float(game.remaining_bound(game.init(index[:1]))[0])
-    best = _Best(np.zeros(0, np.int8), -np.inf, 0)
-    log = np.zeros(_log_length(game, index), np.int8)
-    turns, noises = np.full(games, -1), np.linspace(0.0, 1.0, games)
+    none = np.full(game.num_questions, -1, np.int8)
+    best = _Best(np.zeros(0, np.int8), none, -np.inf, 0)
+    guides, noises = no_guides(games), np.linspace(0.0, 1.0, games)
     rng = np.random.default_rng(0)
     every: list[np.ndarray] = []
     moves, took, known = 0, 0.0, 0
     while not every or seconds - (time.perf_counter() - started) > took:
         began = time.perf_counter()
-        key, round_key = jax.random.split(key)
-        log[: len(best.actions)] = best.actions
-        guided = jnp.asarray(turns, jnp.int32), jnp.asarray(log)
+        key, round_key, guides_key = jax.random.split(key, 3)
+        guided = guides, jnp.asarray(best.answers)
         noise_now = jnp.asarray(noise * noises, jnp.float32)
-        state, count = _finish(config, game, agent, units, index, noise_now, guided, round_key)
+        state, answers, count = _finish(
+            config, game, agent, units, index, noise_now, guided, round_key
+        )
         saved = np.asarray(game.saved_fraction(state))
         moves += int(count) * games
         every.append(saved)
         improved = saved.max() > best.saved
         if improved:
-            best = _best_of(game, state, saved)
+            best = _best_of(game, state, answers, saved)
             # What these games attain tells more of an unknown program than others' programs do.
             share = jnp.clip(best.saved / max(bound, 1e-9), 0.0, 1.0)
             units = dataclasses.replace(units, share=jnp.full_like(units.share, share))
@@ -101,8 +102,8 @@ def play(
         if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
             settings = dataclasses.replace(config.search, simulations=known * MORE)
             config = dataclasses.replace(config, search=settings)
-        leave = (rng.random(games) * len(best.actions)).astype(int)
-        turns = np.where(np.arange(games) < GUIDED * games, leave, -1)
+        length = jnp.full(games, len(best.actions))
+        guides = draw_guides(guides_key, jnp.arange(games), length, GUIDED, DEVIATING)
         noises = rng.random(games)
     return Played(
         actions=best.actions,
@@ -119,29 +120,27 @@ def play(
 
 @dataclasses.dataclass(frozen=True)
 class _Best:
-    """The best game so far: its moves, what it saves, its Drop-backups."""
+    """The best game so far: its moves, its answers by the number of the question (-1 without), what
+    it saves, its Drop-backups."""
 
     actions: np.ndarray
+    answers: np.ndarray
     saved: float
     backups: int
 
 
-def _best_of(game: Any, state: Any, saved: np.ndarray) -> _Best:
+def _best_of(game: Any, state: Any, answers: jax.Array, saved: np.ndarray) -> _Best:
     best = int(np.argmax(saved))
     length = int(game.decision_index(state)[best])
     actions = np.asarray(game.action_log(state)[best][:length])
-    return _Best(actions, float(saved[best]), int(np.asarray(game.backups(state))[best]))
+    backups = int(np.asarray(game.backups(state))[best])
+    return _Best(actions, np.asarray(answers[best]), float(saved[best]), backups)
 
 
 def _mean_units(game: Any, agent: Agent) -> Units:
     """A program that was not trained on has no units of its own."""
     programs = jnp.ones(game.num_programs)
     return Units(agent.units.share.mean() * programs, agent.units.scale.mean() * programs)
-
-
-def _log_length(game: Any, index: jax.Array) -> int:
-    shapes = jax.eval_shape(lambda i: game.action_log(game.init(i)), index)
-    return shapes.shape[-1]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -152,21 +151,23 @@ def _finish(
     units: Units,
     index: jax.Array,
     noise: jax.Array,
-    guided: tuple[jax.Array, jax.Array],
+    guided: tuple[Guides, jax.Array],
     key: jax.Array,
-) -> tuple[Any, jax.Array]:
-    """Plays new games [K] to their end; returns their states and the number of steps.
+) -> tuple[Any, jax.Array, jax.Array]:
+    """Plays new games [K] to their end; returns their states, their answers by the number of the
+    question [K, Q] (-1 without), and the number of steps.
 
-    guided: the decision at which each game leaves the moves of the second part [L], -1: at once.
+    guided: how each game follows the best one, and that one's answers [Q].
     """
-    turn, log = guided
+    guides, best = guided
+    games = jnp.arange(len(index))
 
     def running(carry: tuple) -> jax.Array:
         return ~jnp.all(game.done(carry[0]))
 
     def move(carry: tuple) -> tuple:
-        state, key, count = carry
-        key, search_key, other_key = jax.random.split(key, 3)
+        state, guides, answers, key, count = carry
+        key, search_key, follow_key = jax.random.split(key, 3)
         legal = game.legal_actions(state)
         result = search(
             agent.params,
@@ -178,15 +179,22 @@ def _finish(
             simulator=Simulator(game, state, units),
             noise=noise,
         )
-        at = game.decision_index(state)
-        told = log[jnp.minimum(at, len(log) - 1)].astype(jnp.int32)
-        others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
-        other = jnp.argmax(
-            jnp.where(others, jax.random.uniform(other_key, legal.shape), -1.0), axis=1
+        question = game.question_index(state)
+        guides, action, _ = follow(
+            guides,
+            best[question].astype(jnp.int32),
+            game.decision_index(state),
+            game.question(state)[1],
+            legal,
+            result.action,
+            follow_key,
+            games,
         )
-        leaves = (at == turn) & jnp.any(others, axis=1)
-        action = jnp.where(at < turn, told, jnp.where(leaves, other, result.action))
-        return game.step(state, action)[0], key, count + 1
+        told = jnp.where(game.done(state), answers[games, question], action.astype(jnp.int8))
+        answers = answers.at[games, question].set(told)
+        return game.step(state, action)[0], guides, answers, key, count + 1
 
-    state, _, count = jax.lax.while_loop(running, move, (game.init(index), key, jnp.int32(0)))
-    return state, count
+    answers = jnp.full((len(index), len(best)), -1, jnp.int8)
+    start = (game.init(index), guides, answers, key, jnp.int32(0))
+    state, _, answers, _, count = jax.lax.while_loop(running, move, start)
+    return state, answers, count

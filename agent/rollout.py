@@ -10,19 +10,12 @@ import jax.numpy as jnp
 from flax import struct
 
 from agent.config import Config
+from agent.guidance import Guides, draw_guides, follow, no_guides
 from agent.networks import Params
 from agent.randomness import draw
 from agent.schedule import Exploration
 from agent.search import OBSERVATION_DTYPE, Simulator, observe, search
 from agent.units import Units
-from mallocgame.state import DROP
-
-# Expected number of decisions that a deviating game answers otherwise.
-DEVIATIONS = 3
-# Share of the deviating games that instead answer all further questions of one value alike.
-BY_VALUE = 0.5
-# `Lanes.topic` of games that have no such value, and of those that have not come to theirs.
-NO_TOPIC, OPEN_TOPIC = -2, -1
 
 
 @struct.dataclass
@@ -69,20 +62,13 @@ class Best:
 
 @struct.dataclass
 class Lanes:
-    """Games in progress: the game's state, the program of each [B], the decision at which each
-    leaves the program's best game [B], which it follows up to there (-1: it follows none), the
-    number of decisions from there on among which it deviates [B] (0: it does not come back to the
-    best game), the value whose questions it answers alike from there on [B] (`NO_TOPIC`,
-    `OPEN_TOPIC`) and whether with yes [B], its answers so far by the number of the question [B, Q],
-    -1 without, and the number of each among all games of the run [B], to which its random numbers
-    belong."""
+    """Games in progress: the game's state, the program of each [B], how each follows the program's
+    best game, its answers so far by the number of the question [B, Q], -1 without, and the number
+    of each among all games of the run [B], to which its random numbers belong."""
 
     state: Any
     program: jax.Array
-    guide: jax.Array
-    width: jax.Array
-    topic: jax.Array
-    accepts: jax.Array
+    guides: Guides
     answers: jax.Array
     number: jax.Array
 
@@ -105,9 +91,7 @@ def init_lanes(game: Any, games: int, key: jax.Array, first: jax.Array | int = 0
     number = first + jnp.arange(games, dtype=jnp.int32)
     program = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), key, number)
     none = jnp.full((games, game.num_questions), -1, jnp.int8)
-    guide, width = jnp.full(games, -1, jnp.int32), jnp.zeros(games, jnp.int32)
-    topic, accepts = jnp.full(games, NO_TOPIC, jnp.int32), jnp.zeros(games, bool)
-    return Lanes(game.init(program), program, guide, width, topic, accepts, none, number)
+    return Lanes(game.init(program), program, no_guides(games), none, number)
 
 
 def update_best(
@@ -182,9 +166,10 @@ def play_moves(
             number=number,
         )
         question = game.question_index(state)
+        told = known.answers[program, question].astype(jnp.int32)
         value = game.question(state)[1]
-        lanes, action, branched = _follow(
-            known, lanes, index, question, value, legal, result.action, branch_key
+        guides, action, branched = follow(
+            lanes.guides, told, index, value, legal, result.action, branch_key, number
         )
         answers = lanes.answers.at[jnp.arange(len(action)), question].set(action.astype(jnp.int8))
         ahead = game.remaining_bound(state)
@@ -222,7 +207,7 @@ def play_moves(
             ahead=ahead,
             past=ahead - game.remaining_bound(state),
         )
-        lanes = dataclasses.replace(lanes, state=state, answers=answers)
+        lanes = Lanes(state, program, guides, answers, number)
         lanes = _restart(
             config.rollout.deviating, explore.guided, game, known, lanes, done, reset_key
         )
@@ -236,57 +221,6 @@ def play_moves(
     return lanes, best, moves, jnp.sum(gaps, axis=0)
 
 
-def _follow(
-    best: Best,
-    lanes: Lanes,
-    index: jax.Array,
-    question: jax.Array,
-    value: jax.Array,
-    legal: jax.Array,
-    action: jax.Array,
-    key: jax.Array,
-) -> tuple[Lanes, jax.Array, jax.Array]:
-    """The actions [B] of guided games; `question` is about `value` [B].
-
-    Up to where it is left, they are the best game's, and there a random other one. A game that does
-    not deviate plays on by itself from there, as one does whose followed action is not legal. One
-    that does goes on with the best game's answers, where they are legal, but for about `DEVIATIONS`
-    of the `Lanes.width` decisions from there on, which it answers otherwise or by itself; or, if it
-    has a topic, but for all questions about the value it meets there, which it answers as the best
-    game did not.
-
-    Returns:
-      Lanes, of which `guide`, `topic` and `accepts` have changed, actions, and which actions were
-      drawn at random.
-    """
-    told = best.answers[lanes.program, question].astype(jnp.int32)
-    allowed = jnp.take_along_axis(legal, jnp.maximum(told, 0)[:, None], axis=1)[:, 0] & (told >= 0)
-    others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
-    actions = legal.shape[1]
-    noise = draw(lambda k: jax.random.uniform(k, (actions + 2,)), key, lanes.number)
-    other = jnp.argmax(jnp.where(others, noise[:, :actions], -1.0), axis=1)
-    deviates, guided = lanes.width > 0, allowed & (lanes.guide >= 0)
-
-    begins = (lanes.topic == OPEN_TOPIC) & guided & (index >= lanes.guide)
-    topic = jnp.where(begins, value, lanes.topic)
-    accepts = jnp.where(begins, told == DROP, lanes.accepts)
-    on_topic = (topic == value) & (lanes.guide >= 0)
-    yes = jnp.argmax(legal[:, :DROP], axis=1)
-    wanted = jnp.where(accepts & jnp.any(legal[:, :DROP], axis=1), yes, DROP)
-
-    near = (index >= lanes.guide) & (index < lanes.guide + lanes.width) & (topic == NO_TOPIC)
-    often = noise[:, actions] * jnp.maximum(lanes.width, 2 * DEVIATIONS) < DEVIATIONS
-    leaves = jnp.where(deviates, near & often, index == lanes.guide)
-    at_random = ~deviates | (noise[:, actions + 1] < 0.5)
-    follows = guided & ~leaves & (deviates | (index < lanes.guide))
-    branched = guided & leaves & at_random & jnp.any(others, axis=1)
-    action = jnp.where(follows, told, jnp.where(branched, other, action))
-    action = jnp.where(on_topic, wanted, action)
-    branched |= on_topic & (wanted != told)
-    guide = jnp.where(follows | deviates, lanes.guide, -1)
-    return dataclasses.replace(lanes, guide=guide, topic=topic, accepts=accepts), action, branched
-
-
 def _restart(
     deviating: float,
     guided_fraction: jax.Array | float,
@@ -297,29 +231,15 @@ def _restart(
     key: jax.Array,
 ) -> Lanes:
     """Replaces finished games by new ones of random programs."""
-    program_key, guided_key, length_key, width_key = jax.random.split(key, 4)
+    program_key, guides_key = jax.random.split(key)
     number = lanes.number
     fresh = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), program_key, number)
     program = jnp.where(done, fresh, lanes.program)
-    guided = draw(jax.random.uniform, guided_key, number) < guided_fraction
-    share = draw(jax.random.uniform, length_key, number)
-    length = best.length[program]
-    guided &= length > 0
-    guide = jnp.where(guided, (share * length).astype(jnp.int32), -1)
-    # Windows of all lengths, from a few decisions to the whole game, each equally likely.
-    mark = draw(lambda k: jax.random.uniform(k, (3,)), width_key, number)
-    width = jnp.maximum(length, 2).astype(jnp.float32) ** mark[:, 0]
-    width = jnp.where(guided & (mark[:, 1] < deviating), 1 + width.astype(jnp.int32), 0)
-    topic = jnp.where((width > 0) & (mark[:, 2] < BY_VALUE), OPEN_TOPIC, NO_TOPIC)
-    centred = (width > 0) & (topic == NO_TOPIC)
-    guide = jnp.where(centred, jnp.maximum(guide - width // 2, 0), guide)
+    guides = draw_guides(guides_key, number, best.length[program], guided_fraction, deviating)
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,
-        guide=jnp.where(done, guide, lanes.guide),
-        width=jnp.where(done, width, lanes.width),
-        topic=jnp.where(done, topic, lanes.topic),
-        accepts=lanes.accepts,
+        guides=jax.tree.map(lambda new, old: jnp.where(done, new, old), guides, lanes.guides),
         answers=jnp.where(done[:, None], -1, lanes.answers).astype(jnp.int8),
         number=number,
     )

@@ -50,7 +50,7 @@ def observe(game: Any, state: Any) -> jax.Array:
 class SearchResult(NamedTuple):
     """action [B]; policy [B, A], the improved policy; value [B], its value; raw_value [B], the
     network's; advantage [B], the largest gap between values of legal actions. Values are in units
-    of `rollout.Units`."""
+    of `agent.units.Units`."""
 
     action: jax.Array
     policy: jax.Array

@@ -10,7 +10,8 @@ from agent_setup import NO_GAME, small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.rollout import NO_TOPIC, OPEN_TOPIC, Best, init_best, init_lanes, play_moves
+from agent.guidance import NO_TOPIC, OPEN_TOPIC, no_guides
+from agent.rollout import Best, init_best, init_lanes, play_moves
 from agent.search import search
 from agent.units import Units
 
@@ -95,7 +96,8 @@ def test_deviating_games_come_back_to_the_best_game():
     config, params, lanes, _ = setup(game, rollout={"games": 64, "moves": 30}, replay={"moves": 30})
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))
-    lanes = lanes.replace(guide=jnp.full(64, 10), width=jnp.full(64, 12))
+    guides = no_guides(64).replace(leave=jnp.full(64, 10), width=jnp.full(64, 12))
+    lanes = lanes.replace(guides=guides)
     after, _, moves, _ = play_moves(
         config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
     )
@@ -108,7 +110,7 @@ def test_deviating_games_come_back_to_the_best_game():
     assert (actions[branched] != np.broadcast_to(told[:, None], actions.shape)[branched]).all()
     assert (other & ~branched).any() and (other.sum(axis=0) > 1).any()
     # New games begin without answers; those of the old ones are what was played.
-    assert (np.asarray(after.answers) == -1).all() and (np.asarray(after.width) == 0).all()
+    assert (np.asarray(after.answers) == -1).all() and (np.asarray(after.guides.width) == 0).all()
 
 
 @pytest.mark.parametrize("accepts", [False, True])
@@ -119,9 +121,8 @@ def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
     yes = np.where(legal[:, 0], 0, 1)
     told = np.where(np.random.default_rng(0).random(30) < 0.5, yes, DROP)
     told[10] = DROP if accepts else yes[10]
-    lanes = lanes.replace(
-        guide=jnp.full(8, 10), width=jnp.full(8, 1), topic=jnp.full(8, OPEN_TOPIC)
-    )
+    guides = no_guides(8).replace(leave=jnp.full(8, 10), width=jnp.full(8, 1))
+    lanes = lanes.replace(guides=guides.replace(topic=jnp.full(8, OPEN_TOPIC)))
     _, _, moves, _ = play_moves(
         config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
     )
@@ -149,10 +150,10 @@ def test_windows_of_deviations_have_all_lengths():
         lanes,
         jax.random.key(3),
     )
-    width, guide = np.asarray(after.width), np.asarray(after.guide)
+    width, guide = np.asarray(after.guides.width), np.asarray(after.guides.leave)
     assert (guide >= 0).all() and (guide < 30).all()
     assert 0.4 < (width > 0).mean() < 0.6
-    topic = np.asarray(after.topic)
+    topic = np.asarray(after.guides.topic)
     assert (topic[width == 0] == NO_TOPIC).all()
     assert 0.4 < (topic[width > 0] == OPEN_TOPIC).mean() < 0.6
     chosen = width[width > 0]
@@ -169,7 +170,7 @@ def test_guided_games_follow_the_best_game_and_leave_it_once():
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
     best = best_game(told)
-    lanes = lanes.replace(guide=jnp.full(4, 5))
+    lanes = lanes.replace(guides=no_guides(4).replace(leave=jnp.full(4, 5)))
     _, _, moves, _ = play_moves(
         config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(3)
     )
