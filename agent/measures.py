@@ -49,17 +49,19 @@ def search_only(config: Config, game: Any, state: Any, count: int) -> jax.Array:
     lanes = state.lanes
     observation, legal = observe(game, lanes.state), game.legal_actions(lanes.state)
 
-    def step(_: None, key: jax.Array) -> tuple[None, jax.Array]:
+    # The games change places, or the compiler would take the root's networks out of the loop.
+    def step(seen: tuple[jax.Array, jax.Array], key: jax.Array) -> tuple[Any, jax.Array]:
         result = search(
             state.params,
-            observation,
-            legal,
+            *seen,
             key,
             config=config,
             typical_advantage=state.typical_advantage,
             simulator=Simulator(game, lanes.state, state.units),
             number=lanes.number,
         )
-        return None, jnp.sum(result.policy, axis=-1) + result.value + result.action
+        found = jnp.sum(result.policy, axis=-1) + result.value + result.action
+        return jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), seen), found
 
-    return jnp.sum(jax.lax.scan(step, None, jax.random.split(state.key, count))[1], axis=0)
+    keys = jax.random.split(state.key, count)
+    return jnp.sum(jax.lax.scan(step, (observation, legal), keys)[1], axis=0)

@@ -11,7 +11,9 @@ from mallocgame.latency import SUPPLIES
 # Grows with every change after which the same moves may make another game, or the same observation
 # mean something else: what was trained or measured before belongs to another game.
 GAME_VERSION = 1
-PLACEMENTS = ("best_fit", "first_fit")
+PLACEMENTS = ("best_fit", "first_fit", "two_ended")
+# From one part in so many of the capacity on, "two_ended" takes a value for a large one.
+LARGE = 4
 LATE_EVICTIONS = ("stay", "backup")
 LATE_PREFETCHES = ("stall", "illegal")
 REWARDS = ("exact", "proxy")
@@ -25,7 +27,8 @@ class GameConfig:
     prefetch_window: slots that a prefetch may start before its read, at least 1.
     max_residencies: residencies the game remembers at once, at least 1; an arrival that would
         exceed it is illegal.
-    placement: "best_fit" takes the smallest sufficient gap, "first_fit" the lowest.
+    placement: "best_fit" takes the smallest sufficient gap, "first_fit" the lowest; "two_ended" is
+        best fit where values of less than a quarter of the capacity lie at the gap's high end.
     late_prefetch: what a copy is that the supply cannot feed in time: "stall" lets its reader wait
         for the rest where that can pay, "illegal" forbids it, as the paper's game does.
     late_eviction: what a read during an eviction means: "stay" reads from fast memory, "backup"

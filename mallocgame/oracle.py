@@ -431,7 +431,11 @@ class Oracle:
             free_from = max(free_from, high)
         if not gaps:
             return None
-        return gaps[0][1] if self.config.placement == "first_fit" else min(gaps)[1]
+        if self.config.placement == "first_fit":
+            return gaps[0][1]
+        gap, place = min(gaps)
+        at_high_end = self.config.placement == "two_ended" and 4 * size < capacity
+        return place + gap - size if at_high_end else place
 
     # --- Changes of the state ---
 

@@ -1,4 +1,4 @@
-"""Where a residency goes: best fit, first fit, over a table kept sorted by offset.
+"""Where a residency goes, over a table kept sorted by offset: best fit, first fit, two-ended.
 
 Table arrays have the residency axis first and any batch axes behind it, so that the same code
 serves one game and a batch, and so that a batch fills the vector lanes.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 from jax import Array, lax
+
+from mallocgame.config import LARGE
 
 NO_GAP = jnp.iinfo(jnp.int32).max
 
@@ -28,7 +30,7 @@ def find_offset(
     lowest: Array,
     need: Array,
     capacity: Array,
-    first_fit: bool,
+    placement: str,
 ) -> tuple[Array, Array]:
     """Finds the place of a new residency.
 
@@ -38,18 +40,20 @@ def find_offset(
       lowest: int32 [...]; what lies below is reserved.
       need: int32 [...]; aligned bytes to place.
       capacity: int32 [...]; bytes of fast memory.
-      first_fit: the lowest sufficient gap instead of the smallest.
+      placement: as in `GameConfig`.
 
     Returns:
       (found, offset): bool and int32 [...].  Zero bytes are found room for at offset 0.
     """
     blocks = blocks & (size > 0)
+    is_high = (placement == "two_ended") & (need <= (capacity - 1) // LARGE)
 
     def consider(best: tuple[Array, Array], begin: Array, gap: Array) -> tuple[Array, Array]:
         fits = (gap >= need) & (gap < best[0])
         # First fit ranks every sufficient gap alike, so that the lowest one stays.
-        rank = jnp.zeros_like(gap) if first_fit else gap
-        return jnp.where(fits, rank, best[0]), jnp.where(fits, begin, best[1])
+        rank = jnp.zeros_like(gap) if placement == "first_fit" else gap
+        place = jnp.where(is_high, begin + gap - need, begin)
+        return jnp.where(fits, rank, best[0]), jnp.where(fits, place, best[1])
 
     def visit(carry: tuple, residency: tuple[Array, Array, Array]) -> tuple[tuple, None]:
         begin, best = carry

@@ -327,10 +327,9 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
             low = jnp.maximum(
                 low, jnp.stack([_reserved_back(game, state, s) for s in (begin, t - reach)])
             )
-        first_fit = game.config.placement == "first_fit"
         need = jnp.broadcast_to(row.size, both.shape)
         columns = table["offset"][:, None], table["size"][:, None]
-        return find_offset(*columns, blocks, low, need, capacity, first_fit)
+        return find_offset(*columns, blocks, low, need, capacity, game.config.placement)
 
     # The search is most of a step's time, and a game whose memory is full for long needs none.
     nowhere = jnp.zeros((2, *t.shape), bool), jnp.zeros((2, *t.shape), jnp.int32)

@@ -28,6 +28,7 @@ VARIANTS = {
     "default": GameConfig(),
     "no_stalls": GameConfig(late_prefetch="illegal"),
     "first_fit": GameConfig(placement="first_fit"),
+    "two_ended": GameConfig(placement="two_ended"),
     "late_backup": GameConfig(late_eviction="backup"),
     "elapsed": GameConfig(supply="elapsed"),
     "no_backup": GameConfig(drop_backup=False),
@@ -184,7 +185,7 @@ BALLAST = tuple(
     random_program(np.random.default_rng(seed), instructions=60, values=40) for seed in range(8)
 )
 MIXED = (
-    GameConfig(max_residencies=8, inert_fraction=0.0),
+    GameConfig(max_residencies=8, inert_fraction=0.0, placement="two_ended"),
     GameConfig(4, 8, "first_fit", "stall", "backup", "elapsed", reward="proxy"),
 )
 

@@ -60,7 +60,15 @@ GAPS = [("define", name, t, NO_COPY) for t, name in enumerate("abcd")]
 
 @pytest.mark.parametrize(
     ("placement", "size", "where"),
-    [("best_fit", 20, 40), ("first_fit", 20, 0), ("best_fit", 25, 0), ("best_fit", 5, 40)],
+    [
+        ("best_fit", 20, 40),
+        ("first_fit", 20, 0),
+        ("best_fit", 25, 0),
+        ("best_fit", 5, 40),
+        ("two_ended", 5, 85),
+        ("two_ended", 24, 36),
+        ("two_ended", 25, 0),
+    ],
 )
 def test_placement(placement: str, size: int, where: int):
     oracle = start(gaps(size), placement=placement)
