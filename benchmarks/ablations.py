@@ -9,7 +9,7 @@ the devices this process may use.  Compilation is not part of the time: the firs
 and a program fills the cache with two iterations.  Runs lie in OUT/runs and finished ones are not
 repeated, so that the command may be interrupted and started again, with more seeds or variants.
 Writes OUT/ablations.json and prints a table: saved share of the all-slow latency by the best game
-of the training, mean over seeds and range.
+of the training, mean over the seeds that have one, and range.
 """
 
 from __future__ import annotations
@@ -82,12 +82,13 @@ def _row(runs: Path, variant: str, program: str, seed: int, minutes: float) -> d
         marker.touch()
     lines = (runs / name / "metrics.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])
+    best = last["best_saved"]
     return {
         "variant": variant,
         "program": program,
         "seed": seed,
         "minutes": minutes,
-        "saved": last["best_saved"],
+        "saved": None if best is None or best < 0 else best,
         "iterations": last["step"],
         "games": last["games"],
         "undone_share": statistics.fmean(json.loads(line)["undone_share"] for line in lines),
@@ -109,12 +110,13 @@ def _table(rows: list[dict]) -> str:
         cells = []
         for program in programs:
             mine = [r for r in rows if (r["variant"], r["program"]) == (variant, program)]
-            saved = [100 * (row["saved"] or 0.0) for row in mine]
+            saved = [100 * row["saved"] for row in mine if row["saved"] is not None]
             iterations = statistics.fmean(row["iterations"] for row in mine)
-            cells.append(
-                f"{statistics.fmean(saved):.2f} % ({min(saved):.2f} to {max(saved):.2f}; "
-                f"{iterations:.0f} iterations)"
-            )
+            # A game that fails saves nothing: without Drop-backup that can be all of them.
+            found = "none"
+            if saved:
+                found = f"{statistics.fmean(saved):.2f} % ({min(saved):.2f} to {max(saved):.2f})"
+            cells.append(f"{found}, {iterations:.0f} iterations")
         lines.append(f"| {variant} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
