@@ -26,8 +26,8 @@ class Moves:
     program [..]; index [..]: moves on the branch before this one; kept [..]: the move undid those
     with this index or a later one (index + 1 where it undid none, not even itself);
     policy [.., A], value and raw_value (unscaled): the search's; saved: saved fraction after it;
-    branched [..]: the move was drawn at random to leave the best game; ahead [..]: what could still
-    be saved before the move, at most, and past [..]: by how much the move reduced that.
+    branched [..]: the move left the best game and was not the game's own; ahead [..]: what could
+    still be saved before the move, at most, and past [..]: by how much the move reduced that.
     """
 
     observation: jax.Array

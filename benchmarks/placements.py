@@ -15,6 +15,7 @@ import numpy as np
 
 from mallocgame.config import PLACEMENTS, GameConfig
 from mallocgame.game import stack
+from mallocgame.jsonfile import InputError
 from mallocgame.judge import simulate
 from mallocgame.mappers.plans import score_plans
 from mallocgame.mappers.rules import greedy, imitate
@@ -30,11 +31,15 @@ def main() -> int:
     parser.add_argument("--placements", default=",".join(PLACEMENTS))
     options = parser.parse_args()
     placements, names = options.placements.split(","), options.suite.split(",")
-    configs = [GameConfig(placement=placement) for placement in placements]
+    try:
+        configs = [GameConfig(placement=placement) for placement in placements]
+        programs = list(zip(find_programs(names), load_programs(names), strict=True))
+    except InputError as error:
+        parser.error(str(error))
     columns = [f"{what}, {name}" for name in placements for what in ("imitated", "greedy")]
     print(f"| program | production | {' | '.join(columns)} |")
     print("|---" * (2 + len(columns)) + "|")
-    for path, program in zip(find_programs(names), load_programs(names), strict=True):
+    for path, program in programs:
         production = load_production(path, program)
         if production is None:
             continue
