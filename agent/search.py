@@ -84,7 +84,8 @@ def search(
     prediction = model.predict(latent)
     root_value = decode_value(prediction.value_logits)
     if config.search.model == "game":
-        embedding, recurrent = _batch_first(simulator.state), _play(config, simulator)
+        embedding = _root_path(len(legal), config.search.max_depth)
+        recurrent = _play(config, simulator)
     else:
         embedding, recurrent = latent, imagine(config)
     root = mctx.RootFnOutput(
@@ -247,33 +248,64 @@ def imagine(config: Config) -> Callable[..., Any]:
     return recurrent
 
 
+class Path(NamedTuple):
+    """A node of a tree over the game: actions [B, D] from the root on, length [B] of these."""
+
+    actions: jax.Array
+    length: jax.Array
+
+
 def _play(config: Config, simulator: Simulator) -> Callable[..., Any]:
-    """Steps of the game itself; embeddings are its states, batch axis first as mctx has it."""
+    """Steps of the game itself; embeddings are paths, along which the game is played again.
+
+    A state is far larger than what a few moves change, so that playing them again from the root is
+    cheaper than keeping, gathering and transposing a state for every node of the tree.
+    """
     game, units = simulator.game, simulator.units
 
-    def recurrent(params: Params, key: jax.Array, action: jax.Array, embedding: Any):
+    def recurrent(params: Params, key: jax.Array, action: jax.Array, path: Path):
         del key
-        before = jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), embedding)
-        state, reward = game.step(before, action)
-        past = game.remaining_bound(before) - game.remaining_bound(state)
+        path = _extended(path, action)
+        state, reward, past = _walk(game, simulator.state, path)
         model = Model(config.network, params)
         prediction = model.predict(model.represent(observe(game, state)))
-        done = game.done(state)
         output = mctx.RecurrentFnOutput(
             reward=units.of_return(reward, state.program, past),
-            discount=jnp.where(done, 0.0, 1.0),
+            discount=jnp.where(game.done(state), 0.0, 1.0),
             prior_logits=jnp.where(
                 game.legal_actions(state), prediction.policy_logits, NEVER_LOGIT
             ),
             value=decode_value(prediction.value_logits),
         )
-        return output, _batch_first(state)
+        return output, path
 
     return recurrent
 
 
-def _batch_first(state: Any) -> Any:
-    return jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), state)
+def _root_path(games: int, max_depth: int) -> Path:
+    return Path(jnp.zeros((games, max_depth), jnp.int32), jnp.zeros(games, jnp.int32))
+
+
+def _extended(path: Path, action: jax.Array) -> Path:
+    actions = path.actions.at[jnp.arange(len(action)), path.length].set(action)
+    return Path(actions, path.length + 1)
+
+
+def _walk(game: Any, root: Any, path: Path) -> tuple[Any, jax.Array, jax.Array]:
+    """The state at the end of paths of at least one action, the reward of the last action [B], and
+    by how much it reduced what could still be saved [B]."""
+
+    def move(state: Any, action: jax.Array):
+        after, reward = game.step(state, action)
+        return after, reward, game.remaining_bound(state) - game.remaining_bound(after)
+
+    def further(k: jax.Array, walked: tuple[Any, jax.Array, jax.Array]):
+        walks = k < path.length
+        return jax.tree.map(
+            functools.partial(jnp.where, walks), move(walked[0], path.actions[:, k]), walked
+        )
+
+    return jax.lax.fori_loop(1, jnp.max(path.length), further, move(root, path.actions[:, 0]))
 
 
 def _scaled_values(tree: Any, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:

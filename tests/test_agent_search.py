@@ -15,7 +15,8 @@ from probe_games import delayed, trap
 from agent import networks
 from agent.checkpoint import fresh_agent
 from agent.play import play
-from agent.search import _scaled_values, imagine, search
+from agent.search import Path, Simulator, _scaled_values, _walk, imagine, observe, search
+from agent.units import Units
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
@@ -132,6 +133,82 @@ def test_the_game_as_model_sees_through_a_trap():
     agent = fresh_agent(config, game.observation_size)
     played = play(game, agent, config, 0, jax.random.key(0), games=4)
     assert played.greedy == pytest.approx(0.5, abs=1e-6)
+
+
+def test_paths_are_walked_as_the_game_is_played():
+    game = trap()
+    step = jax.jit(game.step)
+    rng = np.random.default_rng(0)
+    games, longest = 64, 5
+    root = game.init(jnp.zeros(games, jnp.int32))
+    for _ in range(2):
+        root, _ = step(root, jnp.asarray(rng.integers(0, 3, games)))
+    actions = rng.integers(0, 3, (games, longest)).astype(np.int32)
+    length = rng.integers(1, longest + 1, games)
+    path = Path(jnp.asarray(actions), jnp.asarray(length))
+    walked = jax.jit(lambda root, path: _walk(game, root, path))(root, path)
+    state, ends = root, {}
+    for k in range(longest):
+        after, reward = step(state, actions[:, k])
+        past = game.remaining_bound(state) - game.remaining_bound(after)
+        for i in np.flatnonzero(length == k + 1):
+            ends[int(i)] = jax.tree.map(lambda x, i=i: np.asarray(x)[..., i], (after, reward, past))
+        state = after
+    sprung = 0
+    for i, end in ends.items():
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[..., i], y), walked, end)
+        sprung += int(end[0].sprung)
+    assert len(ends) == games and 0 < sprung < games
+
+
+def test_one_ply_in_the_game_is_a_look_at_every_answer():
+    game = delayed(8, delay=2)
+    config = small_config(search={"model": "game", "simulations": 2, "max_depth": 1})
+    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    units, typical = Units(jnp.full(1, 0.3), jnp.full(1, 0.5)), 0.1
+
+    def networks_of(state):
+        model = networks.Model(config.network, params)
+        prediction = model.predict(model.represent(observe(game, state)))
+        return prediction.policy_logits, networks.decode_value(prediction.value_logits)
+
+    @jax.jit
+    def both(state):
+        """What the search says, and what it should say, of a state [B]."""
+        legal = game.legal_actions(state)
+        result = search(
+            params,
+            observe(game, state),
+            legal,
+            jax.random.key(9),
+            config=config,
+            typical_advantage=jnp.float32(typical),
+            simulator=Simulator(game, state, units),
+            noise=0.0,
+        )
+        values = []
+        for action in range(3):
+            after, reward = game.step(state, jnp.full(16, action))
+            past = game.remaining_bound(state) - game.remaining_bound(after)
+            ahead = jnp.where(game.done(after), 0.0, networks_of(after)[1])
+            values.append((reward - 0.3 * past) / 0.5 + ahead)
+        scores = config.search.advantage_logits / typical * jnp.stack(values, axis=1)
+        scores += networks_of(state)[0]
+        return result, legal, jax.nn.softmax(jnp.where(legal, scores, -jnp.inf))
+
+    state, answers = game.init(jnp.zeros(16, jnp.int32)), set()
+    for seed in range(8):
+        result, legal, expected = both(state)
+        assert (np.asarray(legal).sum(axis=1) == 2).all()
+        np.testing.assert_allclose(np.asarray(result.policy), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(np.asarray(result.action), np.argmax(expected, axis=1))
+        answers |= set(np.asarray(result.action).tolist())
+        noise = jax.random.gumbel(jax.random.key(seed), legal.shape)
+        state, _ = game.step(state, jnp.argmax(jnp.where(legal, noise, -jnp.inf), axis=1))
+    assert bool(game.done(state).all()) and len(answers) > 1
 
 
 @pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
