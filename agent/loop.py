@@ -92,7 +92,8 @@ def _train(
         trace = stack.enter_context(_Trace(run / "profile" if profile and journal else None))
         while step < config.train.iterations and not _out_of_time(config, clock):
             trace.at(step - first)
-            if step - first == TIMED:
+            # Again now and then: with the game as model a search is as fast as the games are.
+            if step - first == TIMED or (searched and step % config.train.checkpoint_every == 0):
                 searched = _time_search(config, game, iteration, state)
             began = time.perf_counter()
             state, play_metrics = iteration.play(game, state)
