@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from agent.checkpoint import Agent
-from agent.config import Config
+from agent.config import Config, SearchConfig
 from agent.guidance import Guides, draw_guides, follow, no_guides
 from agent.search import Simulator, observe, search
 from agent.units import Units
@@ -100,8 +100,7 @@ def play(
         known = config.search.simulations
         remaining = seconds - (time.perf_counter() - started)
         if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
-            settings = dataclasses.replace(config.search, simulations=known * MORE)
-            config = dataclasses.replace(config, search=settings)
+            config = dataclasses.replace(config, search=_larger(config.search))
         length = jnp.full(games, len(best.actions))
         guides = draw_guides(guides_key, jnp.arange(games), length, GUIDED, DEVIATING)
         noises = rng.random(games)
@@ -116,6 +115,12 @@ def play(
         rounds=len(every),
         simulations=known,
     )
+
+
+def _larger(search: SearchConfig) -> SearchConfig:
+    """Deeper only with the game as model: the learned one is no good beyond what it was trained."""
+    deeper = search.max_depth + (search.model == "game")
+    return dataclasses.replace(search, simulations=search.simulations * MORE, max_depth=deeper)
 
 
 @dataclasses.dataclass(frozen=True)
