@@ -213,7 +213,8 @@ class ReanalyseConfig:
 class LearnerConfig:
     """The optimiser and the loss.
 
-    batch_size: positions of one update, over all devices; unroll: steps the model is unrolled.
+    batch_size: positions of one update, over all devices.
+    unroll: steps the learned model is unrolled; 0 trains none, for search.model = "game".
     updates: updates of one iteration.
     learning_rate (after `warmup` updates), weight_decay, max_gradient_norm: AdamW.
     policy_weight, value_weight, reward_weight, legal_weight, consistency_weight: parts of the loss.
@@ -233,9 +234,10 @@ class LearnerConfig:
     consistency_weight: float = 0.5
 
     def __post_init__(self) -> None:
-        _positive(self, "batch_size", "unroll", "updates", "learning_rate", "max_gradient_norm")
+        _positive(self, "batch_size", "updates", "learning_rate", "max_gradient_norm")
         _not_negative(
             self,
+            "unroll",
             "warmup",
             "weight_decay",
             "policy_weight",
@@ -323,6 +325,10 @@ class Config:
             )
         if self.learner.unroll >= self.replay.moves:
             raise ValueError("learner.unroll: longer than replay.moves")
+        if not self.learner.unroll and self.search.model == "learned" and self.search.simulations:
+            raise ValueError(
+                "learner.unroll: 0 trains no model; search.model = 'learned' needs one"
+            )
         if self.network.encoder == "parts" and self.game.observation != "rich":
             raise ValueError("network.encoder: 'parts' needs game.observation = 'rich'")
         if self.reanalyse.every and self.search.model == "game":

@@ -34,7 +34,8 @@ class Batch(NamedTuple):
 def loss_fn(
     params: Params, config: Config, batch: Batch, units: Units
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The MuZero loss over unrolls of K steps from N sampled moves.
+    """The MuZero loss over unrolls of K steps from N sampled moves; with K = 0 AlphaZero's, which
+    has no model to learn and no errors of one to tell.
 
     Behind a game's end value and reward are 0, as for any absorbing state; what was undone, and the
     policy behind the end, count for nothing.
@@ -64,7 +65,8 @@ def loss_fn(
     reward_logits = model.predict_reward(latent[:, 1:])
     logits = jnp.where(moves.legal, prediction.policy_logits, -1e9)
     entropy = optax.softmax_cross_entropy
-    weight = batch.importance[:, None] * jnp.array([1.0] + [1.0 / unroll] * unroll)  # [N, K+1]
+    step_weights = jnp.array([1.0] + [1.0 / max(unroll, 1)] * unroll)
+    weight = batch.importance[:, None] * step_weights  # [N, K+1]
     parts = {
         "policy": _mean(entropy(logits, policy) - policy_entropy(policy), usable, weight),
         "value": _mean(

@@ -37,11 +37,21 @@ def greedy(game: ProbeGame, config: Config, state: TrainState, program: int = 0)
     return played.greedy
 
 
-def test_three_programs_are_learned_to_their_values():
+MUZERO: dict[str, Any] = {}
+ONE_PLY = {
+    "search": {"model": "game", "simulations": 2, "max_depth": 1},
+    "learner": {"unroll": 0, "batch_size": 256},
+}
+
+
+@pytest.mark.parametrize("sections", [MUZERO, ONE_PLY], ids=["muzero", "one_ply"])
+def test_three_programs_are_learned_to_their_values(sections: dict[str, Any]):
     game = several(delayed(seed=0), legality(), delayed(seed=1))
     rollout = {"games": 48, "guided_fraction": 0.5}
-    config = small_config(targets={"td_lambda": 1.0}, rollout=rollout)
+    config = small_config(targets={"td_lambda": 1.0}, rollout=rollout, **sections)
     state, lines = learn(game, config, 60)
+    assert np.isfinite(lines[-1]["loss"])
+    assert np.isfinite(lines[-1]["reward_error"]) == (config.learner.unroll > 0)
     assert lines[0]["return_mean"] == pytest.approx(0.12, abs=0.02)  # what random moves save
     for program in range(3):
         assert greedy(game, config, state, program) >= 0.2 - 1e-6  # of 0.24
