@@ -4,12 +4,13 @@
         [--programs tpu_v4/muzero_b128_train,tpu_v4/t5_decode_b8] [--variants base,no_search]
         [--out results/ablations]
 
-Every run is `train.py --config configs/single_program.yaml` with the overrides of `VARIANTS`, on
-the devices this process may use.  Compilation is not part of the time: the first run of a variant
-and a program fills the cache with two iterations.  Runs lie in OUT/runs and finished ones are not
-repeated, so that the command may be interrupted and started again, with more seeds or variants.
-Writes OUT/ablations.json and prints a table: saved share of the all-slow latency by the best game
-of the training, mean over the seeds that have one, and range.
+Every run is `train.py --config configs/single_program_learned.yaml` with the overrides of
+`VARIANTS`, on the devices this process may use; `one_ply` is configs/single_program.yaml.
+Compilation is not part of the time: the first run of a variant and a program fills the cache with
+two iterations.  Runs lie in OUT/runs and finished ones are not repeated, so that the command may be
+interrupted and started again, with more seeds or variants.  Writes OUT/ablations.json and prints a
+table: saved share of the all-slow latency by the best game of the training, mean over the seeds
+that have one, and range.
 """
 
 from __future__ import annotations
@@ -32,6 +33,13 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "simulations_32": ("search.simulations=32",),
     "simulations_128": ("search.simulations=128",),
     "game_as_model": ("search.model=game",),
+    "one_ply": (
+        "search.model=game",
+        "search.simulations=2",
+        "search.max_depth=1",
+        "learner.unroll=0",
+        "learner.batch_size=1024",
+    ),
     "puct": ("search.algorithm=puct",),
     "proxy_reward": ("game.reward=proxy",),
     "reanalyse": ("reanalyse.every=8",),
@@ -96,7 +104,7 @@ def _row(runs: Path, variant: str, program: str, seed: int, minutes: float) -> d
 
 
 def _train(runs: Path, variant: str, program: str, seed: int, name: str, length: str) -> None:
-    command = [sys.executable, "train.py", "--config", "configs/single_program.yaml"]
+    command = [sys.executable, "train.py", "--config", "configs/single_program_learned.yaml"]
     command += ["--runs", str(runs.absolute()), f"programs=[{program}]", f"name={name}"]
     command += [f"seed={seed}", length, *VARIANTS[variant]]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
