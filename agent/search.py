@@ -305,7 +305,8 @@ def _walk(game: Any, root: Any, path: Path) -> tuple[Any, jax.Array, jax.Array]:
             functools.partial(jnp.where, walks), move(walked[0], path.actions[:, k]), walked
         )
 
-    return jax.lax.fori_loop(1, jnp.max(path.length), further, move(root, path.actions[:, 0]))
+    nothing = jnp.zeros(path.length.shape)
+    return jax.lax.fori_loop(0, jnp.max(path.length), further, (root, nothing, nothing))
 
 
 def _scaled_values(tree: Any, node_index: jax.Array, *, scale: jax.Array) -> jax.Array:
