@@ -19,7 +19,7 @@ from agent.checkpoint import Checkpoints, Counters, fresh_agent
 from agent.config import save_config
 from agent.demonstrations import Demonstration, check_names, demonstrate, with_games
 from agent.learner import make_iteration
-from agent.play import play
+from agent.play import _larger, play
 from agent.rollout import Best
 from agent.store import BestStore
 from agent.warm_start import start_from
@@ -55,6 +55,13 @@ def test_more_seconds_are_more_rounds_and_never_worse():
         state, _ = game.step(state, jnp.full(1, int(action)))
     assert bool(game.done(state)[0])
     assert float(game.saved_fraction(state)[0]) == pytest.approx(longer.saved)
+
+
+@pytest.mark.parametrize(("model", "depth"), [("learned", 2), ("game", 3)])
+def test_a_larger_search_is_a_deeper_one_only_in_the_game(model: str, depth: int):
+    search = small_config(search={"simulations": 2, "max_depth": 2, "model": model}).search
+    larger = _larger(search)
+    assert (larger.simulations, larger.max_depth) == (8, depth)
 
 
 def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, program):
