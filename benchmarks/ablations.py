@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "search.model=game",
         "search.simulations=2",
         "search.max_depth=1",
+        "search.advantage_logits=32",
         "learner.unroll=0",
         "learner.batch_size=1024",
     ),
