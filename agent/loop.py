@@ -27,8 +27,9 @@ from mallocgame.jsonfile import InputError
 PROFILED = (2, 5)
 # Called with the state of a run that begins; what it returns is stored as iteration 0.
 Prepare = Callable[[TrainState], TrainState]
-# The iteration, counted from the start of the process, in which the search is timed alone.
-TIMED = 4
+# The search is timed alone in the fifth iteration of the process and every fifty later: a while
+# after checkpoints at round numbers, whose writing would be timed too.
+TIMED, TIMED_EVERY = 4, 50
 
 
 def train(
@@ -93,7 +94,7 @@ def _train(
         while step < config.train.iterations and not _out_of_time(config, clock):
             trace.at(step - first)
             # Again now and then: with the game as model a search is as fast as the games are.
-            if step - first == TIMED or (searched and step % config.train.checkpoint_every == 0):
+            if (step - first) % TIMED_EVERY == TIMED:
                 searched = _time_search(config, game, iteration, state)
             began = time.perf_counter()
             state, play_metrics = iteration.play(game, state)
