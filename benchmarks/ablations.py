@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Reads that meet an eviction are infeasible, as XLA's uncommitted buffers: without this rule no
 # program of the suite ever backs up.
 UNCOMMITTED = "game.late_eviction=backup"
+LEARNED, ONE_PLY = "configs/single_program_learned.yaml", "configs/single_program.yaml"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "base": (),
     "no_search": ("search.simulations=0",),
@@ -33,14 +34,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "simulations_32": ("search.simulations=32",),
     "simulations_128": ("search.simulations=128",),
     "game_as_model": ("search.model=game",),
-    "one_ply": (
-        "search.model=game",
-        "search.simulations=2",
-        "search.max_depth=1",
-        "search.advantage_logits=32",
-        "learner.unroll=0",
-        "learner.batch_size=1024",
-    ),
+    "one_ply": (),
     "puct": ("search.algorithm=puct",),
     "proxy_reward": ("game.reward=proxy",),
     "reanalyse": ("reanalyse.every=8",),
@@ -105,7 +99,8 @@ def _row(runs: Path, variant: str, program: str, seed: int, minutes: float) -> d
 
 
 def _train(runs: Path, variant: str, program: str, seed: int, name: str, length: str) -> None:
-    command = [sys.executable, "train.py", "--config", "configs/single_program_learned.yaml"]
+    config = ONE_PLY if variant == "one_ply" else LEARNED
+    command = [sys.executable, "train.py", "--config", config]
     command += ["--runs", str(runs.absolute()), f"programs=[{program}]", f"name={name}"]
     command += [f"seed={seed}", length, *VARIANTS[variant]]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
