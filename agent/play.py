@@ -99,7 +99,7 @@ def play(
             took = time.perf_counter() - began
         known = config.search.simulations
         remaining = seconds - (time.perf_counter() - started)
-        if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
+        if not improved and 0 < known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
             config = dataclasses.replace(config, search=_larger(config.search))
         length = jnp.full(games, len(best.actions))
         guides = draw_guides(guides_key, jnp.arange(games), length, GUIDED, DEVIATING)
