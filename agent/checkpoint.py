@@ -27,6 +27,8 @@ T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
 VERSION_KEY = "game_version"
+# Names of arrays change with the networks that a config asks for, and when this code changes.
+OTHER = "it was made by another config or version of this code"
 SHARE = ".units.share"
 # What makes up the agent, as far as playing is concerned.
 AGENT_PARTS = (".params", ".typical_advantage", ".units")
@@ -167,17 +169,17 @@ def _load(
             found = stored[part]
             for name, leaf in wanted.items():
                 if name not in found:
-                    raise InputError(f"{source}: has no {name}; it was made by another config")
+                    raise InputError(f"{source}: has no {name}; {OTHER}")
                 if tuple(found[name].shape) != leaf.shape or found[name].dtype != leaf.dtype:
                     raise InputError(
                         f"{source}: {name} is {found[name].dtype}{list(found[name].shape)}, "
-                        f"expected {leaf.dtype}{list(leaf.shape)}; it was made by another config"
+                        f"expected {leaf.dtype}{list(leaf.shape)}; {OTHER}"
                     )
             if partial:
                 # Orbax wants every array named; the others are read and dropped.
                 parts = {part: {n: _here(wanted.get(n, leaf)) for n, leaf in found.items()}}
             elif extra := sorted(set(found) - set(wanted)):
-                raise InputError(f"{source}: has {extra[0]} too; it was made by another config")
+                raise InputError(f"{source}: has {extra[0]} too; {OTHER}")
         return checkpointer.load_checkpointables(step, parts)
     except InputError:
         raise
