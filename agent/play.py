@@ -19,7 +19,7 @@ import numpy as np
 
 from agent.checkpoint import Agent
 from agent.config import Config, SearchConfig
-from agent.guidance import Guides, draw_guides, follow, no_guides
+from agent.guidance import Guides, ask, declined_arrivals, draw_guides, follow, no_guides
 from agent.search import Simulator, observe, search
 from agent.units import Units
 
@@ -102,7 +102,9 @@ def play(
         if not improved and 0 < known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
             config = dataclasses.replace(config, search=_larger(config.search))
         length = jnp.full(games, len(best.actions))
-        guides = draw_guides(guides_key, jnp.arange(games), length, GUIDED, DEVIATING)
+        declined = declined_arrivals(game, jnp.asarray(best.answers))
+        declined = jnp.broadcast_to(declined, (games, len(declined)))
+        guides = draw_guides(guides_key, jnp.arange(games), length, declined, GUIDED, DEVIATING)
         noises = rng.random(games)
     return Played(
         actions=best.actions,
@@ -166,6 +168,7 @@ def _finish(
     """
     guides, best = guided
     games = jnp.arange(len(index))
+    known = jnp.broadcast_to(best, (len(index), len(best)))
 
     def running(carry: tuple) -> jax.Array:
         return ~jnp.all(game.done(carry[0]))
@@ -184,19 +187,11 @@ def _finish(
             simulator=Simulator(game, state, units),
             noise=noise,
         )
-        question = game.question_index(state)
-        guides, action, _ = follow(
-            guides,
-            best[question].astype(jnp.int32),
-            game.decision_index(state),
-            game.question(state)[1],
-            legal,
-            result.action,
-            follow_key,
-            games,
-        )
-        told = jnp.where(game.done(state), answers[games, question], action.astype(jnp.int8))
-        answers = answers.at[games, question].set(told)
+        asked = ask(game, state, index, legal, guides, known)
+        guides, action, _ = follow(guides, asked, result.action, follow_key, games)
+        answered = answers[games, asked.question]
+        told = jnp.where(game.done(state), answered, action.astype(jnp.int8))
+        answers = answers.at[games, asked.question].set(told)
         return game.step(state, action)[0], guides, answers, key, count + 1
 
     answers = jnp.full((len(index), len(best)), -1, jnp.int8)

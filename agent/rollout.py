@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from agent.config import Config
-from agent.guidance import Guides, draw_guides, follow, no_guides
+from agent.guidance import Guides, ask, declined_arrivals, draw_guides, follow, no_guides
 from agent.networks import Params
 from agent.randomness import draw
 from agent.schedule import Exploration
@@ -153,7 +153,6 @@ def play_moves(
         state, program = lanes.state, lanes.program
         observation = observe(game, state)
         legal = game.legal_actions(state)
-        index = game.decision_index(state)
         result = search(
             params,
             observation,
@@ -165,13 +164,10 @@ def play_moves(
             noise=explore.noise,
             number=number,
         )
-        question = game.question_index(state)
-        told = known.answers[program, question].astype(jnp.int32)
-        value = game.question(state)[1]
-        guides, action, branched = follow(
-            lanes.guides, told, index, value, legal, result.action, branch_key, number
-        )
-        answers = lanes.answers.at[jnp.arange(len(action)), question].set(action.astype(jnp.int8))
+        asked = ask(game, state, program, legal, lanes.guides, known.answers[program])
+        guides, action, branched = follow(lanes.guides, asked, result.action, branch_key, number)
+        games = jnp.arange(len(action))
+        answers = lanes.answers.at[games, asked.question].set(action.astype(jnp.int8))
         ahead = game.remaining_bound(state)
         state, reward = game.step(state, action)
         done = game.done(state)
@@ -197,7 +193,7 @@ def play_moves(
             reward=reward,
             done=done,
             program=program,
-            index=index,
+            index=asked.index,
             kept=game.kept_index(state),
             policy=result.policy,
             value=units.to_return(result.value, program, ahead),
@@ -235,11 +231,16 @@ def _restart(
     number = lanes.number
     fresh = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), program_key, number)
     program = jnp.where(done, fresh, lanes.program)
-    guides = draw_guides(guides_key, number, best.length[program], guided_fraction, deviating)
+
+    def new_guides() -> Guides:
+        length, declined = best.length[program], declined_arrivals(game, best.answers)[program]
+        new = draw_guides(guides_key, number, length, declined, guided_fraction, deviating)
+        return jax.tree.map(lambda new, old: jnp.where(done, new, old), new, lanes.guides)
+
     return Lanes(
         state=game.reset(lanes.state, done, program),
         program=program,
-        guides=jax.tree.map(lambda new, old: jnp.where(done, new, old), guides, lanes.guides),
+        guides=jax.lax.cond(jnp.any(done), new_guides, lambda: lanes.guides),
         answers=jnp.where(done[:, None], -1, lanes.answers).astype(jnp.int8),
         number=number,
     )

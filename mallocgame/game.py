@@ -24,7 +24,7 @@ from mallocgame.program import Program
 from mallocgame.rich_observation import slot_prospects, stop_columns
 from mallocgame.rules import advance, start
 from mallocgame.state import ASK_DEPART, ASK_READ, COPY, DROP, NO_COPY, State, select, write_log
-from mallocgame.tables import NEVER, EventRow, SlotRow, Tables, compile_program, pad
+from mallocgame.tables import ENTRY, NEVER, EventRow, SlotRow, Tables, compile_program, pad
 
 NUM_ACTIONS = 3
 # One in so many games of a batch may lag behind (`rules.advance`).
@@ -125,6 +125,20 @@ class Game:
         row = EventRow(*gather(self.events, state.program, state.event))
         return state.question, row.value, state.slot
 
+    def occupied(self, state: State) -> tuple[Array, Array]:
+        """Int32 [...] each: the slots [begin, end) for which an answer other than DROP would have
+        the value in question in fast memory; for a value that is there already, from now on."""
+        row = EventRow(*gather(self.events, state.program, state.event))
+        t, reads = state.slot, state.question == ASK_READ
+        arrives = jnp.where(reads, t + 1, jnp.maximum(row.ask_end, t + 1))
+        holds = (state.question == ASK_DEPART) | (row.kind == ENTRY)
+        return jnp.where(reads, state.begin, t), jnp.where(holds, row.hold_end, arrives)
+
+    def stop(self, program: Array, question: Array) -> tuple[Array, Array]:
+        """Int32 [...] each: slot and value of the stop that a question, by its number, is about."""
+        row = EventRow(*gather(self.events, program, question // 2))
+        return row.slot, row.value
+
     @property
     def num_questions(self) -> int:
         """Q: no game is asked more different questions."""
@@ -133,6 +147,10 @@ class Game:
     def question_index(self, state: State) -> Array:
         """Int32 [...] below Q; the number of the question, whatever was answered before."""
         return 2 * state.event + (state.question == ASK_DEPART)
+
+    def is_arrival(self, question: Array) -> Array:
+        """Bool [...]; whether questions, by their numbers, are about values that may come."""
+        return question % 2 == 0
 
     def observe(self, state: State) -> Array:
         """Float32 [..., F]: what the agent sees (`mallocgame.observation`, `.rich_observation`)."""

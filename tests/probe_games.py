@@ -61,6 +61,17 @@ class ProbeGame:
         at = self.question_index(state)
         return jnp.zeros_like(at), at % 3, at
 
+    def is_arrival(self, question: jax.Array) -> jax.Array:
+        return jnp.ones_like(question, bool)
+
+    def occupied(self, state: ProbeState) -> tuple[jax.Array, jax.Array]:
+        """Every decision is a slot; what is accepted stays for three."""
+        at = self.question_index(state)
+        return at, at + 3
+
+    def stop(self, program: jax.Array, question: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return question, question % 3
+
     def init(self, index: jax.Array) -> ProbeState:
         games = index.shape[0]
         zeros = jnp.zeros(games, jnp.int32)

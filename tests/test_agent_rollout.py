@@ -10,7 +10,7 @@ from agent_setup import NO_GAME, small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.guidance import NO_TOPIC, OPEN_TOPIC, no_guides
+from agent.guidance import MAKING_ROOM, NO_GOAL, NO_TOPIC, OPEN_TOPIC, no_guides
 from agent.rollout import Best, init_best, init_lanes, play_moves
 from agent.search import search
 from agent.units import Units
@@ -133,6 +133,47 @@ def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
     np.testing.assert_array_equal(moves.branched[:, 0], expected != told)
 
 
+@pytest.mark.parametrize("beyond", [False, True])
+def test_games_make_room_for_an_arrival(beyond):
+    """What is accepted stays for three decisions (`ProbeGame.occupied`)."""
+    game = delayed(30, delay=3)
+    config, params, lanes, _ = setup(game, rollout={"games": 8, "moves": 30}, replay={"moves": 30})
+    legal = np.asarray(game.legal[0])
+    yes = np.where(legal[:, 0], 0, 1)
+    told, goal, room = yes.copy(), 20, 4
+    told[goal] = DROP
+    guides = no_guides(8).replace(leave=jnp.zeros(8, jnp.int32), width=jnp.ones(8, jnp.int32))
+    guides = guides.replace(
+        goal=jnp.full(8, goal),
+        room=jnp.full(8, room),
+        beyond=jnp.full(8, beyond),
+        returns=jnp.arange(8) < 4,
+    )
+    _, _, moves, _ = play_moves(
+        config,
+        game,
+        params,
+        UNITS,
+        jnp.float32(1.0),
+        best_game(told),
+        lanes.replace(guides=guides),
+        jax.random.key(3),
+    )
+    expected = told.copy()
+    expected[goal] = yes[goal]
+    for at in range(30):
+        meets = at <= goal and at + 3 > goal - room
+        if meets and at % 3 != goal % 3 and (not beyond or at + 3 > goal + 1):
+            expected[at] = DROP
+    assert (expected != told).sum() == (2 if beyond else 5)
+    actions = np.asarray(moves.action)
+    np.testing.assert_array_equal(actions[:, :4], np.repeat(expected[:, None], 4, 1))
+    np.testing.assert_array_equal(actions[: goal + 1, 4:], actions[: goal + 1, :4])
+    assert (actions[goal + 1 :, 4:] != told[goal + 1 :, None]).any()
+    np.testing.assert_array_equal(moves.branched[:, 0], expected != told)
+    assert not np.asarray(moves.branched)[goal + 1 :].any()
+
+
 def test_windows_of_deviations_have_all_lengths():
     game = delayed(30, delay=3)
     config, params, lanes, _ = setup(
@@ -154,8 +195,12 @@ def test_windows_of_deviations_have_all_lengths():
     assert (guide >= 0).all() and (guide < 30).all()
     assert 0.4 < (width > 0).mean() < 0.6
     topic = np.asarray(after.guides.topic)
-    assert (topic[width == 0] == NO_TOPIC).all()
-    assert 0.4 < (topic[width > 0] == OPEN_TOPIC).mean() < 0.6
+    goal = np.asarray(after.guides.goal)
+    assert (goal[width == 0] == NO_GOAL).all() and len(set(goal[goal != NO_GOAL])) > 10
+    assert abs((goal[width > 0] != NO_GOAL).mean() - MAKING_ROOM) < 0.1
+    alone = (width > 0) & (goal == NO_GOAL)
+    assert 0.4 < (topic[alone] == OPEN_TOPIC).mean() < 0.6
+    assert (topic[~alone] == NO_TOPIC).all()
     chosen = width[width > 0]
     assert chosen.min() <= 2 and chosen.max() >= 20
     assert 3 < np.median(chosen) < 10  # of lengths equally likely in their logarithm
