@@ -14,6 +14,7 @@ from mallocgame.judge import simulate, verify
 from mallocgame.known_optimum import known_optimum_program
 from mallocgame.mapping import load_mapping, save_mapping
 from mallocgame.play import replay
+from mallocgame.state import ASK_DEPART
 from mallocgame.suites import load_programs
 
 PROGRAMS = 64
@@ -115,6 +116,38 @@ def test_after_a_backup_the_state_is_as_if_drop_had_been_played(programs, config
     assert np.array_equal(again.saved, state.saved)
     for name in state.table:
         assert np.array_equal(again.table[name], state.table[name]), name
+
+
+def test_what_is_accepted_is_in_fast_memory_for_as_long_as_was_said(programs, config, game):
+    state, rng = init(game, jnp.arange(PROGRAMS)), np.random.default_rng(0)
+    said: list[list[tuple]] = [[] for _ in programs]
+    while not np.asarray(state.done).all():
+        legal, done = np.asarray(game.legal_actions(state)), np.asarray(state.done)
+        accepts = legal[:, :2].any(axis=1) & (rng.random(PROGRAMS) < 0.6)
+        action = np.where(accepts, legal[:, :2].argmax(axis=1), 2)
+        kind, value, slot = map(np.asarray, game.question(state))
+        begin, end = map(np.asarray, game.occupied(state))
+        stop = game.stop(state.program, game.question_index(state))
+        assert (np.stack(stop) == (slot, value))[:, ~done].all()
+        arrives = np.asarray(game.is_arrival(game.question_index(state)))
+        assert (arrives == (kind != ASK_DEPART))[~done].all()
+        for b in np.flatnonzero(accepts & ~done):
+            said[b].append((int(value[b]), int(begin[b]), int(end[b]), bool(arrives[b])))
+        state, _ = step(game, state, jnp.asarray(action))
+    checked = 0
+    for b in np.flatnonzero(np.asarray(state.backups) == 0):
+        moves = np.asarray(game.action_log(state)[b][: int(state.length[b])])
+        mapping = replay(programs[b], config, moves)
+        for value, begin, end, arrives in said[b]:
+            # A value may come back while its last stay has not ended: it is copied ahead of time.
+            covers = [
+                r
+                for r in mapping.residencies
+                if r.value == value and r.start <= begin and r.end >= end
+            ]
+            assert covers and (not arrives or covers[-1].start == begin)
+            checked += 1
+    assert checked > 100
 
 
 def test_all_drop_saves_exactly_nothing(game):
