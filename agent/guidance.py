@@ -60,7 +60,7 @@ class Asked(NamedTuple):
 
     question: the question's number; value: what it is about; begin, end: the slots for which an
     answer other than DROP would have it in fast memory; told: the best game's answer, -1 if it was
-    not asked; legal [B, A]; index: the number of the decision; goal_slot, goal_value: the arrival
+    not asked; legal [B, A]; decision: its number in the game; goal_slot, goal_value: the arrival
     for which the game makes room.
     """
 
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
     end: jax.Array
     told: jax.Array
     legal: jax.Array
-    index: jax.Array
+    decision: jax.Array
     goal_slot: jax.Array
     goal_value: jax.Array
 
@@ -160,7 +160,7 @@ def ask(
         end=end,
         told=told,
         legal=legal,
-        index=game.decision_index(state),
+        decision=game.decision_index(state),
         goal_slot=slot,
         goal_value=value,
     )
@@ -183,7 +183,7 @@ def follow(
       The guides of the next decision, the actions, and which of them were not chosen by the game
       itself and are not the best game's.
     """
-    told, legal, index = asked.told, asked.legal, asked.index
+    told, legal, index = asked.told, asked.legal, asked.decision
     allowed = jnp.take_along_axis(legal, jnp.maximum(told, 0)[:, None], axis=1)[:, 0] & (told >= 0)
     others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
     actions = legal.shape[1]

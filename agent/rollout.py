@@ -193,7 +193,7 @@ def play_moves(
             reward=reward,
             done=done,
             program=program,
-            index=asked.index,
+            index=asked.decision,
             kept=game.kept_index(state),
             policy=result.policy,
             value=units.to_return(result.value, program, ahead),
