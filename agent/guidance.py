@@ -59,16 +59,14 @@ class Asked(NamedTuple):
     """What each of B games is asked.
 
     question: the question's number; value: what it is about; begin, end: the slots for which an
-    answer other than DROP would have it in fast memory; told: the best game's answer, -1 if it was
-    not asked; legal [B, A]; decision: its number in the game; goal_slot, goal_value: the arrival
-    for which the game makes room.
+    answer other than DROP would have it in fast memory; legal [B, A]; decision: its number in the
+    game; goal_slot, goal_value: the arrival for which the game makes room.
     """
 
     question: jax.Array
     value: jax.Array
     begin: jax.Array
     end: jax.Array
-    told: jax.Array
     legal: jax.Array
     decision: jax.Array
     goal_slot: jax.Array
@@ -142,23 +140,15 @@ def _next_true(which: jax.Array, share: jax.Array) -> jax.Array:
     return jnp.where(jnp.any(which, axis=1), first, NO_GOAL)
 
 
-def ask(
-    game: Any, state: Any, program: jax.Array, legal: jax.Array, guides: Guides, answers: jax.Array
-) -> Asked:
-    """What games of the programs [B] are asked.
-
-    answers: [B, Q], the best games' answers by the number of the question.
-    """
-    question = game.question_index(state)
-    told = jnp.take_along_axis(answers, question[:, None], axis=1)[:, 0].astype(jnp.int32)
+def ask(game: Any, state: Any, program: jax.Array, legal: jax.Array, guides: Guides) -> Asked:
+    """What games of the programs [B] are asked."""
     begin, end = game.occupied(state)
     slot, value = game.stop(program, jnp.maximum(guides.goal, 0))
     return Asked(
-        question=question,
+        question=game.question_index(state),
         value=game.question(state)[1],
         begin=begin,
         end=end,
-        told=told,
         legal=legal,
         decision=game.decision_index(state),
         goal_slot=slot,
@@ -167,10 +157,16 @@ def ask(
 
 
 def follow(
-    guides: Guides, asked: Asked, action: jax.Array, key: jax.Array, number: jax.Array
+    guides: Guides,
+    asked: Asked,
+    told: jax.Array,
+    action: jax.Array,
+    key: jax.Array,
+    number: jax.Array,
 ) -> tuple[Guides, jax.Array, jax.Array]:
     """The actions [B] of games.
 
+    told: [B], the best game's answer to the question, -1 if it was not asked.
     action: [B], what the games would do by themselves.
     number: [B], the games' numbers; the key is consumed.
 
@@ -183,13 +179,14 @@ def follow(
       The guides of the next decision, the actions, and which of them were not chosen by the game
       itself and are not the best game's.
     """
-    told, legal, index = asked.told, asked.legal, asked.decision
+    told, legal, index = told.astype(jnp.int32), asked.legal, asked.decision
     allowed = jnp.take_along_axis(legal, jnp.maximum(told, 0)[:, None], axis=1)[:, 0] & (told >= 0)
     others = legal & (told[:, None] != jnp.arange(legal.shape[1]))
     actions = legal.shape[1]
     noise = draw(lambda k: jax.random.uniform(k, (actions + 2,)), key, number)
     other = jnp.argmax(jnp.where(others, noise[:, :actions], -1.0), axis=1)
-    yes = jnp.where(jnp.any(legal[:, :DROP], axis=1), jnp.argmax(legal[:, :DROP], axis=1), DROP)
+    # DROP is the last action: the first legal one is a yes where there is any.
+    yes = jnp.argmax(legal, axis=1)
     has_goal, deviates = guides.goal != NO_GOAL, guides.width > 0
     follows_on = ~has_goal | guides.returns | (asked.begin <= asked.goal_slot)
     guided = allowed & (guides.leave >= 0) & follows_on

@@ -168,7 +168,6 @@ def _finish(
     """
     guides, best = guided
     games = jnp.arange(len(index))
-    known = jnp.broadcast_to(best, (len(index), len(best)))
 
     def running(carry: tuple) -> jax.Array:
         return ~jnp.all(game.done(carry[0]))
@@ -187,11 +186,12 @@ def _finish(
             simulator=Simulator(game, state, units),
             noise=noise,
         )
-        asked = ask(game, state, index, legal, guides, known)
-        guides, action, _ = follow(guides, asked, result.action, follow_key, games)
+        asked = ask(game, state, index, legal, guides)
+        told = best[asked.question]
+        guides, action, _ = follow(guides, asked, told, result.action, follow_key, games)
         answered = answers[games, asked.question]
-        told = jnp.where(game.done(state), answered, action.astype(jnp.int8))
-        answers = answers.at[games, asked.question].set(told)
+        answered = jnp.where(game.done(state), answered, action.astype(jnp.int8))
+        answers = answers.at[games, asked.question].set(answered)
         return game.step(state, action)[0], guides, answers, key, count + 1
 
     answers = jnp.full((len(index), len(best)), -1, jnp.int8)

@@ -164,8 +164,11 @@ def play_moves(
             noise=explore.noise,
             number=number,
         )
-        asked = ask(game, state, program, legal, lanes.guides, known.answers[program])
-        guides, action, branched = follow(lanes.guides, asked, result.action, branch_key, number)
+        asked = ask(game, state, program, legal, lanes.guides)
+        told = known.answers[program, asked.question]
+        guides, action, branched = follow(
+            lanes.guides, asked, told, result.action, branch_key, number
+        )
         games = jnp.arange(len(action))
         answers = lanes.answers.at[games, asked.question].set(action.astype(jnp.int8))
         ahead = game.remaining_bound(state)
