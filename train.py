@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,7 +62,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     from agent.loop import train
     from agent.store import BestStore
     from agent.warm_start import start_from
-    from mallocgame.game import Game, build_game
+    from mallocgame.game import build_game
     from mallocgame.play import replay_game
     from mallocgame.suites import find_programs, load_programs
 
@@ -78,15 +77,10 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     folder = runs / config.name
     store = BestStore(folder / "best")
 
-    @functools.cache
-    def game_of(index: int) -> Game:
-        return build_game([programs[index]], config.game)
-
     def write_best(index: int, actions: np.ndarray, saved: float) -> None:
         del saved
-        program = programs[index]
-        mapping, _ = replay_game(game_of(index), program, actions)
-        store.offer(program, mapping)
+        mapping, _ = replay_game(game, programs[index], actions, index)
+        store.offer(programs[index], mapping)
 
     def prepare(state: TrainState) -> TrainState:
         if config.train.start_from:

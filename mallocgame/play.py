@@ -45,13 +45,19 @@ def replay(program: Program, config: GameConfig, actions: Sequence[int] | np.nda
 
 
 def replay_game(
-    game: Game, program: Program, actions: Sequence[int] | np.ndarray
+    game: Game, program: Program, actions: Sequence[int] | np.ndarray, index: int = 0
 ) -> tuple[Mapping, float]:
-    """The mapping and the saved fraction of moves played in a game of one program."""
+    """The mapping and the saved fraction of moves played in a game of some programs.
+
+    program: the one with this index in the game.
+
+    Raises:
+      ValueError: the moves do not finish a game of this program.
+    """
     moves = np.zeros(game.max_decisions, np.int32)
     moves[: len(actions)] = actions
     recorder = _Recorder()
-    state = _play_through(game, jnp.asarray(moves), len(actions), recorder)
+    state = _play_through(game, index, jnp.asarray(moves), len(actions), recorder)
     if not bool(state.done) or bool(state.failed):
         raise ValueError(
             f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
@@ -60,9 +66,11 @@ def replay_game(
     return recorder.mapping(program), float(game.saved_fraction(state))
 
 
-def _play_through(game: Game, moves: jax.Array, count: int, recorder: _Recorder) -> State:
+def _play_through(
+    game: Game, index: int, moves: jax.Array, count: int, recorder: _Recorder
+) -> State:
     """Plays the moves until the game ends or needs another one; the recorder looks on."""
-    state, goes_on = start(game, jnp.int32(0)), True
+    state, goes_on = start(game, jnp.int32(index)), True
     while goes_on:
         length = int(state.length)
         state, looks = _trace(game, state, moves, jnp.int32(count))
@@ -85,7 +93,7 @@ def _trace(game: Game, state: State, moves: jax.Array, count: jax.Array) -> tupl
             waiting=state.waiting & ~plays,
         )
         arrives = plays & (state.pending != DROP) & (state.question != ASK_DEPART)
-        value = game.events[0, state.event, EventRow._fields.index("value")]
+        value = game.events[state.program, state.event, EventRow._fields.index("value")]
         look = state.slot, jnp.where(arrives, value, -1), state.question == ASK_READ
         state = micro_step(game, state)
         table = jnp.stack([state.table[name] for name in COLUMNS], axis=-1)

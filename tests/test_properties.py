@@ -13,7 +13,7 @@ from mallocgame.generate import random_program
 from mallocgame.judge import simulate, verify
 from mallocgame.known_optimum import known_optimum_program
 from mallocgame.mapping import load_mapping, save_mapping
-from mallocgame.play import replay
+from mallocgame.play import replay, replay_game
 from mallocgame.state import ASK_DEPART
 from mallocgame.suites import load_programs
 
@@ -70,22 +70,13 @@ def test_mappings_are_verified_and_simulate_to_the_return(programs, config, game
     assert np.allclose(np.asarray(total), saved, atol=1e-6)
     assert (saved != 0).sum() > PROGRAMS // 2
     for i, program in enumerate(programs):
-        # Compiling a game for each program would take minutes: the replay pads like the batch.
-        mapping = _mapping(game, program, i, logs[i, : int(state.length[i])])
+        mapping, _ = replay_game(game, program, logs[i, : int(state.length[i])], i)
         assert [str(v) for v in verify(program, mapping)] == []
         # Late copies that share their supply may stall for less under the judge, never for more.
         saving, tolerance = simulate(program, mapping).saved_fraction, 1e-5 * max(1, 1 - saved[i])
         assert saving >= saved[i] - tolerance
         if config.late_prefetch == "illegal":
             assert saving <= saved[i] + tolerance
-
-
-def _mapping(game: Game, program, index: int, actions):
-    from mallocgame.play import replay_game
-
-    one = jax.tree.map(lambda x: x[index : index + 1], game)
-    mapping, _ = replay_game(one, program, actions)
-    return mapping
 
 
 def test_backups_happen_and_refund(game, played):
@@ -142,10 +133,9 @@ def test_what_is_accepted_is_in_fast_memory_for_as_long_as_was_said(programs, co
         action = np.where(accepts, legal[:, :2].argmax(axis=1), 2)
         state, _ = step(game, state, jnp.asarray(action))
     checked = 0
-    # A replay compiles anew for every program: three of them.
-    for b in np.flatnonzero(np.asarray(state.backups) == 0)[:3]:
+    for b in np.flatnonzero(np.asarray(state.backups) == 0):
         moves = np.asarray(game.action_log(state)[b][: int(state.length[b])])
-        mapping = replay(programs[b], config, moves)
+        mapping, _ = replay_game(game, programs[b], moves, int(b))
         for value, begin, end, arrives in said[b]:
             # A value may come back while its last stay has not ended: it is copied ahead of time.
             covers = [
