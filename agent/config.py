@@ -69,7 +69,7 @@ class NetworkConfig:
     """
 
     latent: int = 128
-    hidden: int = 256
+    hidden: int = 128
     representation_blocks: int = 2
     dynamics_blocks: int = 1
     atoms: int = 64
@@ -113,7 +113,7 @@ class SearchConfig:
     model: str = "learned"
     simulations: int = 8
     max_depth: int = 4
-    advantage_logits: float = 1.0
+    advantage_logits: float = 2.0
     dirichlet_fraction: float = 0.25
 
     def __post_init__(self) -> None:
@@ -136,14 +136,13 @@ class RolloutConfig:
     moves: moves of each game in one iteration.
     guided_fraction: share of new games that first follow the program's best game so far, up to a
         random decision, and play on by themselves from there.
-    deviating: share of these that go on with the best game's answers, and answer otherwise at some
-        random decisions only.
+    deviating: share of these that come back to the best game's answers (`agent.guidance`).
     """
 
     games: int = 64
     moves: int = 128
-    guided_fraction: float = 0.0
-    deviating: float = 0.0
+    guided_fraction: float = 0.3
+    deviating: float = 0.5
 
     def __post_init__(self) -> None:
         _positive(self, "games", "moves")
@@ -184,7 +183,7 @@ class TargetConfig:
         positions of the best episodes (replay.elite_quantile).
     """
 
-    td_lambda: float = 0.95
+    td_lambda: float = 1.0
     imitation: float = 0.0
 
     def __post_init__(self) -> None:
@@ -231,7 +230,7 @@ class LearnerConfig:
     value_weight: float = 1.0
     reward_weight: float = 1.0
     legal_weight: float = 0.2
-    consistency_weight: float = 0.5
+    consistency_weight: float = 0.0
 
     def __post_init__(self) -> None:
         _positive(self, "batch_size", "updates", "learning_rate", "max_gradient_norm")

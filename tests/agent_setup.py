@@ -20,10 +20,11 @@ def small_config(**sections: Any) -> Config:
     record: dict[str, Any] = {
         "name": "test",
         "network": {"latent": 32, "hidden": 32, "representation_blocks": 1, "atoms": 32},
-        "search": {"simulations": 8, "max_depth": 4},
-        "rollout": {"games": 32, "moves": 24},
+        "search": {"simulations": 8, "max_depth": 4, "advantage_logits": 1.0},
+        "rollout": {"games": 32, "moves": 24, "guided_fraction": 0.0, "deviating": 0.0},
         "replay": {"moves": 192},
-        "learner": {"batch_size": 128, "updates": 16, "unroll": 3, "warmup": 20},
+        "targets": {"td_lambda": 0.95},
+        "learner": {"batch_size": 128, "unroll": 3, "warmup": 20, "consistency_weight": 0.5},
         "train": {"iterations": 4, "checkpoint_every": 2},
     }
     for name, section in sections.items():
