@@ -106,7 +106,7 @@ def draw_guides(
     width = jnp.where(is_guided & (mark[:, 1] < deviating), 1 + width.astype(jnp.int32), 0)
 
     kind = draw(lambda k: jax.random.uniform(k, (5,)), room_key, number)
-    goal = _next_true(declined, kind[:, 0])
+    goal = _true_one(declined, kind[:, 0])
     makes_room = (width > 0) & (kind[:, 1] < MAKING_ROOM) & (goal != NO_GOAL)
     room = (LONGEST_ROOM ** kind[:, 2]).astype(jnp.int32)
 
@@ -131,13 +131,13 @@ def declined_arrivals(game: Any, answers: jax.Array) -> jax.Array:
     return (answers == DROP) & game.is_arrival(jnp.arange(answers.shape[-1]))
 
 
-def _next_true(which: jax.Array, share: jax.Array) -> jax.Array:
-    """Position [B] of the first true one of [B, Q] from the given share [B] of it on, round the
-    end; `NO_GOAL` where there is none."""
-    count = which.shape[1]
-    from_there = (jnp.arange(count) - (share * count).astype(jnp.int32)[:, None]) % count
-    first = jnp.argmin(jnp.where(which, from_there, count), axis=1).astype(jnp.int32)
-    return jnp.where(jnp.any(which, axis=1), first, NO_GOAL)
+def _true_one(which: jax.Array, share: jax.Array) -> jax.Array:
+    """Position [B] of one of the true ones of [B, Q], the given share [B] of them before it;
+    `NO_GOAL` where there is none."""
+    passed = jnp.cumsum(which, axis=1)
+    before = (share * passed[:, -1]).astype(jnp.int32)
+    found = jnp.argmax(passed > before[:, None], axis=1).astype(jnp.int32)
+    return jnp.where(passed[:, -1] > 0, found, NO_GOAL)
 
 
 def ask(game: Any, state: Any, program: jax.Array, legal: jax.Array, guides: Guides) -> Asked:

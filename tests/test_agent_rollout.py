@@ -10,7 +10,15 @@ from agent_setup import NO_GAME, small_config
 from probe_games import DROP, ProbeGame, delayed, trap
 
 from agent import networks
-from agent.guidance import MAKING_ROOM, NO_GOAL, NO_TOPIC, OPEN_TOPIC, no_guides
+from agent.guidance import (
+    MAKING_ROOM,
+    NO_GOAL,
+    NO_TOPIC,
+    OPEN_TOPIC,
+    Guides,
+    draw_guides,
+    no_guides,
+)
 from agent.rollout import Best, init_best, init_lanes, play_moves
 from agent.search import search
 from agent.units import Units
@@ -25,6 +33,17 @@ def setup(game: ProbeGame, **sections):
     params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
     lanes = init_lanes(game, config.rollout.games, jax.random.key(1))
     return config, params, lanes, init_best(game, lanes.state)
+
+
+def follow(game: ProbeGame, told: np.ndarray, guides: Guides | None = None, **rollout):
+    """Lanes, best games and moves of a rollout behind the best game `told`; with `guides`, of games
+    that follow it from the start."""
+    replay = {"moves": rollout["moves"]}
+    config, params, lanes, _ = setup(game, rollout=rollout, replay=replay)
+    if guides is not None:
+        lanes = lanes.replace(guides=guides)
+    typical, key = jnp.float32(1.0), jax.random.key(3)
+    return play_moves(config, game, params, UNITS, typical, best_game(told), lanes, key)[:3]
 
 
 def test_scan_equals_a_plain_loop():
@@ -93,14 +112,10 @@ def best_game(told: np.ndarray) -> Best:
 
 def test_deviating_games_come_back_to_the_best_game():
     game = delayed(30, delay=3)
-    config, params, lanes, _ = setup(game, rollout={"games": 64, "moves": 30}, replay={"moves": 30})
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))
     guides = no_guides(64).replace(leave=jnp.full(64, 10), width=jnp.full(64, 12))
-    lanes = lanes.replace(guides=guides)
-    after, _, moves, _ = play_moves(
-        config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
-    )
+    after, _, moves = follow(game, told, guides, games=64, moves=30)
     actions, branched = np.asarray(moves.action), np.asarray(moves.branched)
     other = actions != told[:, None]
     assert not other[:10].any() and not other[22:].any()
@@ -116,16 +131,13 @@ def test_deviating_games_come_back_to_the_best_game():
 @pytest.mark.parametrize("accepts", [False, True])
 def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
     game = delayed(30, delay=3)
-    config, params, lanes, _ = setup(game, rollout={"games": 8, "moves": 30}, replay={"moves": 30})
     legal = np.asarray(game.legal[0])
     yes = np.where(legal[:, 0], 0, 1)
     told = np.where(np.random.default_rng(0).random(30) < 0.5, yes, DROP)
     told[10] = DROP if accepts else yes[10]
     guides = no_guides(8).replace(leave=jnp.full(8, 10), width=jnp.full(8, 1))
-    lanes = lanes.replace(guides=guides.replace(topic=jnp.full(8, OPEN_TOPIC)))
-    _, _, moves, _ = play_moves(
-        config, game, params, UNITS, jnp.float32(1.0), best_game(told), lanes, jax.random.key(3)
-    )
+    guides = guides.replace(topic=jnp.full(8, OPEN_TOPIC))
+    _, _, moves = follow(game, told, guides, games=8, moves=30)
     expected = told.copy()
     expected[10::3] = yes[10::3] if accepts else DROP  # a probe's value has every third question
     assert 1 < (expected != told).sum() < 7
@@ -137,7 +149,6 @@ def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
 def test_games_make_room_for_an_arrival(beyond):
     """What is accepted stays for three decisions (`ProbeGame.occupied`)."""
     game = delayed(30, delay=3)
-    config, params, lanes, _ = setup(game, rollout={"games": 8, "moves": 30}, replay={"moves": 30})
     legal = np.asarray(game.legal[0])
     yes = np.where(legal[:, 0], 0, 1)
     told, goal, room = yes.copy(), 20, 4
@@ -149,16 +160,7 @@ def test_games_make_room_for_an_arrival(beyond):
         beyond=jnp.full(8, beyond),
         returns=jnp.arange(8) < 4,
     )
-    _, _, moves, _ = play_moves(
-        config,
-        game,
-        params,
-        UNITS,
-        jnp.float32(1.0),
-        best_game(told),
-        lanes.replace(guides=guides),
-        jax.random.key(3),
-    )
+    _, _, moves = follow(game, told, guides, games=8, moves=30)
     expected = told.copy()
     expected[goal] = yes[goal]
     for at in range(30):
@@ -174,23 +176,28 @@ def test_games_make_room_for_an_arrival(beyond):
     assert not np.asarray(moves.branched)[goal + 1 :].any()
 
 
+def test_room_is_made_for_every_declined_arrival_alike_however_long_the_game_is():
+    declined = np.zeros((1, 40), bool)
+    declined[0, [3, 4, 5, 36]] = True
+    games = jnp.arange(4000)
+
+    def goals(rows: np.ndarray) -> np.ndarray:
+        rows = jnp.asarray(np.repeat(rows, len(games), 0))
+        lengths = jnp.full(len(games), 40)
+        return np.asarray(draw_guides(jax.random.key(0), games, lengths, rows, 1.0, 1.0).goal)
+
+    short, long = goals(declined), goals(np.pad(declined, ((0, 0), (0, 984))))
+    np.testing.assert_array_equal(short, long)
+    numbers, counts = np.unique(short[short != NO_GOAL], return_counts=True)
+    assert numbers.tolist() == [3, 4, 5, 36]
+    np.testing.assert_allclose(counts / counts.sum(), 0.25, atol=0.05)
+    assert (goals(np.zeros_like(declined)) == NO_GOAL).all()
+
+
 def test_windows_of_deviations_have_all_lengths():
     game = delayed(30, delay=3)
-    config, params, lanes, _ = setup(
-        game,
-        rollout={"games": 256, "moves": 30, "guided_fraction": 1.0, "deviating": 0.5},
-        replay={"moves": 30},
-    )
-    after, best, _, _ = play_moves(
-        config,
-        game,
-        params,
-        UNITS,
-        jnp.float32(1.0),
-        best_game(np.full(30, DROP)),
-        lanes,
-        jax.random.key(3),
-    )
+    everyone = {"games": 256, "moves": 30, "guided_fraction": 1.0, "deviating": 0.5}
+    after, best, _ = follow(game, np.full(30, DROP), **everyone)
     width, guide = np.asarray(after.guides.width), np.asarray(after.guides.leave)
     assert (guide >= 0).all() and (guide < 30).all()
     assert 0.4 < (width > 0).mean() < 0.6
@@ -209,16 +216,10 @@ def test_windows_of_deviations_have_all_lengths():
 
 def test_guided_games_follow_the_best_game_and_leave_it_once():
     game = delayed(7, delay=3)
-    config, params, lanes, best = setup(
-        game, rollout={"games": 4, "moves": 20, "guided_fraction": 1.0}
-    )
     legal = np.asarray(game.legal[0])
     told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
-    best = best_game(told)
-    lanes = lanes.replace(guides=no_guides(4).replace(leave=jnp.full(4, 5)))
-    _, _, moves, _ = play_moves(
-        config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(3)
-    )
+    guides = no_guides(4).replace(leave=jnp.full(4, 5))
+    _, _, moves = follow(game, told, guides, games=4, moves=20, guided_fraction=1.0)
     np.testing.assert_array_equal(np.asarray(moves.action)[:5], np.repeat(told[:5, None], 4, 1))
     assert np.all(np.asarray(moves.action)[5] != told[5])
     np.testing.assert_array_equal(np.asarray(moves.branched)[:7].sum(axis=0), 1)
