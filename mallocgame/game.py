@@ -29,11 +29,13 @@ from mallocgame.tables import ENTRY, NEVER, EventRow, SlotRow, Tables, compile_p
 NUM_ACTIONS = 3
 # One in so many games of a batch may lag behind (`rules.advance`).
 STRAGGLERS = 16
+# The least stops and residencies that a game is padded to.
+SHORTEST, FEWEST = 64, 32
 
 
 @struct.dataclass
 class Game:
-    """P programs ready to be played; arrays are padded to the longest program.
+    """P programs ready to be played; arrays are padded to a length that others share.
 
     events: int32 [P, E, columns of EventRow]; slots: int32 [P, T, columns of SlotRow].
     num_slots, capacity, total_ticks, floor_ticks: int32 [P].
@@ -58,13 +60,17 @@ class Game:
     stops: Array
     config: GameConfig = struct.field(pytree_node=False)
     table_size: int = struct.field(pytree_node=False)
-    max_decisions: int = struct.field(pytree_node=False)
     has_groups: bool = struct.field(pytree_node=False)
     has_reserved: bool = struct.field(pytree_node=False)
 
     @property
     def num_programs(self) -> int:
         return self.events.shape[0]
+
+    @property
+    def max_decisions(self) -> int:
+        """M: no game has more moves, as no stop asks more than three times."""
+        return 3 * self.events.shape[1]
 
     @property
     def can_backup(self) -> bool:
@@ -204,7 +210,7 @@ class Game:
 
 
 def build_game(programs: Sequence[Program], config: GameConfig) -> Game:
-    """Compiles programs and stacks them, padded to the longest.
+    """Compiles programs and stacks them, padded as `stack` does.
 
     Raises:
       InputError: a program does not fit into 32-bit ticks.
@@ -213,9 +219,15 @@ def build_game(programs: Sequence[Program], config: GameConfig) -> Game:
 
 
 def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
-    """Stacks compiled programs into one game."""
-    events = pad([t.events for t in tables], 1 + max(len(t.events) for t in tables), NEVER)
-    slots = pad([t.slots for t in tables], max(len(t.slots) for t in tables), 0)
+    """Stacks compiled programs into one game, padded to a power of two above the longest.
+
+    What is compiled for a game serves every game of the same shape: a suite of 62 programs has 16
+    shapes.
+    """
+    length = _rounded_up(max(max(1 + len(t.events), len(t.slots)) for t in tables), SHORTEST)
+    events = pad([t.events for t in tables], length, NEVER)
+    slots = pad([t.slots for t in tables], length, 0)
+    residencies = _rounded_up(max(t.residency_bound for t in tables), FEWEST)
     promised = events[..., EventRow._fields.index("promise_slot")]
     features = [stop_features(t) for t in tables]
     is_rich = config.observation == "rich"
@@ -237,11 +249,15 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
         prospects=jnp.asarray(pad(prospects, slots.shape[1], 0), jnp.float32),
         stops=jnp.asarray(pad(columns, events.shape[1] + behind, NEVER), jnp.int32),
         config=config,
-        table_size=min(config.max_residencies, max(t.residency_bound for t in tables)),
-        max_decisions=max(t.max_decisions for t in tables),
+        table_size=min(config.max_residencies, residencies),
         has_groups=bool(((promised >= 0) & (promised < NEVER)).any()),
         has_reserved=bool((slots[..., SlotRow._fields.index("reserved")] > 0).any()),
     )
+
+
+def _rounded_up(count: int, least: int) -> int:
+    """The power of two from `count` on, at least `least`."""
+    return max(least, 1 << (count - 1).bit_length())
 
 
 def _stragglers(state: State) -> int:

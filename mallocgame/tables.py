@@ -105,7 +105,6 @@ class Tables:
     total_ticks: int
     floor_ticks: int
     tick_s: float
-    max_decisions: int
 
     @property
     def capacity(self) -> int:
@@ -177,7 +176,6 @@ class _Compiler:
             ],
             axis=1,
         )
-        asked = events[:, EventRow._fields.index("kind")] != UPDATE
         of_stops = np.array(savings, np.float64).reshape(len(rows), 2)
         return Tables(
             program=self.program,
@@ -190,7 +188,6 @@ class _Compiler:
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
             tick_s=self.tick_s,
-            max_decisions=3 * int(asked.sum()) + 1,
         )
 
     def _set_tick(self) -> None:

@@ -162,6 +162,7 @@ def test_nothing_beats_the_floor(game, drop):
 
 def test_padding_batches_and_vmap_change_nothing(programs, game, config):
     single = build_game(programs[:1], config)
+    assert single.events.shape[1] < game.events.shape[1]
     vstep = jax.jit(jax.vmap(Game.step, in_axes=(None, 0, 0)))
     vinit = jax.jit(jax.vmap(Game.init, in_axes=(None, 0)))
     lone = init(single, jnp.int32(0))
@@ -179,6 +180,22 @@ def test_padding_batches_and_vmap_change_nothing(programs, game, config):
         assert np.array_equal(reward, mapped_reward)
         assert np.array_equal(reward[0], lone_reward)
         assert np.array_equal(batch.saved[0], lone.saved)
+
+
+def test_programs_of_similar_length_share_what_is_compiled():
+    names = ["tpu_v4/llama_decode_b16", "tpu_v4/gpt2_decode_b32", "tpu_v4/moe_b1_inference"]
+    games = [build_game([program], GameConfig()) for program in load_programs(names)]
+    traces = []
+
+    @jax.jit
+    def counted(game):
+        traces.append(1)
+        return game.bound[0, 0], game.saved_fraction(game.init(jnp.zeros(1, jnp.int32)))
+
+    bounds = [float(counted(game)[0]) for game in games]
+    assert len(traces) == 1 and len(set(bounds)) == 3
+    longer = build_game(load_programs(["tpu_v4/llama_decode_b8"]), GameConfig())
+    assert longer.events.shape[1] == 2 * games[0].events.shape[1] == 1024
 
 
 def test_step_compiles_once(game):

@@ -43,7 +43,7 @@ def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
     lanes = jnp.arange(arrive.shape[0])
 
     def move(state: State) -> State:
-        event = jnp.minimum(state.event, arrive.shape[1] - 1)
+        event = state.event
         brings = arrive[lanes, event] & (late[lanes, event] | (state.late == 0))
         wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], brings)
         yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
@@ -56,8 +56,8 @@ def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
 
 def finish_plans(game: Game, plans: Plans) -> State:
     """Plays all plans of the program that `game` was built from to the end: states of [K] games."""
-    # A program without stops has nothing to plan; the padding row stands in.
-    return _play(game, *(jnp.asarray(np.pad(p, ((0, 0), (0, 1)))) for p in plans))
+    padding = game.events.shape[1] - plans.arrive.shape[1]
+    return _play(game, *(jnp.asarray(np.pad(p, ((0, 0), (0, padding)))) for p in plans))
 
 
 def score_plans(game: Game, plans: Plans) -> np.ndarray:
