@@ -16,9 +16,9 @@ training and playing came to), `hybrid` (the better of `agent` and `production`)
 `played_on` (it plays as many games again and again for `--budget` seconds).
 
 An evaluation that was interrupted goes on where it stopped when the same command is given again. A
-mapper that fails on a program, or takes longer than its budget and `--grace`, costs that row; the
-exit code is then 1, 2 for unusable input, 130 after Ctrl-C.  docs/report.md tells how to read the
-report.
+mapper that fails on a program, or takes longer than its budget and `--grace`, costs that row, which
+`--retry` runs again; the exit code is then 1, 2 for unusable input, 130 after Ctrl-C.
+docs/report.md tells how to read the report.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def _parser() -> argparse.ArgumentParser:
         "--grace", type=float, default=600.0, help="seconds a row may take beyond its budget"
     )
     parser.add_argument("--processes", type=int, default=1, help="programs evaluated at a time")
-    parser.add_argument("--overwrite", action="store_true", help="replace the results in --out")
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
+        "--retry", action="store_true", help="run what failed, died or timed out in --out again"
+    )
+    there.add_argument("--overwrite", action="store_true", help="replace the results in --out")
     parser.add_argument(
         "--no-pictures", dest="pictures", action="store_false", help="tables only, quickly"
     )
@@ -125,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
             out=Path(options.out),
             grace_s=options.grace,
             processes=options.processes,
+            retry=options.retry,
             overwrite=options.overwrite,
             pictures=options.pictures,
         )

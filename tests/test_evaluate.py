@@ -222,6 +222,15 @@ class Faulty(Bench):
         return super().run(program, production, entry)
 
 
+class Killed(Bench):
+    """Its process dies of everything but `production`."""
+
+    def run(self, program, production, entry):
+        if entry.mapper != "production":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().run(program, production, entry)
+
+
 def an_evaluation(folder: Path, mappers: tuple[str, ...], **more) -> Evaluation:
     options = {
         "suite": NAME,
@@ -234,6 +243,7 @@ def an_evaluation(folder: Path, mappers: tuple[str, ...], **more) -> Evaluation:
         "out": folder,
         "grace_s": 5.0,
         "processes": 1,
+        "retry": False,
         "overwrite": False,
         "pictures": False,
     }
@@ -259,6 +269,20 @@ def test_a_mapper_that_fails_costs_its_row(tmp_path, capsys):
     errors = capsys.readouterr().err
     assert f"{NAME}: greedy: died: its process ended with SIGKILL" in errors
     assert f"{NAME}: msa: the judge rejects it: '" in errors
+
+
+def test_only_rows_that_failed_are_retried(tmp_path, capsys):
+    folder, mappers = tmp_path / "out", ("msa", "production")
+    assert run_evaluation(an_evaluation(folder, mappers, bench=Killed())) == 1
+    rows = (folder / "rows.jsonl").read_text()
+    assert [row["status"] for row in rows_of(folder)] == ["died", "ok"]
+    assert evaluate.main(command(folder, "--mappers", "msa,production")) == 2
+    _one_line(capsys, "holds results already; choose another or say --overwrite (--retry: only")
+    for _ in range(2):  # the second time there is nothing left to do
+        assert run_evaluation(an_evaluation(folder, mappers, bench=Bench(), retry=True)) == 0
+        assert [row["status"] for row in rows_of(folder)] == ["ok", "ok"]
+    again = (folder / "rows.jsonl").read_text()
+    assert again.startswith(rows) and len(again.splitlines()) == len(rows.splitlines()) + 1
 
 
 def started(arguments: list[str]) -> tuple[subprocess.Popen[str], IO[str]]:

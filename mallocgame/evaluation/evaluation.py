@@ -17,7 +17,7 @@ from mallocgame.evaluation.bench import Bench
 from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
 from mallocgame.evaluation.pool import run_jobs
 from mallocgame.evaluation.progress import Progress
-from mallocgame.evaluation.rows import OK, Row, finish
+from mallocgame.evaluation.rows import OK, UNFINISHED, Row, finish
 from mallocgame.evaluation.store import Store
 from mallocgame.jsonfile import InputError
 from mallocgame.mapping import load_mapping
@@ -39,6 +39,7 @@ class Evaluation:
 
     player: what tells the agent from others, empty without one; run: its training run's folder.
     grace_s: seconds that a row may take beyond its budget.
+    retry: rows that came to nothing are run again; overwrite: all are.
     """
 
     suite: str
@@ -51,6 +52,7 @@ class Evaluation:
     out: Path
     grace_s: float
     processes: int
+    retry: bool
     overwrite: bool
     pictures: bool
 
@@ -71,6 +73,8 @@ def evaluate(evaluation: Evaluation) -> int:
     jobs = plan_jobs(evaluation.subjects, evaluation.entries, evaluation.mappings)
     store = Store(evaluation.out, _configuration(evaluation))
     try:
+        if evaluation.retry:
+            store.forget(UNFINISHED)
         waiting = [job for job in jobs if job.key not in store.found]
         if len(waiting) < len(jobs):
             print(f"{len(jobs) - len(waiting)} rows are there already", file=sys.stderr)
@@ -153,19 +157,22 @@ def _check_best_games(evaluation: Evaluation) -> None:
 
 
 def _make_room(evaluation: Evaluation) -> None:
-    """Refuses finished results, or takes them away where that was asked for."""
+    """Refuses finished results, or takes away what is to be made again."""
     out = evaluation.out
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: is a file")
-    if not evaluation.overwrite:
-        if (out / "results.json").exists():
-            raise InputError(
-                f"--out {out}: holds results already; choose another or say --overwrite"
-            )
-        return
-    made = ["results.json", "rows.jsonl", "tables.md", "report.html", "mappings/*.mapping.json.gz"]
+    again = evaluation.retry or evaluation.overwrite
+    if (out / "results.json").exists() and not again:
+        raise InputError(
+            f"--out {out}: holds results already; choose another or say --overwrite "
+            "(--retry: only what failed)"
+        )
+    patterns = ["results.json"] if again else []
+    if evaluation.overwrite:
+        patterns += ["rows.jsonl", "tables.md", "report.html", "mappings/*.mapping.json.gz"]
+        patterns += ["pictures/*.svg", "pictures/*.png", "traces/*.trace.json"]
     try:
-        for pattern in (*made, "pictures/*.svg", "pictures/*.png", "traces/*.trace.json"):
+        for pattern in patterns:
             for path in out.glob(pattern):
                 path.unlink()
     except OSError as error:

@@ -16,6 +16,7 @@ from mallocgame.program import Program
 Row = dict[str, Any]
 # "absent" is a mapper that does not apply to a program; it makes no row of the results.
 OK, ABSENT, FAILED, TIMED_OUT, DIED = "ok", "absent", "failed", "timed out", "died"
+UNFINISHED = (FAILED, TIMED_OUT, DIED)
 _EMPTY = {
     "latency_s": None,
     "all_slow_latency_s": None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,10 @@ class Store:
         """Appends a row; when this returns it survives the end of the process."""
         self.found[_key(row)] = row
         self._write(row)
+
+    def forget(self, statuses: Sequence[str]) -> None:
+        """Takes rows of these statuses for not found; in the file a later row of theirs counts."""
+        self.found = {k: row for k, row in self.found.items() if row["status"] not in statuses}
 
     def close(self) -> None:
         self._file.close()
