@@ -84,7 +84,7 @@ def _train(
     state, counters = _start(config, game, iteration, checkpoints, fingerprints, prepare)
     first = step = saved_at = int(state.iteration)
     clock = time.perf_counter() - counters.wall_s
-    pace = searched = None
+    pace = searching = searched = None
     with contextlib.ExitStack() as stack:
         journal = None
         if is_first():
@@ -100,6 +100,9 @@ def _train(
             state, play_metrics = iteration.play(game, state)
             finished = int(play_metrics.pop("finished"))
             played = time.perf_counter()
+            if searched is not None:
+                # Alone it may take longer than with the rest: the machine is shared, and noisy.
+                searching, searched = min(searched / (played - began), 1.0), None
             state, learn_metrics = iteration.learn(game, state)
             measured = jax.device_get(play_metrics | learn_metrics)
             ended = time.perf_counter()
@@ -119,7 +122,7 @@ def _train(
             # The first iteration compiles: it says nothing about the time that is left.
             pace = _smooth(pace, ended - began) if step > first + 1 else None
             if journal:
-                times = _Times(began, played, ended, searched, _left(config, step, counters, pace))
+                times = _Times(began, played, ended, searching, _left(config, step, counters, pace))
                 _report(config, journal, step, counters, measured, state, times)
             if step % config.train.checkpoint_every == 0:
                 checkpoints.save(step, state, counters)
@@ -131,13 +134,13 @@ def _train(
 
 @dataclasses.dataclass(frozen=True)
 class _Times:
-    """An iteration's times in seconds: when it began, had played and ended; what its searches take,
-    and what is left of the training (None: not known)."""
+    """An iteration's times in seconds: when it began, had played and ended, and what is left of the
+    training; searching: the share of the play that its searches take (None: not known)."""
 
     began: float
     played: float
     ended: float
-    searched: float | None
+    searching: float | None
     left: float | None
 
 
@@ -230,6 +233,7 @@ def _report(
 ) -> None:
     best, duration = np.asarray(state.best.saved), times.ended - times.began
     rate = config.rollout.games * config.rollout.moves / duration
+    play_share = (times.played - times.began) / duration
     returns = measured.pop("return_by_program")
     line = {
         "step": step,
@@ -241,8 +245,8 @@ def _report(
         "moves_per_s": rate,
         "simulations_per_s": rate * config.search.simulations,
         "updates_per_s": config.learner.updates / duration,
-        "play_share": (times.played - times.began) / duration,
-        "search_share": None if times.searched is None else times.searched / duration,
+        "play_share": play_share,
+        "search_share": None if times.searching is None else times.searching * play_share,
     }
     for name, value in measured.items():
         line[name] = float(value) if math.isfinite(value) else None
