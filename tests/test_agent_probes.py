@@ -56,15 +56,15 @@ def test_the_trap_is_one_that_only_a_backup_escapes(every):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("model", "probes", "iterations"),
+    ("model", "unroll", "probes", "iterations"),
     [
-        ("learned", (hold_or_drop, burst, evict_in_time), 240),
+        ("learned", 3, (hold_or_drop, burst, evict_in_time), 240),
         # What a backup undoes is masked out of the targets, so that a learned model hears nothing
         # of the trap; a search in the game itself sees the refund.
-        ("game", (alias_trap,), 20),
+        ("game", 0, (alias_trap,), 20),
     ],
 )
-def test_the_probes_are_solved(every, model, probes, iterations):
+def test_the_probes_are_solved(every, model, unroll, probes, iterations):
     _, saved, _ = every
     game = build_game([make() for make in probes], FREE)
     config = small_config(
@@ -72,6 +72,7 @@ def test_the_probes_are_solved(every, model, probes, iterations):
         replay={"moves": 320},
         targets={"td_lambda": 1.0},
         search={"advantage_logits": 2.0, "model": model},
+        learner={"unroll": unroll},
     )
     iteration = make_iteration(config, game, one_device())
     state = iteration.init(game, jax.random.key_data(jax.random.key(config.seed)))

@@ -28,6 +28,7 @@ SECTIONS = {
     "rollout": {"guided_fraction": 0.5},
     "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7},
     "targets": {"imitation": 0.2},
+    "reanalyse": {"every": 8},
 }
 
 
