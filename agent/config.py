@@ -137,16 +137,19 @@ class RolloutConfig:
     guided_fraction: share of new games that first follow the program's best game so far, up to a
         random decision, and play on by themselves from there.
     deviating: share of these that come back to the best game's answers (`agent.guidance`).
+    balance: of programs; 0 plays every one equally often, 1 for as many moves, so that short ones
+        are played more often.
     """
 
     games: int = 64
     moves: int = 128
     guided_fraction: float = 0.3
     deviating: float = 0.5
+    balance: float = 0.5
 
     def __post_init__(self) -> None:
         _positive(self, "games", "moves")
-        _fraction(self, "guided_fraction", "deviating")
+        _fraction(self, "guided_fraction", "deviating", "balance")
 
 
 @dataclasses.dataclass(frozen=True)

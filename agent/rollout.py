@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from agent.config import Config
+from agent.config import Config, RolloutConfig
 from agent.guidance import Guides, ask, declined_arrivals, draw_guides, follow, no_guides
 from agent.networks import Params
 from agent.randomness import draw
@@ -207,9 +207,7 @@ def play_moves(
             past=ahead - game.remaining_bound(state),
         )
         lanes = Lanes(state, program, guides, answers, number)
-        lanes = _restart(
-            config.rollout.deviating, explore.guided, game, known, lanes, done, reset_key
-        )
+        lanes = _restart(config.rollout, explore.guided, game, known, lanes, done, reset_key)
         gaps = result.advantage
         return (lanes, best), (moves, jnp.stack([jnp.sum(gaps**2), jnp.sum(gaps > 0)]))
 
@@ -220,8 +218,23 @@ def play_moves(
     return lanes, best, moves, jnp.sum(gaps, axis=0)
 
 
+def draw_programs(
+    key: jax.Array, number: jax.Array, length: jax.Array, balance: float
+) -> jax.Array:
+    """Programs [B] of new games.
+
+    number: [B], the games' numbers, to which their random numbers belong; the key is consumed.
+    length: [P], decisions of each program's best game, 0 where none is known: as the others' mean.
+    balance: 0 draws every program equally often, 1 so that all are played for as many moves.
+    """
+    known = length > 0
+    mean = jnp.sum(length) / jnp.maximum(jnp.sum(known), 1)
+    odds = -balance * jnp.log(jnp.maximum(jnp.where(known, length, mean), 1.0))
+    return draw(lambda k: jax.random.categorical(k, odds), key, number).astype(jnp.int32)
+
+
 def _restart(
-    deviating: float,
+    config: RolloutConfig,
     guided_fraction: jax.Array | float,
     game: Any,
     best: Best,
@@ -232,12 +245,12 @@ def _restart(
     """Replaces finished games by new ones of random programs."""
     program_key, guides_key = jax.random.split(key)
     number = lanes.number
-    fresh = draw(lambda k: jax.random.randint(k, (), 0, game.num_programs), program_key, number)
+    fresh = draw_programs(program_key, number, best.length, config.balance)
     program = jnp.where(done, fresh, lanes.program)
 
     def new_guides() -> Guides:
         length, declined = best.length[program], declined_arrivals(game, best.answers)[program]
-        new = draw_guides(guides_key, number, length, declined, guided_fraction, deviating)
+        new = draw_guides(guides_key, number, length, declined, guided_fraction, config.deviating)
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), new, lanes.guides)
 
     return Lanes(

@@ -19,7 +19,7 @@ from agent.guidance import (
     draw_guides,
     no_guides,
 )
-from agent.rollout import Best, init_best, init_lanes, play_moves
+from agent.rollout import Best, draw_programs, init_best, init_lanes, play_moves
 from agent.search import search
 from agent.units import Units
 
@@ -83,6 +83,16 @@ def test_scan_equals_a_plain_loop():
         state = reset(state, done, jnp.zeros(4, jnp.int32))
     assert len(finished) == 8  # 20 moves are two games of 7 in each of 4 lanes
     assert float(got_best.saved[0]) == max(finished)
+
+
+@pytest.mark.parametrize(("balance", "odds"), [(0.0, [1, 1, 1]), (1.0, [100, 10, 18.2])])
+def test_short_programs_are_played_more_often(balance, odds):
+    lengths = jnp.array([10, 100, 0])  # of the last one no game is known yet
+    drawn = draw_programs(jax.random.key(0), jnp.arange(20_000), lengths, balance)
+    shares = np.bincount(drawn, minlength=3) / 20_000
+    np.testing.assert_allclose(shares, np.array(odds) / sum(odds), atol=0.02)
+    none = draw_programs(jax.random.key(0), jnp.arange(20_000), jnp.zeros(3, jnp.int32), balance)
+    np.testing.assert_allclose(np.bincount(none) / 20_000, 1 / 3, atol=0.02)
 
 
 def test_the_best_log_repeats_the_best_game():
