@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +17,6 @@ import pytest
 from agent_setup import one_device, small_config
 from probe_games import ProbeGame, delayed
 
-import train as command
 from agent import improve
 from agent.checkpoint import Checkpoints, Counters, fresh_agent
 from agent.config import save_config
@@ -30,6 +33,8 @@ from mallocgame.mapping import all_slow, load_mapping
 from mallocgame.play import replay
 from mallocgame.program import save_program
 from mallocgame.suites import find_programs, load_production, load_programs
+
+ROOT = Path(__file__).parents[1]
 
 REAL = "tpu_v4_sample/lstm_scan_v4_64mib"
 
@@ -186,7 +191,9 @@ def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, c
     path = tmp_path / "config.yaml"
     save_config(config, path)
     runs = tmp_path / "runs"
-    assert command.main(["--config", str(path), "--runs", str(runs)]) == 0
+    # A process of its own: the number of devices is chosen before JAX is used.
+    command = [sys.executable, ROOT / "train.py", "--config", path, "--runs", runs]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     lines = [
         json.loads(line) for line in (runs / "test" / "metrics.jsonl").read_text().splitlines()
     ]
