@@ -79,19 +79,17 @@ def test_a_trap_is_not_paid_for():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("sections", "enough"),
+    ("sections", "iterations", "enough"),
     [
-        # Random moves save 0.1, the best 0.15.  Seeds 0 and 1 come to 0.118 to 0.123 with the
-        # learned model, whose values err by two decisions' worth, and to 0.132 to 0.141 with one
-        # ply in the game.
-        ({}, 0.113),
-        ({"search": {"algorithm": "puct"}}, 0.113),
+        ({}, 120, 0.13),
+        # PUCT comes to 0.120 here, and no further in 150 iterations.
+        ({"search": {"algorithm": "puct"}}, 60, 0.113),
         ({"search": {"model": "game", "simulations": 2, "max_depth": 1}, "learner": {"unroll": 0}},
-         0.128),
+         60, 0.13),
     ],
     ids=["gumbel", "puct", "one_ply"],
 )  # fmt: skip
-def test_tiny_advantages(sections: dict[str, Any], enough: float):
+def test_tiny_advantages(sections: dict[str, Any], iterations: int, enough: float):
     game = tiny_advantages()
     base: dict[str, Any] = {
         "rollout": {"games": 32, "moves": 100, "guided_fraction": 0.3},
@@ -103,6 +101,6 @@ def test_tiny_advantages(sections: dict[str, Any], enough: float):
     for name, section in sections.items():
         base[name] = base[name] | section
     config = small_config(**base)
-    state, lines = learn(game, config, 60)
+    state, lines = learn(game, config, iterations)
     assert lines[0]["return_mean"] == pytest.approx(0.1, abs=0.005)
-    assert greedy(game, config, state) > enough
+    assert greedy(game, config, state) > enough  # of 0.15
