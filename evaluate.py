@@ -31,14 +31,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gamekit.errors import InputError
 from mallocgame.evaluation.plan import MAPPERS
-from mallocgame.jsonfile import InputError
 
 if TYPE_CHECKING:
-    from mallocgame.config import GameConfig
     from mallocgame.evaluation.bench import Outcome
     from mallocgame.evaluation.plan import Entry
-    from mallocgame.game import Game
+    from mallocgame.game.environment import Game
+    from mallocgame.game.options import GameConfig
     from mallocgame.program import Program
 
 
@@ -169,11 +169,11 @@ class Agent:
 
     @functools.cached_property
     def _loaded(self) -> tuple[Any, Any, int]:
-        from agent.checkpoint import load_agent
         from agent.config import load_config
-        from mallocgame.game import build_game
-        from mallocgame.machine import machine_by_name
+        from agent.run.checkpoint import load_agent
+        from mallocgame.game.environment import build_game
         from mallocgame.program import Instruction, Program
+        from mallocgame.program.machine import machine_by_name
 
         config = load_config(self.run / "config.yaml")
         shortest = Program("shortest", machine_by_name("tpu_v4"), (Instruction("i"),), (), ())
@@ -186,11 +186,11 @@ class Agent:
 
         import jax
 
-        from agent.checkpoint import fresh_agent
-        from agent.play import play
+        from agent.run.checkpoint import fresh_agent
+        from agent.run.play import play
         from mallocgame.evaluation.bench import Outcome
-        from mallocgame.mapping import load_mapping
-        from mallocgame.play import replay_game
+        from mallocgame.game.transcript import replay_game
+        from mallocgame.program.mapping import load_mapping
 
         if entry.mapper == "trained_best":
             path = self.run / "best" / f"{program.name}.mapping.json"

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.config import Config, load_config
-from agent.errors import TrainingDiverged
-from mallocgame.jsonfile import InputError
+from agent.run.errors import TrainingDiverged
+from gamekit.errors import InputError
 
 if TYPE_CHECKING:
-    from agent.journal import Entry
+    from agent.run.journal import Entry
     from mallocgame.program import Program
 
 
@@ -51,19 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(config: Config, runs: Path, profile: bool = False) -> None:
-    """Trains on the configured programs; `profile` as in `agent.loop.train`."""
+    """Trains on the configured programs; `profile` as in `agent.run.loop.train`."""
     # Imported here so that a bad configuration is reported at once.
     import jax
     import numpy as np
 
-    from agent.demonstrations import check_names, demonstrate, with_games
-    from agent.hosts import connect, is_first, make_mesh
-    from agent.learner import TrainState
-    from agent.loop import train
-    from agent.store import BestStore
-    from agent.warm_start import start_from
-    from mallocgame.game import build_game
-    from mallocgame.play import replay_game
+    from agent.learning.learner import TrainState
+    from agent.run.hosts import connect, is_first, make_mesh
+    from agent.run.loop import train
+    from agent.run.warm_start import start_from
+    from mallocgame.best_store import BestStore
+    from mallocgame.demonstrations import check_names, demonstrate, with_games
+    from mallocgame.game.environment import build_game
+    from mallocgame.game.transcript import replay_game
     from mallocgame.suites import find_programs, load_programs
 
     programs = load_programs(config.programs)
@@ -105,7 +105,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
 
 def _entries(config: Config, programs: Sequence[Program]) -> tuple[Entry, ...]:
     """The programs, with what the production mappings beside their files save."""
-    from agent.journal import Entry
+    from agent.run.journal import Entry
     from mallocgame.judge import simulate
     from mallocgame.suites import find_programs, load_production
 

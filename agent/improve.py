@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,12 +46,12 @@ def improve(options: argparse.Namespace) -> None:
     # Imported here so that a bad option is reported at once.
     import jax
 
-    from agent.checkpoint import load_agent
     from agent.config import load_config
-    from agent.play import play
-    from agent.store import BestStore
-    from mallocgame.game import build_game
-    from mallocgame.play import replay_game
+    from agent.run.checkpoint import load_agent
+    from agent.run.play import play
+    from mallocgame.best_store import BestStore
+    from mallocgame.game.environment import build_game
+    from mallocgame.game.transcript import replay_game
     from mallocgame.suites import load_programs
 
     run = Path(options.run)

@@ -21,12 +21,12 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from agent.config import Config, load_config
-from agent.learner import AXIS, make_iteration
-from mallocgame.game import build_game
-from mallocgame.jsonfile import InputError
+from agent.learning.learner import AXIS, make_iteration
+from gamekit.errors import InputError
+from mallocgame.game.environment import build_game
 from mallocgame.suites import load_programs
-from mallocgame.xla.chips import chip_by_name
-from mallocgame.xla.compiler import alone, require_libtpu
+from mallocgame.xla.compile.compiler import alone, require_libtpu
+from mallocgame.xla.read.chips import chip_by_name
 
 
 def main() -> int:

@@ -16,15 +16,15 @@ import math
 import sys
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError
-from mallocgame.mapping import load_mapping
+from gamekit.errors import InputError
 from mallocgame.program import load_program
+from mallocgame.program.mapping import load_mapping
 from mallocgame.suites import find_programs
-from mallocgame.xla.bufferinfo import buffer_benefits
-from mallocgame.xla.compiler import require_libtpu
-from mallocgame.xla.in_the_loop import Search, begin, search
-from mallocgame.xla.roundtrip import Bench
-from mallocgame.xla.steer import chip_of
+from mallocgame.xla.compile.compiler import require_libtpu
+from mallocgame.xla.steer.bufferinfo import buffer_benefits
+from mallocgame.xla.steer.in_the_loop import Search, begin, search
+from mallocgame.xla.steer.roundtrip import Bench
+from mallocgame.xla.steer.steer import chip_of
 
 
 def main() -> int:

@@ -86,9 +86,9 @@ def _split(function: Callable, devices: int, batch: int) -> Callable:
 
 
 def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
-    from mallocgame.config import GameConfig
-    from mallocgame.game import build_game
-    from mallocgame.generate import sized_program
+    from mallocgame.game.environment import build_game
+    from mallocgame.game.options import GameConfig
+    from mallocgame.synthetic.random_programs import sized_program
 
     program = sized_program(np.random.default_rng(0), accesses=accesses)
     game = build_game([program], GameConfig())

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mallocgame.config import GameConfig
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
+from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.msa import msa
 from mallocgame.mappers.msa.cost import PRODUCTION_BYTE_S, Cost, sort_order
-from mallocgame.mapping import Mapping
 from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping
 from mallocgame.suites import find_programs, load_production
 
 

@@ -15,12 +15,12 @@ import json
 import sys
 from pathlib import Path
 
-from mallocgame.config import GameConfig
-from mallocgame.jsonfile import InputError
-from mallocgame.mappers.local_search import local_search
-from mallocgame.mapping import Mapping
-from mallocgame.minimalloc import PACKERS, buffers_of, height, live_bytes, pack, write_csv
+from gamekit.errors import InputError
+from mallocgame.game.options import GameConfig
+from mallocgame.judge.minimalloc import PACKERS, buffers_of, height, live_bytes, pack, write_csv
+from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping
 from mallocgame.suites import find_programs, load_production
 
 

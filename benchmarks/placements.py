@@ -13,14 +13,14 @@ import sys
 
 import numpy as np
 
-from mallocgame.config import PLACEMENTS, GameConfig
-from mallocgame.game import stack
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
+from mallocgame.game.environment import stack
+from mallocgame.game.options import PLACEMENTS, GameConfig
+from mallocgame.game.tables import compile_program
 from mallocgame.judge import simulate
-from mallocgame.mappers.plans import score_plans
-from mallocgame.mappers.rules import greedy, imitate
+from mallocgame.mappers.in_game.plans import score_plans
+from mallocgame.mappers.in_game.simple import greedy, imitate
 from mallocgame.suites import find_programs, load_production, load_programs
-from mallocgame.tables import compile_program
 
 
 def main() -> int:

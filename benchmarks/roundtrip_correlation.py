@@ -20,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from mallocgame.config import GameConfig
-from mallocgame.jsonfile import InputError, read_json, write_json
+from gamekit.errors import InputError
+from gamekit.jsonfile import read_json, write_json
+from mallocgame.game.options import GameConfig
 from mallocgame.mappers.registry import MAPPERS
-from mallocgame.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.suites import find_programs, load_production
-from mallocgame.xla.compiler import require_libtpu
-from mallocgame.xla.roundtrip import Bench, round_trip
-from mallocgame.xla.steer import chip_of
+from mallocgame.xla.compile.compiler import require_libtpu
+from mallocgame.xla.steer.roundtrip import Bench, round_trip
+from mallocgame.xla.steer.steer import chip_of
 
 FORMAT, VERSION = "mallocgame.roundtrips", 1
 FEWEST = 3  # rows of a program for a correlation within it

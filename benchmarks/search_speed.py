@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 import mctx as _mctx
 
-from agent import networks
 from agent.config import Config, config_from_record
-from agent.search import Simulator, imagine, search
-from agent.units import Units
+from agent.networks import networks
+from agent.networks.units import Units
+from agent.search.search import Simulator, imagine, search
 
 # Its annotations are chex types, which type checkers do not understand.
 mctx: Any = _mctx

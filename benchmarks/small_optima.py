@@ -16,12 +16,12 @@ import sys
 
 import numpy as np
 
-from mallocgame.config import GameConfig
-from mallocgame.generate import sized_program
+from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
-from mallocgame.machine import MIB
 from mallocgame.mappers.registry import MAPPERS
-from mallocgame.mapping import all_slow
+from mallocgame.program.machine import MIB
+from mallocgame.program.mapping import all_slow
+from mallocgame.synthetic.random_programs import sized_program
 
 CAPACITY_MIB = 16
 

@@ -28,10 +28,10 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from agent.config import Config, load_config
-from agent.hosts import make_mesh
-from agent.learner import AXIS, make_iteration
-from agent.search import observe
-from mallocgame.game import build_game
+from agent.learning.learner import AXIS, make_iteration
+from agent.run.hosts import make_mesh
+from agent.search.search import observe
+from mallocgame.game.environment import build_game
 from mallocgame.suites import load_programs
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gamekit.errors import InputError
     from mallocgame.api import Problem, Result, load, load_all, map
-    from mallocgame.jsonfile import InputError
 
 __all__ = ["InputError", "Problem", "Result", "load", "load_all", "map"]
 

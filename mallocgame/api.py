@@ -22,14 +22,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 from mallocgame.judge import Simulation, Violation, simulate, verify
-from mallocgame.mapping import Mapping, save_mapping
 from mallocgame.program import Program, load_program, save_program
+from mallocgame.program.mapping import Mapping, save_mapping
 from mallocgame.suites import PRODUCTION, SUFFIXES, find_programs, load_production
 
 if TYPE_CHECKING:
-    from mallocgame.config import GameConfig
+    from mallocgame.game.options import GameConfig
     from mallocgame.xla.workload import Workload
 
 TIMEOUT_S = 600.0
@@ -138,8 +138,8 @@ class Result:
         Raises:
           InputError: the program's machine is none of the compiler's chips.
         """
-        from mallocgame.xla.export import compiler_options
-        from mallocgame.xla.steer import chip_of
+        from mallocgame.xla.steer.export import compiler_options
+        from mallocgame.xla.steer.steer import chip_of
 
         program = self.problem.program
         return compiler_options(program, self.mapping, chip_of(program))
@@ -186,7 +186,8 @@ def load(
     """One program, from a committed suite, a file or a JAX function.
 
     Args:
-      source: "tpu_v4/NAME", a program's file, a function, or a `mallocgame.xla.workload.Workload`.
+      source: "tpu_v4/NAME", a program's file, a function, or a
+        `mallocgame.xla.workload.Workload`.
       shapes: of a function's arguments: arrays or ``jax.ShapeDtypeStruct``, in pytrees.
       chip: v4, v5e, v5p, v6e or tpu7x; with a function, like all that follow.
       capacity_mib: fast memory; None for all that the chip has.
@@ -207,10 +208,10 @@ def load(
         if len(paths) > 1:
             raise InputError(f"{source}: holds {len(paths)} programs; name one, or use load_all")
         return _read(paths[0])
-    from mallocgame.xla.chips import chip_by_name
-    from mallocgame.xla.compiler import Lowered, require_libtpu
-    from mallocgame.xla.driver import make_program
-    from mallocgame.xla.workfolder import Workfolder
+    from mallocgame.xla.compile.compiler import Lowered, require_libtpu
+    from mallocgame.xla.compile.workfolder import Workfolder
+    from mallocgame.xla.make.driver import make_program
+    from mallocgame.xla.read.chips import chip_by_name
     from mallocgame.xla.workload import Workload
 
     target = chip_by_name(chip)
@@ -264,7 +265,7 @@ def map(
     Raises:
       InputError: no such mapper, a package that it needs is missing, or the budget is no time.
     """
-    from mallocgame.config import GameConfig
+    from mallocgame.game.options import GameConfig
     from mallocgame.mappers.registry import MAPPERS
 
     if mapper not in MAPPERS:
@@ -309,7 +310,7 @@ def _write_report(result: Result, folder: Path) -> Path:
     from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
     from mallocgame.evaluation.rows import finish, measure
     from mallocgame.report import summarize, write_report
-    from mallocgame.report.pictures import draw_program
+    from mallocgame.report.program_pictures import draw_program
 
     program, production = result.problem.program, result.problem.production
     own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)

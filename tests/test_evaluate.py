@@ -18,19 +18,19 @@ import numpy as np
 import pytest
 
 import evaluate
-from mallocgame.config import GAME_VERSION
+from gamekit.errors import InputError
 from mallocgame.evaluation import evaluation as evaluation_module
 from mallocgame.evaluation import plan
 from mallocgame.evaluation.bench import Bench, Outcome
 from mallocgame.evaluation.compare import compare
 from mallocgame.evaluation.evaluation import Evaluation
 from mallocgame.evaluation.evaluation import evaluate as run_evaluation
-from mallocgame.generate import random_program
-from mallocgame.jsonfile import InputError
+from mallocgame.game.options import GAME_VERSION
 from mallocgame.judge import simulate, verify
-from mallocgame.mapping import all_slow, load_mapping, save_mapping
 from mallocgame.program import load_program, save_program
+from mallocgame.program.mapping import all_slow, load_mapping, save_mapping
 from mallocgame.suites import SUITES, load_programs
+from mallocgame.synthetic.random_programs import random_program
 
 ROOT = Path(__file__).parents[1]
 NAME = "lstm_scan_v4_64mib"
@@ -506,9 +506,9 @@ def a_run(folder: Path, features: int | None = None, version: int = GAME_VERSION
     """A training run's folder with a fresh small agent, for observations of so many features."""
     from agent_setup import small_config
 
-    from agent import checkpoint
     from agent.config import save_config
-    from mallocgame.game import build_game
+    from agent.run import checkpoint
+    from mallocgame.game.environment import build_game
 
     config = small_config()
     if features is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,29 +12,24 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from agent_setup import one_device, small_config
-from probe_games import delayed
 
 import train as command
-from agent.checkpoint import Checkpoints, load_agent
 from agent.config import save_config
-from agent.errors import TrainingDiverged
-from agent.hosts import _divisor
-from agent.journal import CLOCK_FIELDS, Entry, truncate
-from agent.loop import train
-from mallocgame.jsonfile import InputError
+from agent.run.checkpoint import Checkpoints, load_agent
+from agent.run.errors import TrainingDiverged
+from agent.run.hosts import _divisor
+from agent.run.journal import truncate
+from agent.run.loop import train
+from gamekit.errors import InputError
+from tests.support.agent_setup import PROBE, one_device, small_config, without_clock
+from tests.support.probe_games import delayed
 
-HERE = Path(__file__).parent
-PROBE = (Entry("probe"),)
+ROOT = Path(__file__).parents[1]
 CONFIG = "name: test\nprograms: [none_such]\n"
 
 
 def lines(run: Path) -> list[dict]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_clock(rows: list[dict]) -> list[dict]:
-    return [{k: v for k, v in row.items() if k not in CLOCK_FIELDS} for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +90,8 @@ def test_games_are_divided_evenly(limit, numbers, expected):
 
 def start(run: Path, iterations: int) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, str(HERE / "train_probe.py"), str(run), str(iterations)],
-        cwd=HERE,
-        env=os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parent}"},
+        [sys.executable, "-m", "tests.support.train_probe", str(run), str(iterations)],
+        cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -6,13 +6,13 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from mallocgame.config import GameConfig
 from mallocgame.evaluation.plan import LEARNED, Entry
-from mallocgame.mapping import Mapping, all_slow
+from mallocgame.game.options import GameConfig
 from mallocgame.program import Program
+from mallocgame.program.mapping import Mapping, all_slow
 
 if TYPE_CHECKING:
-    from mallocgame.game import Game
+    from mallocgame.game.environment import Game
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,16 +83,16 @@ class Bench:
         )
 
     def _built(self, program: Program, config: GameConfig) -> Game:
-        from mallocgame.game import build_game
+        from mallocgame.game.environment import build_game
 
         if self._game is None or self._game[0] is not program:
             self._game = program, build_game([program], config)
         return self._game[1]
 
     def _imitate(self, program: Program, production: Mapping, config: GameConfig) -> Outcome:
-        from mallocgame.mappers import rules
-        from mallocgame.mappers.plans import play_plans
-        from mallocgame.tables import compile_program
+        from mallocgame.game.tables import compile_program
+        from mallocgame.mappers.in_game import simple as rules
+        from mallocgame.mappers.in_game.plans import play_plans
 
         game = self._built(program, config)
         started = time.perf_counter()
@@ -105,7 +105,7 @@ class Bench:
 def _bound(program: Program) -> Outcome:
     started = time.perf_counter()
     try:
-        from mallocgame.mappers.bound import lower_bound
+        from mallocgame.mappers.linear.bound import lower_bound
 
         bound_s = lower_bound(program).latency_s
     except ImportError:  # without scipy: everything that fits in fast memory at no cost

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gamekit.errors import InputError
+from gamekit.jsonfile import write_json
 from mallocgame.evaluation.rows import OK, Row
-from mallocgame.jsonfile import InputError, write_json
 from mallocgame.report.statistics import TIE, interval, mean, pool_seeds
 from mallocgame.report.tables import Table, between, markdown, percent, print_tables
 

@@ -12,15 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mallocgame.config import GAME_VERSION
+from gamekit.errors import InputError
 from mallocgame.evaluation.bench import Bench
 from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
 from mallocgame.evaluation.pool import run_jobs
 from mallocgame.evaluation.progress import Progress
 from mallocgame.evaluation.rows import OK, UNFINISHED, Row, finish
 from mallocgame.evaluation.store import Store
-from mallocgame.jsonfile import InputError
-from mallocgame.mapping import load_mapping
+from mallocgame.game.options import GAME_VERSION
+from mallocgame.program.mapping import load_mapping
 from mallocgame.report import (
     ProgramPictures,
     markdown,
@@ -29,8 +29,8 @@ from mallocgame.report import (
     summarize,
     write_report,
 )
-from mallocgame.report.pictures import draw_program
-from mallocgame.report.suite import draw_learning, draw_suite, load_metrics
+from mallocgame.report.program_pictures import draw_program
+from mallocgame.report.suite_pictures import draw_learning, draw_suite, load_metrics
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError
-from mallocgame.mapping import Mapping
+from gamekit.errors import InputError
 from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping
 from mallocgame.suites import find_programs, load_production
 
 RULES = ("production", "imitated", "all_fast", "greedy", "random")

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
+from gamekit.errors import InputError
 from mallocgame.evaluation.bench import Bench
 from mallocgame.evaluation.plan import Job
 from mallocgame.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
-from mallocgame.jsonfile import InputError
 from mallocgame.program import load_program
 from mallocgame.suites import load_production
 

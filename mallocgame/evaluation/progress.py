@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from gamekit.status import StatusLine
 from mallocgame.evaluation.plan import Job
 from mallocgame.evaluation.rows import ABSENT, OK, Row
-from mallocgame.status import StatusLine
 
 
 class Progress(StatusLine):

@@ -10,8 +10,8 @@ from typing import Any
 from mallocgame.evaluation.bench import Outcome
 from mallocgame.evaluation.plan import BETTER_OF, Entry, Job, Subject, mapping_name
 from mallocgame.judge import simulate, verify
-from mallocgame.mapping import all_slow, load_mapping, save_mapping
 from mallocgame.program import Program
+from mallocgame.program.mapping import all_slow, load_mapping, save_mapping
 
 Row = dict[str, Any]
 # "absent" is a mapper that does not apply to a program; it makes no row of the results.

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gamekit.errors import InputError
 from mallocgame.evaluation.rows import Row
-from mallocgame.jsonfile import InputError
 
 FORMAT, VERSION = "mallocgame.rows", 1
 Key = tuple[str, str, int | None]

@@ -6,9 +6,9 @@ import dataclasses
 import time
 from typing import Protocol
 
-from mallocgame.config import GameConfig
-from mallocgame.mapping import Mapping
+from mallocgame.game.options import GameConfig
 from mallocgame.program import Program
+from mallocgame.program.mapping import Mapping
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mallocgame.config import GameConfig
-from mallocgame.game import stack
-from mallocgame.jsonfile import InputError
-from mallocgame.mappers import rules
+from gamekit.errors import InputError
+from mallocgame.game.environment import stack
+from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import Tables, compile_program
 from mallocgame.mappers.base import Clock, Mapped, Mapper
-from mallocgame.mappers.evolution import evolution
-from mallocgame.mappers.game_search import game_search
-from mallocgame.mappers.local_search import local_search
+from mallocgame.mappers.in_game import simple as rules
+from mallocgame.mappers.in_game.evolution import evolution
+from mallocgame.mappers.in_game.game_search import game_search
+from mallocgame.mappers.in_game.plans import Plans, play_plans
+from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.mappers.msa import msa, msa_library
-from mallocgame.mappers.plans import Plans, play_plans
 from mallocgame.program import Program
-from mallocgame.tables import Tables, compile_program
 
 
 def _rule(plans: Callable[[Tables, int], Plans]) -> Mapper:
@@ -30,7 +30,7 @@ def _rule(plans: Callable[[Tables, int], Plans]) -> Mapper:
 
 def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     try:
-        from mallocgame.mappers.exact import milp
+        from mallocgame.mappers.linear.exact import milp
     except ImportError as error:
         raise InputError(
             "mapper 'milp': scipy is missing; pip install 'mallocgame[mappers]'"

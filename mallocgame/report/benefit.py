@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mallocgame.mappers.times import Times
-from mallocgame.mapping import COPIED, Mapping
 from mallocgame.program import Program
+from mallocgame.program.mapping import COPIED, Mapping
+from mallocgame.program.times import Times
 
 # Of the all-slow latency: values that gain less in all are not worth a place (docs/suite.md).
 USEFUL = 1e-5

@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from mallocgame.machine import MIB
-from mallocgame.mapping import Mapping
 from mallocgame.program import Program
+from mallocgame.program.machine import MIB
+from mallocgame.program.mapping import Mapping
 from mallocgame.report.benefit import benefit, in_fast, served_by
 from mallocgame.report.figures import SOFT, embedded, styled, write_figure
 

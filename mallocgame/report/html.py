@@ -12,8 +12,8 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from mallocgame.jsonfile import InputError
-from mallocgame.report.layout import SAVINGS
+from gamekit.errors import InputError
+from mallocgame.report.layout_picture import SAVINGS
 from mallocgame.report.style import SCRIPT, STYLE
 from mallocgame.report.tables import Table, result_tables
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from mallocgame.mapping import Mapping, Transfer
+from mallocgame.judge import Simulation
 from mallocgame.program import Program
+from mallocgame.program.mapping import Mapping, Transfer
 from mallocgame.report.benefit import wanted_bytes
 from mallocgame.report.figures import SOFT
-from mallocgame.simulation import Simulation
 
 PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#bbbbbb", "#aa3377", "#8a8a8a"
 MOST_WANTED = 300  # per cent of the capacity that the panel shows

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from mallocgame.jsonfile import InputError
-from mallocgame.mapping import Mapping, Transfer
+from gamekit.errors import InputError
+from mallocgame.judge import Simulation
 from mallocgame.program import Program
-from mallocgame.simulation import Simulation
+from mallocgame.program.mapping import Mapping, Transfer
 
 PROCESS = 1
 LOOPS, INSTRUCTIONS, STALLS = 1, 2, 3

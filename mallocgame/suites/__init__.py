@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError, read_json
-from mallocgame.mapping import Mapping, load_mapping
+from gamekit.errors import InputError
+from gamekit.jsonfile import read_json
 from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping, load_mapping
 
 SUITES = Path(__file__).parent
 SUFFIXES = (".program.json.gz", ".program.json")

@@ -9,25 +9,26 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 from mallocgame.judge import verify
-from mallocgame.machine import MIB, machine_by_name
-from mallocgame.mapping import save_mapping
 from mallocgame.program import save_program
-from mallocgame.xla.build import build_suite, production_error, read_list
-from mallocgame.xla.chips import CHIPS, chip_by_name
-from mallocgame.xla.compiler import DEFAULT_TIMEOUT_S, Function, Lowered, lower, require_libtpu
-from mallocgame.xla.driver import make_program
-from mallocgame.xla.importer import import_dump
-from mallocgame.xla.steer import add_commands
-from mallocgame.xla.suite import (
-    PRODUCTION_SUFFIX,
-    build_dumps,
-    fit_lines,
-    write_import,
+from mallocgame.program.machine import MIB, machine_by_name
+from mallocgame.program.mapping import save_mapping
+from mallocgame.xla.compile.compiler import (
+    DEFAULT_TIMEOUT_S,
+    Function,
+    Lowered,
+    lower,
+    require_libtpu,
 )
-from mallocgame.xla.tables import write_docs
-from mallocgame.xla.workfolder import Workfolder
+from mallocgame.xla.compile.workfolder import Workfolder
+from mallocgame.xla.make.build import build_suite, production_error, read_list
+from mallocgame.xla.make.driver import make_program
+from mallocgame.xla.make.importer import import_dump
+from mallocgame.xla.make.suite_docs import write_docs
+from mallocgame.xla.make.write import PRODUCTION_SUFFIX, build_dumps, fit_lines, write_import
+from mallocgame.xla.read.chips import CHIPS, chip_by_name
+from mallocgame.xla.steer.steer import add_commands
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
 PROGRAM_ENDINGS = (".program.json.gz", ".program.json", ".json.gz", ".json")

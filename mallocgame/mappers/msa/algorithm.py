@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from mallocgame.mappers.layouts.stays import Stays, Stop
 from mallocgame.mappers.msa.cost import TRIPS, Cost, sort_order
 from mallocgame.mappers.msa.heap import Block, Heap
 from mallocgame.mappers.msa.picker import IntervalPicker, Ratios
 from mallocgame.mappers.msa.resource import CopyResource
-from mallocgame.mappers.stays import Stays, Stop
 from mallocgame.program import Program
 
 

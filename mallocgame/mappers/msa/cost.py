@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from mallocgame.latency import access_seconds, bus_seconds, copy_seconds
-from mallocgame.mappers.times import Times
 from mallocgame.program import Program
-from mallocgame.reading import Levels
+from mallocgame.program.latency import access_seconds, bus_seconds, copy_seconds
+from mallocgame.program.levels import Levels
+from mallocgame.program.times import Times
 
 TRIPS = 5.0  # assumed executions of a loop body
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from mallocgame.config import GameConfig
+from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.msa.algorithm import Algorithm, Chain, Preset
 from mallocgame.mappers.msa.cost import PRODUCTION_BYTE_S
 from mallocgame.mappers.msa.picker import Ratios
-from mallocgame.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 from mallocgame.program import Program
+from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 
 # What the TPU v4 compiler says of itself in its dumps, and the defaults of the open-source library.
 PRODUCTION = Preset(Ratios(1.0, 2.0, 8.0), 2, 4, 40, 0.5, PRODUCTION_BYTE_S)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 from mallocgame.suites.models.common import (
     BF16,
     Dense,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 from mallocgame.suites.models.common import ids, spec
 from mallocgame.suites.models.vision_keras import build, inference_of, keras_with_jax
 from mallocgame.xla.workload import Workload

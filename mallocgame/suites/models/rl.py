@@ -12,10 +12,9 @@ from flax import linen as nn
 from jax.sharding import AxisType
 
 from agent.config import NetworkConfig, config_from_record
-from agent.learner import AXIS, make_iteration
+from agent.learning.learner import AXIS, make_iteration
 from agent.networks import NUM_ACTIONS, Model, encode_reward, encode_value, init_params
-from mallocgame.game import build_game
-from mallocgame.generate import sized_program
+from mallocgame.game.environment import build_game
 from mallocgame.suites.models.common import (
     BF16,
     BatchNorm,
@@ -26,6 +25,7 @@ from mallocgame.suites.models.common import (
     spec,
     training,
 )
+from mallocgame.synthetic.random_programs import sized_program
 from mallocgame.xla.workload import Workload
 
 OBSERVATION = 256

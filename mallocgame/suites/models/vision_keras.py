@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mallocgame.jsonfile import InputError
+from gamekit.errors import InputError
 from mallocgame.suites.models.common import BF16, cross_entropy, ids, spec
 from mallocgame.xla.workload import Workload
 

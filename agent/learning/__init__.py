@@ -1,0 +1,1 @@
+"""Learning: replay, targets, samples, loss, updates."""

@@ -1,0 +1,195 @@
+"""The three networks of MuZero and the categorical coding of values and rewards.
+
+Values are relative to a share of the bound and in units of their deviation
+(`agent.networks.units.Units`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from agent.config import NetworkConfig
+from agent.networks.encoder import Block, PartsEncoder
+
+# A nested dictionary of arrays.
+Params = Any
+NUM_ACTIONS = 3
+VALUE_RANGE = (-1.5, 1.5)
+# Rewards are coded as signed square roots: most are a few thousandths of the return, a few large.
+REWARD_RANGE = (-1.25, 1.25)
+
+
+class Prediction(NamedTuple):
+    """policy_logits [B, A] (not masked), value_logits [B, N], legal_logits [B, A]."""
+
+    policy_logits: jax.Array
+    value_logits: jax.Array
+    legal_logits: jax.Array
+
+
+class _Head(nn.Module):
+    """One hidden layer; the last layer starts at zero, so that nothing is believed at first."""
+
+    hidden: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(nn.Dense(self.hidden)(x))
+        return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
+
+
+class MuZeroNetwork(nn.Module):
+    """Representation, dynamics and prediction over a normalised latent of width `latent`."""
+
+    config: NetworkConfig
+
+    def setup(self) -> None:
+        c = self.config
+        blocks = [Block(c.hidden) for _ in range(c.representation_blocks)]
+        is_flat = c.encoder == "flat"
+        self.encoder = nn.Sequential([nn.Dense(c.latent), *blocks]) if is_flat else PartsEncoder(c)
+        self.representation_norm = nn.LayerNorm()
+        self.action_embedding = nn.Embed(NUM_ACTIONS, c.latent)
+        self.transition = nn.Dense(c.latent)
+        self.transition_blocks = [Block(c.hidden) for _ in range(c.dynamics_blocks)]
+        self.dynamics_norm = nn.LayerNorm()
+        self.reward_head = _Head(c.hidden, c.atoms)
+        self.policy_head = _Head(c.hidden, NUM_ACTIONS)
+        self.value_head = _Head(c.hidden, c.atoms)
+        self.legal_head = _Head(c.hidden, NUM_ACTIONS)
+        self.projection = nn.Dense(c.latent)
+
+    def represent(self, observation: jax.Array) -> jax.Array:
+        """Observation [B, F] to latent [B, D]."""
+        # A feature may span decades; large ones must not drown the others.
+        squashed = jnp.sign(observation) * jnp.log1p(jnp.abs(observation))
+        return self.representation_norm(self.encoder(squashed))
+
+    def dynamics(self, latent: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Latent [B, D] and action [B] to the next latent [B, D] and reward logits [B, N].
+
+        The reward is read from the next latent, which therefore remembers what was just paid.
+        """
+        # The product lets an action act on the features of the question that is asked.
+        embedded = self.action_embedding(action)
+        x = latent + self.transition(jnp.concatenate([latent * embedded, embedded], axis=-1))
+        for block in self.transition_blocks:
+            x = block(x)
+        x = self.dynamics_norm(x)
+        return x, self.predict_reward(x)
+
+    def predict_reward(self, latent: jax.Array) -> jax.Array:
+        """Latent [B, D] that dynamics has led to, to reward logits [B, N]."""
+        return self.reward_head(latent)
+
+    def predict(self, latent: jax.Array) -> Prediction:
+        """Latent [B, D] to policy, value and legality."""
+        return Prediction(
+            self.policy_head(latent), self.value_head(latent), self.legal_head(latent)
+        )
+
+    def project(self, latent: jax.Array) -> jax.Array:
+        """The predictor of the consistency loss, [B, D] to [B, D]."""
+        return self.projection(latent)
+
+    def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
+        """Touches every parameter; for initialisation only."""
+        latent = self.represent(observation)
+        latent, _ = self.dynamics(latent, action)
+        self.predict(latent)
+        return self.project(latent)
+
+
+def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) -> Params:
+    """Fresh parameters; the key is consumed."""
+    observation = jnp.zeros((1, observation_size))
+    return MuZeroNetwork(config).init(key, observation, jnp.zeros((1,), jnp.int32))
+
+
+class Model(NamedTuple):
+    """The networks' functions for given parameters, in the configured precision.
+
+    Whatever they compute in, parameters, latents and all that leaves them is float32.
+    """
+
+    config: NetworkConfig
+    params: Params
+
+    def represent(self, observation: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.represent`."""
+        return self._call("represent", observation)
+
+    def dynamics(self, latent: jax.Array, action: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """See `MuZeroNetwork.dynamics`."""
+        return self._call("dynamics", latent, action)
+
+    def predict(self, latent: jax.Array) -> Prediction:
+        """See `MuZeroNetwork.predict`."""
+        return self._call("predict", latent)
+
+    def predict_reward(self, latent: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.predict_reward`."""
+        return self._call("predict_reward", latent)
+
+    def project(self, latent: jax.Array) -> jax.Array:
+        """See `MuZeroNetwork.project`."""
+        return self._call("project", latent)
+
+    def _call(self, method: str, *inputs: jax.Array) -> Any:
+        dtype = jnp.dtype(self.config.dtype)
+        params, inputs = _cast((self.params, inputs), dtype)
+        return _cast(MuZeroNetwork(self.config).apply(params, *inputs, method=method), jnp.float32)
+
+
+def _cast(tree: Any, dtype: Any) -> Any:
+    """The same arrays with all floating-point numbers in another precision."""
+    return jax.tree.map(
+        lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
+
+
+def encode(x: jax.Array, span: tuple[float, float], atoms: int) -> jax.Array:
+    """Codes scalars [...] as histograms [..., N] of a Gaussian around them.
+
+    The width is 0.75 bins ("HL-Gauss", arXiv 2403.03950), which keeps the order of neighbouring
+    values visible in the gradient where a two-hot code has a kink.
+    """
+    low, high = span
+    width = (high - low) / (atoms - 1)
+    edges = low + width * (jnp.arange(atoms + 1) - 0.5)
+    z = (edges - jnp.clip(x, low, high)[..., None]) / (0.75 * width)
+    cdf = jax.scipy.special.ndtr(z)
+    mass = cdf[..., 1:] - cdf[..., :-1]
+    return mass / (cdf[..., -1:] - cdf[..., :1])
+
+
+def decode(logits: jax.Array, span: tuple[float, float]) -> jax.Array:
+    """The mean of a coded scalar, [..., N] to [...]."""
+    centers = jnp.linspace(span[0], span[1], logits.shape[-1])
+    return jnp.sum(jax.nn.softmax(logits) * centers, axis=-1)
+
+
+def encode_value(value: jax.Array, atoms: int) -> jax.Array:
+    """Value [...] to class probabilities [..., N]."""
+    return encode(value, VALUE_RANGE, atoms)
+
+
+def decode_value(logits: jax.Array) -> jax.Array:
+    """Value logits [..., N] to values [...]."""
+    return decode(logits, VALUE_RANGE)
+
+
+def encode_reward(reward: jax.Array, atoms: int) -> jax.Array:
+    """Reward [...] to class probabilities [..., N] of its signed square root."""
+    return encode(jnp.sign(reward) * jnp.sqrt(jnp.abs(reward)), REWARD_RANGE, atoms)
+
+
+def decode_reward(logits: jax.Array) -> jax.Array:
+    """Reward logits [..., N] to rewards [...]."""
+    root = decode(logits, REWARD_RANGE)
+    return root * jnp.abs(root)

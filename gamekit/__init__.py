@@ -1,0 +1,1 @@
+"""What an agent and the games it plays share; it knows none of them."""

@@ -1,0 +1,1 @@
+"""The mallocGame in JAX: options, tables, state, rules, environment, observations."""

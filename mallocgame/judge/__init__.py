@@ -1,0 +1,9 @@
+"""The judge: whether a mapping is valid, and how long the program takes with it.
+
+It shares no code with the game, and reads mappings of every origin.
+"""
+
+from mallocgame.judge.simulation import Simulation, simulate
+from mallocgame.judge.verdict import KINDS, Violation, verify
+
+__all__ = ["KINDS", "Simulation", "Violation", "simulate", "verify"]

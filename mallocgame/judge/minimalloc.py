@@ -1,0 +1,192 @@
+"""A mapping's residencies as a packing problem, in minimalloc's CSV files, and packers for it.
+
+A buffer is a size over an interval of slots; a packer gives it an offset.  The columns are those of
+github.com/google/minimalloc: `id,lower,upper,size` and, in an answer, `offset`, with half-open
+intervals [lower, upper).  A residency is one buffer; a carried group that is held over its loop is
+two, parameter and result, which must come out at one offset: a general packer does not know that,
+`repacked` checks it.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from gamekit.errors import InputError
+from mallocgame.judge import verify
+from mallocgame.program import Program
+from mallocgame.program.mapping import Mapping
+
+COLUMNS = ("id", "lower", "upper", "size")
+PACKERS = ("first_fit", "best_fit")
+
+
+@dataclasses.dataclass(frozen=True)
+class Buffer:
+    """`size` bytes over the slots [lower, upper); `offset` where it has been packed, else -1."""
+
+    id: str
+    lower: int
+    upper: int
+    size: int
+    offset: int = -1
+
+
+def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
+    """The residencies of a mapping, in its order; sizes rounded up to the alignment.
+
+    Ids are `number:value's name`.  The result of a group begins at its definition, and in that
+    slot, the last use of the parameter, both lie in one place: the parameter ends before it here.
+    """
+    alignment = program.machine.alignment_bytes
+    results = {g.parameter: g.result for g in program.carried}
+    starts = {(r.value, r.start, r.offset) for r in mapping.residencies}
+    buffers = []
+    for number, r in enumerate(mapping.residencies):
+        value = program.values[r.value]
+        size = -(-value.size_bytes // alignment) * alignment
+        handed = (results.get(r.value), r.end - 1, r.offset) in starts
+        upper = r.end - 1 if handed else r.end
+        buffers.append(Buffer(f"{number}:{value.name}", r.start, upper, size, r.offset))
+    return buffers
+
+
+def write_csv(buffers: Sequence[Buffer], path: str | Path, offsets: bool = False) -> None:
+    """Writes minimalloc's problem file, or with `offsets` its answer file."""
+    Path(path).write_text(to_csv(buffers, offsets))
+
+
+def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
+    """The text of `write_csv`."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((*COLUMNS, "offset") if offsets else COLUMNS)
+    for b in buffers:
+        row = (b.id, b.lower, b.upper, b.size)
+        writer.writerow((*row, b.offset) if offsets else row)
+    return text.getvalue()
+
+
+def read_csv(path: str | Path) -> list[Buffer]:
+    """Reads a problem or an answer; columns in any order, others are left out.
+
+    Raises:
+      InputError: names the file, the line and the offending value.
+    """
+    try:
+        with open(path, newline="") as file:
+            rows = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: {error}") from None
+    if not rows:
+        raise InputError(f"{path}: is empty")
+    header = [name.strip() for name in rows[0]]
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise InputError(f"{path}: line 1: no column {', '.join(missing)}")
+    return [
+        _buffer(dict(zip(header, row, strict=False)), f"{path}: line {number}")
+        for number, row in enumerate(rows[1:], 2)
+        if row
+    ]
+
+
+def _buffer(row: dict[str, str], where: str) -> Buffer:
+    numbers = []
+    for name in ("lower", "upper", "size", "offset"):
+        text = row.get(name, "-1" if name == "offset" else "")
+        try:
+            numbers.append(int(text))
+        except ValueError:
+            raise InputError(f"{where}: {name}: {text!r} is no integer") from None
+    lower, upper, size, offset = numbers
+    if not (0 <= lower < upper and size >= 0 and offset >= -1):
+        raise InputError(f"{where}: [{lower}, {upper}) of {size} bytes at {offset} is no buffer")
+    return Buffer(row.get("id", ""), lower, upper, size, offset)
+
+
+def live_bytes(buffers: Sequence[Buffer]) -> int:
+    """The most bytes alive at a time: no packing needs less."""
+    change: dict[int, int] = {}
+    for b in buffers:
+        if b.lower < b.upper:
+            change[b.lower] = change.get(b.lower, 0) + b.size
+            change[b.upper] = change.get(b.upper, 0) - b.size
+    most = now = 0
+    for slot in sorted(change):
+        now += change[slot]
+        most = max(most, now)
+    return most
+
+
+def height(buffers: Sequence[Buffer]) -> int:
+    """The bytes that a packing needs."""
+    return max((b.offset + b.size for b in buffers), default=0)
+
+
+def pack(buffers: Sequence[Buffer], packer: str, order: str = "start") -> list[Buffer]:
+    """Packs into memory without end, buffer after buffer; the result in the order given.
+
+    packer: "first_fit", the lowest gap, or "best_fit", the smallest (the open end comes last).
+    order: "start", as a game meets them, or "area", the largest bytes times slots first.
+
+    Raises:
+      ValueError: unknown packer or order.
+    """
+    if packer not in PACKERS:
+        raise ValueError(f"packer {packer!r}: unknown; one of {', '.join(PACKERS)}")
+    keys = {
+        "start": lambda i: (buffers[i].lower, i),
+        "area": lambda i: (-(buffers[i].upper - buffers[i].lower) * buffers[i].size, i),
+    }
+    if order not in keys:
+        raise ValueError(f"order {order!r}: unknown; one of {', '.join(keys)}")
+    packed: list[Buffer | None] = [None] * len(buffers)
+    done: list[Buffer] = []
+    for i in sorted(range(len(buffers)), key=keys[order]):
+        new = buffers[i]
+        taken = sorted(
+            (b.offset, b.offset + b.size)
+            for b in done
+            if b.size and b.lower < new.upper and new.lower < b.upper
+        )
+        done.append(dataclasses.replace(new, offset=_place(taken, new.size, packer)))
+        packed[i] = done[-1]
+    return [b for b in packed if b is not None]
+
+
+def _place(taken: list[tuple[int, int]], size: int, packer: str) -> int:
+    gaps, top = [], 0
+    for low, high in taken:
+        if low - top >= max(size, 1):
+            gaps.append((low - top, top))
+        top = max(top, high)
+    if not gaps or not size:
+        return top if size else 0
+    return min(gaps)[1] if packer == "best_fit" else gaps[0][1]
+
+
+def repacked(program: Program, mapping: Mapping, buffers: Sequence[Buffer]) -> Mapping:
+    """The mapping with the offsets of a packing of its `buffers_of`, in the same order.
+
+    Raises:
+      InputError: the packing is of other buffers, or the judge rejects it.
+    """
+    asked = buffers_of(program, mapping)
+    same = [(b.id, b.lower, b.upper, b.size) for b in buffers] == [
+        (b.id, b.lower, b.upper, b.size) for b in asked
+    ]
+    if not same:
+        raise InputError(f"the packing is not one of the {len(asked)} residencies of the mapping")
+    residencies = tuple(
+        dataclasses.replace(r, offset=b.offset)
+        for r, b in zip(mapping.residencies, buffers, strict=True)
+    )
+    result = dataclasses.replace(mapping, residencies=residencies)
+    before, after = verify(program, mapping), verify(program, result)
+    if len(after) > len(before):
+        raise InputError(f"the packing breaks a rule: {after[0].message}")
+    return result

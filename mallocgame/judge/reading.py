@@ -1,0 +1,197 @@
+"""A mapping as the judge reads it: what is usable, and complaints about the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from mallocgame.program import Program
+from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Transfer
+
+# Takes a violation's kind, message, values and times.
+Report = Callable[[str, str, Sequence[int], Sequence[int]], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stay:
+    """A residency of a known value whose interval lies in the schedule.
+
+    size: bytes rounded up to the alignment.
+    ready: the first slot whose accesses fast memory serves: a prefetch's `end`, or `start`.
+    sound: its arrival is explained by a defining write or a prefetch.
+    """
+
+    value: int
+    offset: int
+    size: int
+    start: int
+    end: int
+    ready: int
+    defined: bool
+    sound: bool
+
+
+def takes_over(first: Stay, second: Stay, results: set[tuple[int, int]]) -> bool:
+    """Whether one is a group's parameter whose last reader defines the other, its result."""
+    for parameter, result in ((first, second), (second, first)):
+        if (parameter.value, result.value) in results:
+            return (
+                parameter.offset == result.offset
+                and result.defined
+                and parameter.end == result.start + 1
+            )
+    return False
+
+
+def _ignore(kind: str, message: str, values: Sequence[int], times: Sequence[int]) -> None:
+    """Takes the complaints of those who only want to read a mapping."""
+
+
+class Reading:
+    """A mapping's usable parts, and complaints about the rest.
+
+    stays: residencies of known values in the schedule.
+    fetches: prefetches with the index of the stay that they begin.
+    evictions: those of known values in the schedule.
+    """
+
+    def __init__(self, program: Program, mapping: Mapping, report: Report = _ignore):
+        self.program, self.report = program, report
+        self.defining = {(a.value, a.instruction) for a in program.accesses if a.defines}
+        prefetches: dict[tuple[int, int], list[Transfer]] = {}
+        # Every prefetch completes before an instruction, every eviction follows one.
+        last = len(program.instructions) - 1
+        for transfer in self._transfers(mapping.prefetches, "prefetch", 0, last):
+            prefetches.setdefault((transfer.value, transfer.start), []).append(transfer)
+        for row in prefetches.values():
+            row.sort(key=lambda transfer: -transfer.end)
+        self.evictions = self._transfers(mapping.evictions, "eviction", 1, last + 1)
+        self.stays: list[Stay] = []
+        self.fetches: list[tuple[Transfer, int]] = []
+        for value, start, end, offset, arrival in self._residencies(mapping):
+            self._add_stay(value, start, end, offset, arrival, prefetches)
+        for (value, _), row in prefetches.items():
+            for transfer in row:
+                self.report(
+                    "source",
+                    f"{self._name(value)}: prefetch [{transfer.start}, {transfer.end}) begins no "
+                    "copied residency",
+                    (value,),
+                    (transfer.start,),
+                )
+
+    def _name(self, value: int) -> str:
+        return repr(self.program.values[value].name)
+
+    def _known(self, value: Any, what: str) -> int | None:
+        index = _integer(value)
+        if index is not None and 0 <= index < len(self.program.values):
+            return index
+        many = len(self.program.values)
+        values = () if index is None else (index,)
+        self.report("unknown_value", f"{what}: {value!r:.60} is none of {many} values", values, ())
+        return None
+
+    def _transfers(
+        self, transfers: Iterable[Transfer], what: str, first: int, last: int
+    ) -> list[Transfer]:
+        usable = []
+        for i, transfer in enumerate(transfers):
+            value = self._known(transfer.value, f"{what} {i}")
+            start, end = _integer(transfer.start), _integer(transfer.end)
+            if value is None:
+                continue
+            if start is not None and end is not None and first <= start <= end <= last:
+                usable.append(Transfer(value, start, end))
+                continue
+            self.report(
+                "interval",
+                f"{self._name(value)}: {what} [{transfer.start!r:.40}, {transfer.end!r:.40}) "
+                f"does not lie in [{first}, {last}]",
+                (value,),
+                tuple(t for t in (start, end) if t is not None),
+            )
+        return usable
+
+    def _residencies(self, mapping: Mapping) -> list[tuple[Any, ...]]:
+        usable: list[tuple[Any, ...]] = []
+        total = len(self.program.instructions)
+        for i, residency in enumerate(mapping.residencies):
+            value = self._known(residency.value, f"residency {i}")
+            if value is None:
+                continue
+            start, end = _integer(residency.start), _integer(residency.end)
+            offset = _integer(residency.offset)
+            times = tuple(t for t in (start, end) if t is not None)
+            lies = start is not None and end is not None and 0 <= start < end <= total
+            if not lies:
+                self.report(
+                    "interval",
+                    f"{self._name(value)}: residency [{residency.start!r:.40}, "
+                    f"{residency.end!r:.40}) is no interval of the schedule [0, {total})",
+                    (value,),
+                    times,
+                )
+            if offset is None:
+                self.report(
+                    "capacity",
+                    f"{self._name(value)}: offset {residency.offset!r:.40} is no place in memory",
+                    (value,),
+                    times,
+                )
+            if lies:
+                usable.append((value, start, end, offset, residency.arrival))
+        return sorted(usable, key=lambda item: item[:3])
+
+    def _add_stay(
+        self,
+        value: int,
+        start: int,
+        end: int,
+        offset: int | None,
+        arrival: Any,
+        prefetches: dict[tuple[int, int], list[Transfer]],
+    ) -> None:
+        ready, fault = start, ""
+        if arrival == DEFINED:
+            if (value, start) not in self.defining:
+                fault = f"is called defined, but instruction {start} does not define it"
+        elif arrival == COPIED:
+            row = prefetches.get((value, start))
+            transfer = row.pop() if row else None
+            if transfer is None:
+                fault = f"is called copied, but no prefetch begins at {start}"
+            else:
+                ready = transfer.end
+                self.fetches.append((transfer, len(self.stays)))
+                if transfer.end >= end:
+                    self.report(
+                        "source",
+                        f"{self._name(value)}: residency [{start}, {end}) is given up before an "
+                        f"instruction could use its prefetch [{start}, {transfer.end})",
+                        (value,),
+                        (end, transfer.end),
+                    )
+        else:
+            fault = f"arrives as {arrival!r:.40}, neither {DEFINED!r} nor {COPIED!r}"
+        if fault:
+            message = f"{self._name(value)}: residency [{start}, {end}) {fault}"
+            self.report("source", message, (value,), (start,))
+        alignment = self.program.machine.alignment_bytes
+        size = -(-self.program.values[value].size_bytes // alignment) * alignment
+        if offset is None:
+            offset = size = 0  # already reported: nowhere it is in nobody's way
+        defined = arrival == DEFINED and not fault
+        self.stays.append(Stay(value, offset, size, start, end, ready, defined, not fault))
+
+
+def _integer(number: Any) -> int | None:
+    """The integer (NumPy's included), or None for anything else; True is none."""
+    if isinstance(number, bool):
+        return None
+    try:
+        return operator.index(number)
+    except TypeError:
+        return None

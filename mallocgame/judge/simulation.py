@@ -1,0 +1,192 @@
+"""How long a program takes with a mapping, and what its memories do meanwhile."""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import heapq
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from mallocgame.judge.reading import Reading, Stay, takes_over
+from mallocgame.program import Program, latency
+from mallocgame.program.mapping import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Simulation:
+    """How a program runs with a mapping.  Per slot one execution; T instructions.
+
+    latency_s, all_slow_latency_s, floor_latency_s: seconds of the whole program, weighted: with the
+        mapping, without fast memory, with every value that fits in fast memory for nothing.
+    saved_fraction: 1 - latency_s / all_slow_latency_s, 0 for a program that takes no time.
+    elapsed_s: [T] seconds of each instruction, without stalls.
+    stall_s: [T] seconds that each instruction waits for copies that are late.
+    prefetch_s, eviction_s: [T] seconds of the slow bus used by copies, stalls included.
+    bus_busy_s: [T] seconds of the slow bus in use: the instruction's own physical bytes and copies.
+    fast_bytes: [T] bytes of fast memory in use by values, each rounded up to the alignment.
+    """
+
+    latency_s: float
+    all_slow_latency_s: float
+    floor_latency_s: float
+    saved_fraction: float
+    elapsed_s: np.ndarray
+    stall_s: np.ndarray
+    prefetch_s: np.ndarray
+    eviction_s: np.ndarray
+    bus_busy_s: np.ndarray
+    fast_bytes: np.ndarray
+
+
+def simulate(program: Program, mapping: Mapping, supply: str = "idle") -> Simulation:
+    """Runs a program with a mapping, in float64 seconds.
+
+    Copies share the supply of their windows, earliest deadline first.  A copy's deadline is its
+    `end`; what is missing there is a stall, of instruction `end` for a prefetch, of instruction
+    `end - 1` for an eviction.  What a mapping holds beyond the program (unknown values, times
+    outside the schedule) is left out; the figures of a mapping that breaks rules mean little.
+
+    Args:
+      supply: "idle", or "elapsed" as the compiler assumes (docs/game.md, section 1).
+
+    Raises:
+      ValueError: unknown `supply`.
+    """
+    reading = Reading(program, mapping)
+    in_fast = _placed_in_fast(program, reading)
+    weights = np.array(program.weights, dtype=np.float64)
+    elapsed, own_bus = _times(program, in_fast)
+    slow_elapsed, _ = _times(program, np.zeros(len(program.accesses), bool))
+    fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
+    floor_elapsed, _ = _times(program, fits)
+    budget = np.asarray(latency.supply_time(elapsed, own_bus, supply), dtype=np.float64)
+    copies, stalls = _share_supply(program, reading, budget)
+    stall = stalls.sum(axis=0)
+    total = math.fsum(weights * (elapsed + stall))
+    all_slow = math.fsum(weights * slow_elapsed)
+    return Simulation(
+        latency_s=total,
+        all_slow_latency_s=all_slow,
+        floor_latency_s=math.fsum(weights * floor_elapsed),
+        saved_fraction=1 - total / all_slow if all_slow > 0 else 0.0,
+        elapsed_s=elapsed,
+        stall_s=stall,
+        prefetch_s=copies[0] + stalls[0],
+        eviction_s=copies[1] + stalls[1],
+        bus_busy_s=own_bus + copies.sum(axis=0) + stall,
+        fast_bytes=_fast_bytes(program, reading.stays),
+    )
+
+
+def _placed_in_fast(program: Program, reading: Reading) -> np.ndarray:
+    """Which accesses fast memory serves: bool [A]."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    for stay in reading.stays:
+        spans.setdefault(stay.value, []).append((stay.ready, stay.end))
+    defined = {(s.value, s.start) for s in reading.stays if s.defined}
+    merged = {value: _union(row) for value, row in spans.items()}
+    in_fast = np.zeros(len(program.accesses), dtype=bool)
+    for i, access in enumerate(program.accesses):
+        if access.defines:
+            in_fast[i] = (access.value, access.instruction) in defined
+        elif access.value in merged:
+            row = merged[access.value]
+            k = bisect.bisect_right(row, (access.instruction, math.inf)) - 1
+            in_fast[i] = k >= 0 and access.instruction < row[k][1]
+    return in_fast
+
+
+def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _times(program: Program, in_fast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Elapsed and slow-bus seconds of each instruction with its accesses placed: [T], [T]."""
+    total = len(program.instructions)
+    slow_s, fast_s = latency.access_seconds(program)
+    fixed_bus, access_bus = latency.bus_seconds(program)
+    slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
+    reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
+    seconds = np.where(in_fast, fast_s, slow_s)
+    compute, read, write = (
+        np.array([getattr(i, field) for i in program.instructions], dtype=np.float64)
+        for field in ("compute_s", "fixed_read_s", "fixed_write_s")
+    )
+    read = read + np.bincount(slot[reads], seconds[reads], total)
+    write = write + np.bincount(slot[~reads], seconds[~reads], total)
+    bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
+    return np.asarray(latency.elapsed_time(compute, read, write)), bus
+
+
+def _share_supply(
+    program: Program, reading: Reading, budget: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Feeds the copies, earliest deadline first.
+
+    budget: [T] seconds of supply.
+
+    Returns:
+      copies, stalls: [2, T] seconds of prefetches (row 0) and evictions (row 1) in time and late.
+    """
+    total = len(program.instructions)
+    demand = latency.copy_seconds(program).tolist()
+    copies, stalls = np.zeros((2, total)), np.zeros((2, total))
+    waiting: list[tuple[int, int, int, float]] = []  # start, deadline, row, demand
+    for row, transfers in enumerate(([t for t, _ in reading.fetches], reading.evictions)):
+        for t in transfers:
+            if t.start == t.end:
+                stalls[row, t.end - row] += demand[t.value]
+            else:
+                waiting.append((t.start, t.end, row, demand[t.value]))
+    waiting.sort(reverse=True)
+    supply = budget.tolist()
+    queue: list[list[Any]] = []  # heap of [deadline, number, row, seconds still missing]
+    slot = 0
+    while waiting or queue:
+        if not queue:
+            slot = max(slot, waiting[-1][0])
+        while waiting and waiting[-1][0] <= slot:
+            _, deadline, row, seconds = waiting.pop()
+            heapq.heappush(queue, [deadline, len(waiting), row, seconds])
+        left = supply[slot]
+        while queue and (queue[0][3] <= left or queue[0][0] <= slot + 1):
+            deadline, _, row, missing = heapq.heappop(queue)
+            used = min(left, missing)
+            left -= used
+            copies[row, slot] += used
+            if missing > used:
+                stalls[row, deadline - row] += missing - used
+        if queue and left > 0:
+            queue[0][3] -= left
+            copies[queue[0][2], slot] += left
+        slot += 1
+    return copies, stalls
+
+
+def _fast_bytes(program: Program, stays: Sequence[Stay]) -> np.ndarray:
+    """Bytes of fast memory in use: int64 [T]; a result that takes over a place counts once."""
+    change = np.zeros(len(program.instructions) + 1, dtype=np.int64)
+    results = {(g.parameter, g.result) for g in program.carried}
+    by_end: dict[tuple[int, int], list[Stay]] = {}
+    if results:
+        for stay in stays:
+            by_end.setdefault((stay.offset, stay.end), []).append(stay)
+    for stay in stays:
+        change[stay.start] += stay.size
+        change[stay.end] -= stay.size
+        for other in by_end.get((stay.offset, stay.start + 1), ()):
+            if other is not stay and takes_over(other, stay, results):
+                change[stay.start] -= stay.size
+                change[stay.start + 1] += stay.size
+                break
+    return np.cumsum(change)[:-1]

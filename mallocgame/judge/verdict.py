@@ -1,0 +1,239 @@
+"""The judge of mappings: which rules a mapping breaks, and how long its program takes.
+
+`verify` and `simulate` read any mapping, also a compiler's own, in plain Python and NumPy; with the
+game they share nothing but the latency formula.  Rules: docs/game.md, section 8.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from mallocgame.judge import Simulation, simulate
+from mallocgame.judge.contents import follow
+from mallocgame.judge.reading import Reading, Report, Stay, takes_over
+from mallocgame.program import Program
+from mallocgame.program.levels import Levels
+from mallocgame.program.mapping import Mapping
+
+__all__ = ["KINDS", "Simulation", "Violation", "simulate", "verify"]
+
+KINDS = (
+    "unknown_value",
+    "pinned",
+    "capacity",
+    "alignment",
+    "overlap",
+    "reserved",
+    "interval",
+    "source",
+    "late_eviction",
+    "lost",
+    "carried",
+    "boundary",
+)
+# Residencies on top of each other that are told apart: more are still reported, not each pair.
+MAX_LAYERS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """One broken rule.
+
+    kind: one of `KINDS`.
+    message: one line with names, places and times.
+    values: indices of the values involved, as the mapping gives them.
+    times: the slots involved, most telling first.
+    """
+
+    kind: str
+    message: str
+    values: tuple[int, ...]
+    times: tuple[int, ...]
+
+
+def verify(program: Program, mapping: Mapping) -> list[Violation]:
+    """Names every rule of docs/game.md that a mapping breaks; an empty list is a valid mapping.
+
+    Copies that the supply cannot feed in time are no violation: they stall, see `simulate`.  Of
+    more than eight residencies at one place not every pair is listed.  Never raises, whatever
+    numbers the mapping holds; `program` has to be valid.
+    """
+    found: dict[Violation, None] = {}
+
+    def report(kind: str, message: str, values: Sequence[int], times: Sequence[int]) -> None:
+        found.setdefault(Violation(kind, message, tuple(values), tuple(times)))
+
+    reading = Reading(program, mapping, report)
+    levels = Levels(program)
+    _check_places(program, reading.stays, report)
+    _check_overlaps(program, reading.stays, report)
+    _check_loops(program, levels, reading.stays, report)
+    _check_boundaries(program, levels, reading, report)
+    follow(program, levels, reading.stays, reading.fetches, reading.evictions, report)
+    return list(found)
+
+
+def _check_places(program: Program, stays: Sequence[Stay], report: Report) -> None:
+    capacity = program.machine.fast_capacity_bytes
+    alignment = program.machine.alignment_bytes
+    reserved = np.array([i.reserved_bytes for i in program.instructions], dtype=np.int64)
+    for stay in stays:
+        value = program.values[stay.value]
+        what = f"{value.name!r}: residency [{stay.start}, {stay.end}) at offset {stay.offset:,}"
+        times = (stay.start, stay.end)
+        if value.is_pinned:
+            report("pinned", f"{what}: the value is pinned to slow memory", (stay.value,), times)
+        if stay.offset < 0 or stay.offset + stay.size > capacity:
+            message = f"{what}: its {stay.size:,} bytes are not inside [0, {capacity:,})"
+            report("capacity", message, (stay.value,), times)
+        if stay.offset % alignment:
+            message = f"{what}: no multiple of the alignment, {alignment:,}"
+            report("alignment", message, (stay.value,), times)
+        if stay.size and int(reserved[stay.start : stay.end].max()) > max(stay.offset, 0):
+            slot = stay.start + int(np.argmax(reserved[stay.start : stay.end] > stay.offset))
+            message = f"{what}: instruction {slot} needs [0, {reserved[slot]:,}) for itself"
+            report("reserved", message, (stay.value,), (slot,))
+
+
+def _check_overlaps(program: Program, stays: Sequence[Stay], report: Report) -> None:
+    """Sweeps over time; each layer holds disjoint places, sorted, so neighbours are enough."""
+    results = {(g.parameter, g.result) for g in program.carried}
+    events = []
+    for i, stay in enumerate(stays):
+        if stay.size:
+            events += [(stay.start, 1, i), (stay.end, 0, i)]
+    layers: list[list[tuple[int, int]]] = [[]]  # sorted (offset, stay)
+    layer_of: dict[int, int] = {}
+    for _, begins, i in sorted(events):
+        stay = stays[i]
+        if not begins:
+            if i in layer_of:
+                layer = layers[layer_of.pop(i)]
+                layer.pop(bisect.bisect_left(layer, (stay.offset, i)))
+            continue
+        partners: list[int] = []
+        home = -1
+        for number, layer in enumerate(layers):
+            position = bisect.bisect_left(layer, (stay.offset + stay.size, -1))
+            hits = 0
+            while position - hits > 0:
+                j = layer[position - hits - 1][1]
+                if stays[j].offset + stays[j].size <= stay.offset:
+                    break
+                partners.append(j)
+                hits += 1
+            if not hits and home < 0:
+                home = number
+        if home < 0 and len(layers) < MAX_LAYERS:
+            layers.append([])
+            home = len(layers) - 1
+        if home >= 0:
+            bisect.insort(layers[home], (stay.offset, i))
+            layer_of[i] = home
+        for j in partners:
+            if not takes_over(stays[j], stay, results):
+                _report_overlap(program, stays[j], stay, report)
+
+
+def _report_overlap(program: Program, first: Stay, second: Stay, report: Report) -> None:
+    low = max(first.offset, second.offset)
+    high = min(first.offset + first.size, second.offset + second.size)
+    start, end = max(first.start, second.start), min(first.end, second.end)
+    names = " and ".join(
+        f"{program.values[s.value].name!r} [{s.start}, {s.end})" for s in (first, second)
+    )
+    report(
+        "overlap",
+        f"{names}: both occupy bytes [{low:,}, {high:,}) over [{start}, {end})",
+        (first.value, second.value),
+        (start, end),
+    )
+
+
+def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report: Report) -> None:
+    """Section 7: what is in fast memory at a body's end is there at its start, and vice versa."""
+    parameters = {(g.loop, g.parameter) for g in program.carried}
+    results = {(g.loop, g.result) for g in program.carried}
+    accessed: dict[int, list[int]] = {}
+    for access in program.accesses:
+        accessed.setdefault(access.value, []).append(access.instruction)
+    for stay in stays:
+        first, last = levels.body_of[stay.start], levels.body_of[stay.end - 1]
+        if first == last:
+            continue
+        entered = [i for i in levels.around(stay.end - 1) if not levels.inside(stay.start, i)]
+        left = [i for i in levels.around(stay.start) if not levels.inside(stay.end - 1, i)]
+        for loops, allowed, end in ((entered, parameters, "entry"), (left, results, "exit")):
+            for i in loops:
+                if (i, stay.value) in allowed:
+                    continue  # judged with its group
+                slots = accessed.get(stay.value, ())
+                crosses = _crosses(program, levels, stay.value, i, slots)
+                marker = program.loops[i].entry if end == "entry" else program.loops[i].exit
+                report(
+                    "carried" if crosses else "interval",
+                    f"{program.values[stay.value].name!r}: residency [{stay.start}, {stay.end}) "
+                    f"crosses the {end} of loop {i} at {marker}, but not its other end",
+                    (stay.value,),
+                    (marker, stay.start, stay.end),
+                )
+    of_value: dict[int, list[Stay]] = {}
+    for stay in stays:
+        of_value.setdefault(stay.value, []).append(stay)
+    for number, group in enumerate(program.carried):
+        loop = program.loops[group.loop]
+        entering = [s for s in of_value.get(group.parameter, []) if _covers(s, loop.entry)]
+        leaving = [s for s in of_value.get(group.result, []) if _covers(s, loop.exit - 1)]
+        used = any(levels.inside(t, group.loop) for t in accessed.get(group.parameter, ()))
+        p, r = (repr(program.values[v].name) for v in (group.parameter, group.result))
+        for stay in entering:
+            if stay.offset not in {s.offset for s in leaving}:
+                report(
+                    "carried",
+                    f"group {number} of loop {group.loop}: parameter {p} enters at offset "
+                    f"{stay.offset:,}, but result {r} does not leave the body there",
+                    (group.parameter, group.result),
+                    (loop.entry, loop.exit),
+                )
+        for stay in leaving if used else ():
+            if stay.offset not in {s.offset for s in entering}:
+                report(
+                    "carried",
+                    f"group {number} of loop {group.loop}: result {r} leaves the body at offset "
+                    f"{stay.offset:,}, but parameter {p} does not enter there",
+                    (group.result, group.parameter),
+                    (loop.exit, loop.entry),
+                )
+
+
+def _covers(stay: Stay, slot: int) -> bool:
+    """Whether the stay covers the slot and the next one."""
+    return stay.start <= slot and stay.end > slot + 1
+
+
+def _crosses(
+    program: Program, levels: Levels, value: int, loop: int, accessed: Sequence[int]
+) -> bool:
+    """Whether a value crosses a loop in the sense of docs/game.md, section 1, groups apart."""
+    inside = [levels.inside(t, loop) for t in accessed]
+    v = program.values[value]
+    return any(inside) and (v.is_input or v.is_output or not all(inside))
+
+
+def _check_boundaries(program: Program, levels: Levels, reading: Reading, report: Report) -> None:
+    """Both ends of a copy lie in one segment: its window and the instruction it serves."""
+    prefetches = [("prefetch", t, t.start, t.end) for t, _ in reading.fetches]
+    evictions = [("eviction", t, t.start - 1, max(t.start, t.end) - 1) for t in reading.evictions]
+    for what, transfer, first, last in prefetches + evictions:
+        if levels.segment[first] != levels.segment[last]:
+            report(
+                "boundary",
+                f"{program.values[transfer.value].name!r}: {what} [{transfer.start}, "
+                f"{transfer.end}) crosses a loop's boundary at {levels.segment[last]}",
+                (transfer.value,),
+                (levels.segment[last], transfer.start, transfer.end),
+            )

@@ -1,0 +1,1 @@
+"""Mappers that play the game: simple rules, and searches over plans."""

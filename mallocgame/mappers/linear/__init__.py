@@ -1,0 +1,1 @@
+"""The linear model: a proven bound, and an exact mapper."""

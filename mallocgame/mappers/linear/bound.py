@@ -1,0 +1,86 @@
+"""A proven lower bound on the latency of every valid mapping of a program."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import linprog
+
+from mallocgame.mappers.base import Clock
+from mallocgame.mappers.linear.relaxation import Relaxation, relax
+from mallocgame.program import Program
+
+# Rounding of sums of some ten thousand float64 terms of order one stays far below this.
+ROUNDING = 1e-11
+
+
+@dataclasses.dataclass(frozen=True)
+class Bound:
+    """No mapping that the judge accepts is faster.
+
+    latency_s: the bound in seconds.
+    floor_s: the simpler bound, everything that fits in fast memory at no cost.
+    seconds: wall time.
+    """
+
+    latency_s: float
+    floor_s: float
+    seconds: float
+
+
+def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
+    """The optimum of the linear relaxation, made rigorous from its dual.
+
+    The solver's own figure is not trusted: any multipliers of the rows give a bound (weak duality
+    with the boxes of the columns), and the solver only proposes good ones.  Without a solution in
+    time the floor is the bound.
+    """
+    clock = Clock(time_limit_s)
+    model = relax(program)
+    if model is None:
+        return Bound(0.0, 0.0, clock.seconds)
+    best = model.constant
+    solution = solve(model, time_limit_s - clock.seconds)
+    if solution is not None:
+        best = max(best, dual_bound(model, solution.of_ub, solution.of_eq))
+    floor_s = model.constant * model.scale_s
+    latency_s = max(floor_s, (best - ROUNDING) * model.scale_s)
+    return Bound(latency_s, floor_s, clock.seconds)
+
+
+@dataclasses.dataclass(frozen=True)
+class Solution:
+    """An optimum of the relaxation: columns, and multipliers of the rows."""
+
+    x: np.ndarray
+    of_ub: np.ndarray
+    of_eq: np.ndarray
+
+
+def solve(model: Relaxation, time_limit_s: float) -> Solution | None:
+    """Solves the relaxation; None if time is up before."""
+    answer = linprog(
+        model.cost,
+        A_ub=model.a_ub,
+        b_ub=model.b_ub,
+        A_eq=model.a_eq,
+        b_eq=model.b_eq,
+        bounds=np.stack([np.zeros_like(model.upper), model.upper], axis=1),
+        method="highs",
+        options={"time_limit": max(time_limit_s, 1.0)},
+    )
+    if answer.status != 0:
+        return None
+    return Solution(answer.x, answer.ineqlin.marginals, answer.eqlin.marginals)
+
+
+def dual_bound(model: Relaxation, of_ub: np.ndarray, of_eq: np.ndarray) -> float:
+    """The bound on constant + cost @ x that multipliers of the rows prove.
+
+    of_ub: one per row of `a_ub`; positive ones are taken as zero.  of_eq: any numbers.
+    """
+    of_ub = np.minimum(of_ub, 0.0)
+    reduced = model.cost - model.a_ub.T @ of_ub - model.a_eq.T @ of_eq
+    at_bounds = np.minimum(reduced, 0.0) * model.upper
+    return float(model.constant + model.b_ub @ of_ub + model.b_eq @ of_eq + at_bounds.sum())

@@ -1,0 +1,160 @@
+"""The life of each value as points and the pieces of schedule between them.
+
+The lower bound and the exact model decide, for every piece, whether a value crosses it in fast
+memory.  Points are the value's accesses and the boundaries of segments (docs/game.md, section 1),
+since copies do not cross those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+from mallocgame.program import Program
+from mallocgame.program.levels import Levels
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """An access, or a boundary: the value is met before slot `slot` begins.
+
+    slot: of the access, or the first slot of the next segment (T at the program's end).
+    accesses: indices of the accesses at this slot, reads first; empty for a boundary.
+    """
+
+    slot: int
+    accesses: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """What lies between two points of one value; it is inside one segment.
+
+    before, after: numbers of the points, -1 for the beginning of the program.
+    first, last: the slots strictly between, [first, last); `last` is the next access's slot, or the
+        boundary.
+    segment: first slot of the segment.
+    written: the last slot before the piece that writes the value, -1 if none does.
+    needed: whether the content must survive beyond the piece if it is given up there.
+    at_boundary: whether the piece ends at a boundary.
+    """
+
+    before: int
+    after: int
+    first: int
+    last: int
+    segment: int
+    written: int
+    needed: bool
+    at_boundary: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Life:
+    """One value: P points and P pieces, piece k leading to point k (P - 1 for a defined value).
+
+    The first piece of an input starts at slot 0; a value that is not an input starts at its first
+    access, which defines it.
+    """
+
+    value: int
+    points: tuple[Point, ...]
+    pieces: tuple[Piece, ...]
+
+
+def lives(program: Program) -> list[Life]:
+    """The lives of all values that may be in fast memory and are accessed."""
+    return _Lives(program).run()
+
+
+class Needs:
+    """Who still needs a value's content after it is given up in fast memory."""
+
+    def __init__(self, program: Program, levels: Levels):
+        self.program, self.levels = program, levels
+        self.reads: dict[int, list[int]] = {}
+        self.defined_at: dict[int, int] = {}
+        for access in program.accesses:
+            if access.kind == "read":
+                self.reads.setdefault(access.value, []).append(access.instruction)
+            elif access.defines:
+                self.defined_at[access.value] = access.instruction
+        self.parameter_of = {(g.loop, g.result): g.parameter for g in program.carried}
+        self.parameters = {(g.loop, g.parameter) for g in program.carried}
+
+    def __call__(self, v: int, end: int, inside: int) -> bool:
+        """Whether content given up at `end`, in the segment of slot `inside`, is needed.
+
+        Somebody reads it later in the schedule or in the next iterations, or it is an output.
+        """
+        reads = self.reads.get(v, [])
+        if self.program.values[v].is_output or any(t >= end for t in reads):
+            return True
+        for i in self.levels.around(inside):
+            if (i, v) in self.parameters:
+                return False
+            parameter = self.parameter_of.get((i, v), -1)
+            if any(self.levels.inside(t, i) for t in self.reads.get(parameter, ())):
+                return True
+            if self.levels.inside(self.defined_at.get(v, -1), i):
+                return False
+            if any(self.levels.inside(t, i) for t in reads):
+                return True
+        return False
+
+
+class _Lives:
+    def __init__(self, program: Program):
+        self.program, self.levels = program, Levels(program)
+        self.needed = Needs(program, self.levels)
+        total = len(program.instructions)
+        self.starts = [t for t in range(total) if self.levels.segment[t] == t] + [total]
+        self.rows: dict[int, list[tuple[int, int]]] = {}
+        index = {a: i for i, a in enumerate(program.accesses)}
+        for accesses in program.accesses_at:
+            for access in accesses:
+                self.rows.setdefault(access.value, []).append((access.instruction, index[access]))
+
+    def run(self) -> list[Life]:
+        return [self._life(v) for v in sorted(self.rows) if self.program.fits(v)]
+
+    def _life(self, v: int) -> Life:
+        at: dict[int, list[int]] = {}
+        for slot, index in self.rows[v]:
+            at.setdefault(slot, []).append(index)
+        is_input = self.program.values[v].is_input
+        first = 0 if is_input else min(at)
+        last = self._until(v, max(at))
+        points = [Point(slot, tuple(accesses)) for slot, accesses in at.items()]
+        points += [Point(slot) for slot in self.starts if first < slot <= last]
+        # At one slot the boundary comes first: it lies before the slot.
+        points.sort(key=lambda p: (p.slot, bool(p.accesses)))
+        pieces = [self._piece(v, -1, Point(0), points[0], -1)] if is_input else []
+        written = -1
+        for k, (point, after) in enumerate(itertools.pairwise(points)):
+            if any(self.program.accesses[i].kind == "write" for i in point.accesses):
+                written = point.slot
+            pieces.append(self._piece(v, k, point, after, written))
+        return Life(v, tuple(points), tuple(pieces))
+
+    def _piece(self, v: int, before: int, begin: Point, after: Point, written: int) -> Piece:
+        # An access in a segment's last slot is followed by an empty piece of that segment.
+        first = begin.slot + bool(begin.accesses)
+        return Piece(
+            before=before,
+            after=before + 1,
+            first=first,
+            last=after.slot,
+            segment=self.levels.segment[begin.slot],
+            written=written,
+            needed=self.needed(v, first, begin.slot),
+            at_boundary=not after.accesses,
+        )
+
+    def _until(self, v: int, last: int) -> int:
+        """The boundary up to which somebody may still need what an access at `last` leaves."""
+        end = last
+        for start in self.starts:
+            if start > last and self.needed(v, end + 1, end):
+                end = start
+        return end

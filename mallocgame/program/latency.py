@@ -1,0 +1,87 @@
+"""The one latency formula of the project: the game, the judge and every mapper use these functions.
+
+Everything is elementwise and takes Python numbers, NumPy or JAX arrays, floats (seconds) or
+integers (ticks); `xp` is the array namespace, `numpy` or `jax.numpy`.  docs/game.md, section 1.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mallocgame.program.program import Program
+
+SUPPLIES = ("idle", "elapsed")
+
+
+def elapsed_time(compute: Any, read: Any, write: Any, xp: ModuleType | Any = np) -> Any:
+    """Time of an instruction that computes, reads and writes at once: the largest of the three.
+
+    compute, read, write: times in one unit, `read` and `write` with the fixed traffic; any shapes
+    that broadcast.
+    """
+    return xp.maximum(compute, xp.maximum(read, write))
+
+
+def supply_time(
+    elapsed: Any, slow_bus: Any, supply: str = "idle", xp: ModuleType | Any = np
+) -> Any:
+    """Time of an instruction in which copies may use the slow memory's bus.
+
+    elapsed: the instruction's time without stalls.
+    slow_bus: physical bytes of the instruction's own slow-memory traffic over the slow bandwidth,
+        same unit and shape.
+    supply: "idle" leaves the copies what the instruction does not use itself; "elapsed" is XLA's
+        assumption that the whole time is theirs.
+
+    Raises:
+      ValueError: unknown `supply`.
+    """
+    if supply not in SUPPLIES:
+        raise ValueError(f"supply {supply!r}: unknown; one of {', '.join(SUPPLIES)}")
+    return elapsed if supply == "elapsed" else xp.maximum(elapsed - slow_bus, 0)
+
+
+def access_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of each access in slow and in fast memory.
+
+    Calibrated where the program says so, else physical bytes over bandwidth.  A fast memory that is
+    slower than the slow one never makes an uncalibrated access dearer (`fast_s <= slow_s`).
+
+    Returns:
+      slow_s, fast_s: float64 [A], in the order of `program.accesses`.
+    """
+    machine = program.machine
+    slow = np.array(
+        [a.bytes / machine.slow_bandwidth if a.slow_s is None else a.slow_s
+         for a in program.accesses],
+        dtype=np.float64,
+    )  # fmt: skip
+    fast = np.array(
+        [a.bytes / machine.fast_bandwidth if a.fast_s is None else a.fast_s
+         for a in program.accesses],
+        dtype=np.float64,
+    )  # fmt: skip
+    return slow, np.minimum(slow, fast)
+
+
+def bus_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of the slow bus that physical bytes take, whatever the calibrated times are.
+
+    Returns:
+      fixed_s: float64 [T], fixed traffic of each instruction.
+      access_s: float64 [A], each access if its value is in slow memory, in the order of
+        `program.accesses`.
+    """
+    bandwidth = program.machine.slow_bandwidth
+    fixed = np.array([i.fixed_slow_bytes for i in program.instructions], dtype=np.float64)
+    access = np.array([a.bytes for a in program.accesses], dtype=np.float64)
+    return fixed / bandwidth, access / bandwidth
+
+
+def copy_seconds(program: Program) -> np.ndarray:
+    """Seconds of the slow bus that a copy of each value demands: float64 [V]."""
+    sizes = np.array([v.size_bytes for v in program.values], dtype=np.float64)
+    return sizes / program.machine.slow_bandwidth

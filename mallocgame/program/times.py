@@ -1,0 +1,48 @@
+"""What a program's instructions and accesses take, in one unit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mallocgame.program.latency import access_seconds, bus_seconds, copy_seconds, elapsed_time
+from mallocgame.program.program import Program
+
+
+class Times:
+    """What instructions and accesses take, in units of the all-slow latency.
+
+    compute, fixed_read, fixed_write, fixed_bus, slow_elapsed, floor: [T]; the last two with every
+        access in slow memory and with all that fits in fast memory.
+    slow, fast, bus: [A]; demand: [V], of a copy; weight: [T], executions.
+    """
+
+    def __init__(self, program: Program):
+        slow_s, fast_s = access_seconds(program)
+        fixed_bus, bus = bus_seconds(program)
+        rows = program.instructions
+        compute, read, write = (
+            np.array([getattr(i, field) for i in rows], dtype=np.float64)
+            for field in ("compute_s", "fixed_read_s", "fixed_write_s")
+        )
+        self.slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
+        self.reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
+        fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
+        self.weight = np.array(program.weights, dtype=np.float64)
+
+        def elapsed(seconds: np.ndarray) -> np.ndarray:
+            of_reads, of_writes = (
+                np.bincount(self.slot[which], seconds[which], len(rows))
+                for which in (self.reads, ~self.reads)
+            )
+            return np.asarray(elapsed_time(compute, read + of_reads, write + of_writes))
+
+        slow_elapsed = elapsed(slow_s)
+        self.scale_s = math.fsum(self.weight * slow_elapsed)
+        unit = self.scale_s or 1.0
+        self.compute, self.fixed_read, self.fixed_write = compute / unit, read / unit, write / unit
+        self.slow_elapsed = slow_elapsed / unit
+        self.floor = elapsed(np.where(fits, fast_s, slow_s)) / unit
+        self.slow, self.fast, self.bus = slow_s / unit, fast_s / unit, bus / unit
+        self.fixed_bus, self.demand = fixed_bus / unit, copy_seconds(program) / unit

@@ -1,0 +1,1 @@
+"""Programs from generators: random ones, and ones with a known optimum."""

@@ -1,0 +1,1 @@
+"""Runs the compiler, in processes of its own."""

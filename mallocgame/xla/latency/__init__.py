@@ -1,0 +1,1 @@
+"""Fits the latency to the compiler's own estimates."""

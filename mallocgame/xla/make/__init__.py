@@ -1,0 +1,1 @@
+"""Makes programs and suites out of what was compiled."""

@@ -1,0 +1,203 @@
+"""Builds a suite from a list of programs: one after the other, resumable, with an index.
+
+The list is YAML, entries of `Entry`'s fields.  What fails costs itself only: its reason stands in
+the index, ``suite.json``, beside the figures of the programs that were made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gamekit.errors import InputError
+from gamekit.jsonfile import read_json
+from mallocgame.judge import simulate, verify
+from mallocgame.program import save_program
+from mallocgame.program.mapping import save_mapping
+from mallocgame.xla.compile.compiler import Function, lower
+from mallocgame.xla.compile.workfolder import Progress, Workfolder
+from mallocgame.xla.make.driver import Made, make_program
+from mallocgame.xla.make.write import PRODUCTION_SUFFIX, PROGRAM_SUFFIX
+from mallocgame.xla.read.chips import chip_by_name
+
+SPLITS = ("train", "validation", "test")
+REQUIRED = ("name", "function", "family", "split", "source")
+# A program whose production mapping is told worse than this has no place in a suite.
+LARGEST_ERROR = 0.03
+INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One program of a list: what to compile, for which chip, and where it belongs."""
+
+    name: str
+    function: str
+    family: str
+    split: str
+    source: str
+    note: str = ""
+    chip: str = "v4"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_list(path: Path) -> list[Entry]:
+    """Entries of a list of programs.
+
+    Raises:
+      InputError: names the file, the entry, the field and the offending value.
+    """
+    try:
+        rows = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(rows, list):
+        raise InputError(f"{path}: expected a list of programs, found {type(rows).__name__}")
+    entries = [_entry(row, f"{path}: [{number}]") for number, row in enumerate(rows)]
+    _check(entries, path)
+    return entries
+
+
+def _entry(row: Any, where: str) -> Entry:
+    if not isinstance(row, dict):
+        raise InputError(f"{where}: expected an object, found {type(row).__name__}")
+    known = {f.name: f for f in dataclasses.fields(Entry)}
+    for key, value in row.items():
+        kind = dict if key == "arguments" else str
+        if key not in known or not isinstance(value, kind):
+            raise InputError(f"{where}: {key}: {value!r} is unknown or no {kind.__name__}")
+    missing = [name for name in REQUIRED if name not in row]
+    if missing:
+        raise InputError(f"{where}: {missing[0]}: is missing")
+    if row["split"] not in SPLITS:
+        raise InputError(f"{where}: split: {row['split']!r} is none of {', '.join(SPLITS)}")
+    chip_by_name(row.get("chip", "v4"))
+    return Entry(**row)
+
+
+def _check(entries: Sequence[Entry], path: Path) -> None:
+    """Names are unique, and no family is in two splits."""
+    names: set[str] = set()
+    splits: dict[str, str] = {}
+    for entry in entries:
+        if entry.name in names:
+            raise InputError(f"{path}: name: {entry.name!r} is there twice")
+        names.add(entry.name)
+        if splits.setdefault(entry.family, entry.split) != entry.split:
+            raise InputError(f"{path}: family: {entry.family!r} is in two splits")
+
+
+def build_suite(
+    entries: Sequence[Entry], out: Path, work: Path, timeout_s: float, progress: Progress = print
+) -> dict[str, str]:
+    """Makes every program that the index does not hold yet; returns failures, name to reason."""
+    index = read_index(out)
+    for number, entry in enumerate(entries, 1):
+        row = index["programs"].get(entry.name)
+        if row and row["entry"] == dataclasses.asdict(entry) and _is_there(out, entry.name):
+            continue
+        started = time.monotonic()
+        progress(f"[{number}/{len(entries)}] {entry.name}")
+        index["failed"].pop(entry.name, None)
+        index["programs"].pop(entry.name, None)
+        try:
+            made = _make(entry, work / entry.name, timeout_s, progress)
+        except Exception as error:  # whatever it is, it costs this program only
+            reason = " ".join(str(error).split()) or type(error).__name__
+            index["failed"][entry.name] = reason.replace(str(work), "WORK")
+            progress(f"{entry.name}: failed: {reason}")
+        else:
+            program, mapping = _files(out, entry.name)
+            save_program(made.item.program, program)
+            save_mapping(made.item.mapping, mapping)
+            index["programs"][entry.name] = _row(entry, made)
+            progress(f"{entry.name}: {made.reason} ({time.monotonic() - started:.0f} s in all)")
+        write_index(index, out)
+    asked = {entry.name for entry in entries}
+    return {name: reason for name, reason in index["failed"].items() if name in asked}
+
+
+def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> Made:
+    function = Function(entry.function, None, entry.arguments)
+    work = Workfolder(folder, lower(function, folder, timeout_s), chip_by_name(entry.chip),
+                      progress, timeout_s)  # fmt: skip
+    made = make_program(work, entry.name, None)
+    error = production_error(made)
+    if abs(error) > LARGEST_ERROR:
+        raise InputError(
+            f"production's cycles come out {error:+.1%} off: the rules cannot express the "
+            "estimates of some instructions"
+        )
+    return made
+
+
+def _files(out: Path, name: str) -> tuple[Path, Path]:
+    return out / f"{name}{PROGRAM_SUFFIX}", out / f"{name}{PRODUCTION_SUFFIX}"
+
+
+def _is_there(out: Path, name: str) -> bool:
+    return all(path.is_file() for path in _files(out, name))
+
+
+def _row(entry: Entry, made: Made) -> dict[str, Any]:
+    """What the index says of a program."""
+    program, calibration = made.item.program, made.calibration
+    kinds = sorted({violation.kind for violation in verify(program, made.item.mapping)})
+    held_out = [h for h in calibration.held_out if h is not None]
+    return {
+        "entry": dataclasses.asdict(entry),
+        "capacity_mib": program.machine.fast_capacity_bytes >> 20,
+        "reason": made.reason,
+        "instructions": len(program.instructions),
+        "values": len(program.values),
+        "accesses": len(program.accesses),
+        "loops": len(program.loops),
+        "value_mb": round(sum(v.size_bytes for v in program.values) / 1e6, 1),
+        "pressure": round(made.contest.pressure, 3),
+        "saved": round(made.contest.saved, 5),
+        "bound": round(made.contest.bound, 5),
+        "cycles_off": program.provenance["all_slow_cycles"],
+        "cycles_on": made.item.cycles,
+        "production_error": round(production_error(made), 5),
+        "held_out_errors": [round(h.total, 5) for h in held_out],
+        "held_out_medians": [round(h.median, 5) for h in held_out],
+        "fit_error": round(max(map(abs, calibration.total_errors)), 5),
+        "violations": kinds,
+        "notes": len(made.item.notes),
+        "left_out": len(program.provenance["left_out"]),
+    }
+
+
+def production_error(made: Made) -> float:
+    """Error of the cycles that production's mapping takes here, each loop body once, no stalls."""
+    program = made.item.program
+    elapsed = simulate(program, made.item.mapping).elapsed_s.sum()
+    return float(elapsed * (program.machine.clock_hz or 1.0) / max(made.item.cycles, 1) - 1.0)
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """The index of a suite, empty where there is none.
+
+    Raises:
+      InputError: the file is no index.
+    """
+    if not (folder / INDEX).exists():
+        return {"format": INDEX_FORMAT, "version": INDEX_VERSION, "programs": {}, "failed": {}}
+    return read_json(folder / INDEX, INDEX_FORMAT, INDEX_VERSION)
+
+
+def write_index(index: dict[str, Any], folder: Path) -> None:
+    """Writes the index, readable and in the order of the names."""
+    for part in ("programs", "failed"):
+        index[part] = dict(sorted(index[part].items()))
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".{INDEX}"
+    temporary.write_text(json.dumps(index, indent=1) + "\n")
+    temporary.replace(folder / INDEX)

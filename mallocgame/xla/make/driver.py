@@ -1,0 +1,112 @@
+"""From a function to a program: compile, import, and choose the capacity that makes a problem."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from gamekit.errors import InputError
+from mallocgame.program.machine import MIB
+from mallocgame.xla.compile.workfolder import Workfolder
+from mallocgame.xla.latency.calibrate import Calibration
+from mallocgame.xla.make.capacity import Contest, contest, halves, pressure
+from mallocgame.xla.make.importer import Import, Imported, import_dump
+from mallocgame.xla.read.chips import Options
+
+MOST_CAPACITIES = 3
+PROBE_SEEDS = (1,)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A program at its capacity, why that one, and how well the latency form fits."""
+
+    item: Imported
+    contest: Contest
+    reason: str
+    calibration: Calibration
+
+
+def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Made:
+    """Compiles and imports a program.
+
+    Args:
+      name: the program's name.
+      capacity_bytes: fast memory, a multiple of 1 MiB; None chooses it.
+
+    Raises:
+      InputError: a compile fails, or its dump cannot be imported.
+    """
+    full = work.chip.largest_bytes
+    if capacity_bytes is not None and not (
+        MIB <= capacity_bytes <= full and capacity_bytes % MIB == 0
+    ):
+        raise InputError(f"capacity: {capacity_bytes} is not 1 to {full // MIB} whole MiB")
+    work.compile_off()
+    work.compile_full()
+    for seed in PROBE_SEEDS:
+        work.compile_probe(f"random_{seed}", random_probe(seed))
+    if capacity_bytes is not None:
+        if capacity_bytes != full:
+            work.compile_capacity(capacity_bytes)
+        imported = _imported(work, name)
+        item = _item(imported, capacity_bytes)
+        found = contest(item.program, item.mapping)
+        reason = f"given; {found.reason(capacity_bytes)}"
+    else:
+        imported, item, found = _contested(work, name)
+        reason = found.reason(item.program.machine.fast_capacity_bytes)
+    return Made(_with_reason(item, reason), found, reason, imported.calibration)
+
+
+def random_probe(seed: int) -> Options:
+    """Options that keep a random half of all arrays in slow memory."""
+    override = (
+        "overrides { hlo_position_matcher { hlo_random_filter { "
+        f"seed: {seed} selection_range_begin: 0.0 selection_range_end: 0.5 }} }} "
+        "keep_in_default_memory { } }"
+    )
+    return {"xla_tpu_msa_tensor_overrides": override}
+
+
+def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:
+    """Tries capacities from the largest on, those first at which useful values do not fit."""
+    imported = _imported(work, name)
+    sizes = halves(work.chip.largest_bytes)
+    item = _item(imported, sizes[0])
+    tried = [(item, contest(item.program, item.mapping))]
+    for size in sizes[1:]:
+        if tried[-1][1].is_contested or len(tried) > MOST_CAPACITIES:
+            break
+        machine = item.program.machine.with_capacity(size)
+        if pressure(item.program.with_machine(machine)) <= 1:
+            continue
+        work.compile_capacity(size)
+        imported = _imported(work, name)
+        smaller = _item(imported, size)
+        tried.append((smaller, contest(smaller.program, smaller.mapping)))
+    chosen, found = tried[-1]
+    if not found.is_contested:
+        chosen, found = max(tried, key=lambda pair: pair[1].bound - pair[1].saved)
+    # The fit of the last import has seen every compile.
+    return imported, _item(imported, chosen.program.machine.fast_capacity_bytes), found
+
+
+def _imported(work: Workfolder, name: str) -> Import:
+    work.write_provenance()
+    return import_dump(work.folder, work.chip.machine, name)
+
+
+def _item(imported: Import, capacity_bytes: int) -> Imported:
+    return next(
+        item
+        for item in imported.items
+        if item.program.machine.fast_capacity_bytes == capacity_bytes
+    )
+
+
+def _with_reason(item: Imported, reason: str) -> Imported:
+    provenance = {**item.program.provenance, "capacity": reason}
+    return dataclasses.replace(
+        item, program=dataclasses.replace(item.program, provenance=provenance)
+    )

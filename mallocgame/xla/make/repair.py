@@ -1,0 +1,125 @@
+"""Two liberties of the compiler that the rules do not know, expressed within the rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Sequence
+
+from mallocgame.program import Program
+from mallocgame.program.mapping import COPIED, Residency, Transfer
+
+
+def single_copies(
+    program: Program,
+    residencies: Sequence[Residency],
+    prefetches: Sequence[Transfer],
+    notes: list[str],
+) -> tuple[list[Residency], list[Transfer]]:
+    """Makes one of two copies that the compiler holds of a value at the same time.
+
+    It may prefetch a value for each of two reads in a row. The later copy, done for the first read,
+    serves both.
+    """
+    kept = sorted(residencies, key=lambda r: (r.value, r.start))
+    copies = {(t.value, t.start): t for t in prefetches}
+    for old, new in itertools.pairwise(list(kept)):
+        first, second = (copies.get((r.value, r.start)) for r in (old, new))
+        if old.value != new.value or new.start >= old.end or not first or not second:
+            continue
+        if new.start < first.end:
+            kept.remove(old)
+            del copies[old.value, old.start]
+            copies[new.value, new.start] = Transfer(new.value, new.start, first.end)
+            name = program.values[new.value].name
+            notes.append(f"{name}: copied twice for slots {first.end} and {second.end}; once here")
+    return kept, list(copies.values())
+
+
+def whole_places(
+    program: Program,
+    residencies: Sequence[Residency],
+    prefetches: Sequence[Transfer],
+    notes: list[str],
+) -> tuple[list[Residency], list[Transfer]]:
+    """Gives every prefetch a place that is free as a whole when it begins.
+
+    The compiler slices large prefetches and starts with the parts whose bytes are free already; the
+    rules know one place per stay. Such a stay moves to another place; where there is none, all
+    stays get new places (the largest first); where that fails too, the prefetch begins when the
+    whole place is free.
+    """
+    stays, copies, moves = _moved(program, residencies, prefetches)
+    if any(copy not in prefetches for copy in copies) and not program.carried:
+        packed = _packed(program, residencies)
+        if packed:
+            notes.append("all offsets are new, to give sliced copies a place as a whole")
+            return packed, list(prefetches)
+    notes.extend(moves)
+    return stays, copies
+
+
+def _moved(
+    program: Program, residencies: Sequence[Residency], prefetches: Sequence[Transfer]
+) -> tuple[list[Residency], list[Transfer], list[str]]:
+    """Stays and copies with sliced copies moved or delayed one by one, and what was done."""
+    notes: list[str] = []
+    copies = {(t.value, t.start): t for t in prefetches}
+    tied = {v for g in program.carried for v in (g.parameter, g.result)}
+    stays = sorted(residencies, key=lambda r: (r.start, r.arrival == COPIED))
+    for number, stay in enumerate(stays):
+        copy = copies.get((stay.value, stay.start)) if stay.arrival == COPIED else None
+        others = [o for i, o in enumerate(stays) if i != number]
+        free = max(
+            (o.end for o in others if copy and o.end < copy.end and _collide(program, o, stay)),
+            default=0,
+        )
+        if copy is None or free <= stay.start:
+            continue
+        name = program.values[stay.value].name
+        offset = None if stay.value in tied else _free_offset(program, stay, others)
+        if offset is not None:
+            notes.append(f"{name}: its sliced copy at {stay.start} goes to {offset}, as a whole")
+            stays[number] = dataclasses.replace(stay, offset=offset)
+            continue
+        notes.append(f"{name}: its sliced copy starts at {free}, not {stay.start}, as a whole")
+        stays[number] = dataclasses.replace(stay, start=free)
+        del copies[stay.value, stay.start]
+        copies[stay.value, free] = dataclasses.replace(copy, start=free)
+    return stays, list(copies.values()), notes
+
+
+def _packed(program: Program, residencies: Sequence[Residency]) -> list[Residency] | None:
+    """The same stays at new offsets, None where greedy packing finds no room."""
+    placed: list[Residency] = []
+    for stay in sorted(residencies, key=lambda r: (-program.values[r.value].size_bytes, r.start)):
+        offset = _free_offset(program, stay, placed)
+        if offset is None:
+            return None
+        placed.append(dataclasses.replace(stay, offset=offset))
+    return placed
+
+
+def _free_offset(program: Program, stay: Residency, others: Iterable[Residency]) -> int | None:
+    """Lowest aligned offset that is free over a whole stay, None where there is none."""
+    unit = program.machine.alignment_bytes
+    size = program.values[stay.value].size_bytes
+    reserved = max(i.reserved_bytes for i in program.instructions[stay.start : stay.end])
+    candidate = -(-reserved // unit) * unit
+    during = (o for o in others if o.start < stay.end and stay.start < o.end)
+    for other in sorted(during, key=lambda o: o.offset):
+        if other.offset >= candidate + size:
+            break
+        end = other.offset + program.values[other.value].size_bytes
+        candidate = max(candidate, -(-end // unit) * unit)
+    return candidate if candidate + size <= program.machine.fast_capacity_bytes else None
+
+
+def _collide(program: Program, a: Residency, b: Residency) -> bool:
+    """Whether two stays share bytes at some time."""
+    return (
+        a.start < b.end
+        and b.start < a.end
+        and a.offset < b.offset + program.values[b.value].size_bytes
+        and b.offset < a.offset + program.values[a.value].size_bytes
+    )

@@ -1,0 +1,62 @@
+"""Writes imported dumps as suite files, with the table of what they hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mallocgame.judge import simulate, verify
+from mallocgame.program import save_program
+from mallocgame.program.machine import Machine
+from mallocgame.program.mapping import save_mapping
+from mallocgame.xla.make.importer import Import, import_dump
+
+PROGRAM_SUFFIX = ".program.json.gz"
+PRODUCTION_SUFFIX = ".production.mapping.json.gz"
+
+
+def write_import(imported: Import, out: Path) -> list[Path]:
+    """Writes every program and production's mapping of it; the bytes are reproducible."""
+    paths = []
+    for item in imported.items:
+        program = out / f"{item.program.name}{PROGRAM_SUFFIX}"
+        mapping = out / f"{item.program.name}{PRODUCTION_SUFFIX}"
+        save_program(item.program, program)
+        save_mapping(item.mapping, mapping)
+        paths += [program, mapping]
+    return paths
+
+
+def dump_folders(folder: Path) -> list[Path]:
+    """Dump folders inside a folder, by name."""
+    return sorted(p.parent for p in folder.glob("*/msa_off.hlo.gz"))
+
+
+def build_dumps(dumps: Path, out: Path, machine: Machine) -> list[Import]:
+    """Imports every dump folder in ``dumps`` and writes the suite."""
+    imports = []
+    for folder in dump_folders(dumps):
+        imports.append(import_dump(folder, machine))
+        write_import(imports[-1], out)
+    return imports
+
+
+def fit_lines(imported: Import) -> list[str]:
+    """How well the latency form reproduces the compiler's estimates, one line a placement."""
+    calibration = imported.calibration
+    first = imported.items[0].program
+    lines = [
+        f"{first.provenance['source']}: per instruction median error "
+        f"{calibration.median_error:.2%}, 95th percentile {calibration.p95_error:.2%}",
+        f"  assignment off: {first.provenance['all_slow_cycles']:,} cycles, "
+        f"fit {calibration.total_errors[0]:+.3%}",
+    ]
+    errors = zip(calibration.total_errors[1:], calibration.held_out, strict=True)
+    for item, (error, held_out) in zip(imported.items, errors, strict=False):
+        unseen = "no other placement" if held_out is None else f"{held_out.total:+.2%} unseen"
+        simulation = simulate(item.program, item.mapping)
+        lines.append(
+            f"  {item.program.name}: {item.cycles:,} cycles, fit {error:+.3%} ({unseen}); "
+            f"production saves {simulation.saved_fraction:.2%}, "
+            f"{len(verify(item.program, item.mapping))} violations, {len(item.notes)} notes"
+        )
+    return lines

@@ -1,0 +1,1 @@
+"""Reads what the compiler leaves: modules, schedules, chips, traffic."""

@@ -1,0 +1,1 @@
+"""The way back: a mapping becomes options of the compiler."""

@@ -1,0 +1,255 @@
+"""A mapping as options of the TPU compiler: what its interface lets a user say of placement.
+
+Four levers (field names as in openxla's ``memory_space_assignment.proto``):
+
+- ``keep_in_default_memory`` for every value that the mapping never has in fast memory;
+- the same for every single operand that is read in slow memory while its value is brought to fast
+  memory at other times;
+- a place in the order in which values get their turn, for every value that ever is there;
+- an instruction behind which a prefetch prefers to start.
+
+Offsets, ends of copies and evictions cannot be said, nor that a value that is fetched later is
+written in slow memory.  Values get their turn by offset, lowest first: a packing is rebuilt by
+putting its boxes down in this order, each as low as it goes.  Those that leave and come back wait
+for what is there meanwhile.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from mallocgame.judge.reading import Reading
+from mallocgame.program import Program
+from mallocgame.program.levels import Levels
+from mallocgame.program.mapping import COPIED, Mapping, Residency
+from mallocgame.xla.read.chips import Chip, Options
+
+ORDER = "xla_tpu_msa_sort_order_overrides"
+TENSORS = "xla_tpu_msa_tensor_overrides"
+PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
+_POSITION = re.compile(r"(?P<instruction>[^{}]+)(?:\{(?P<index>[\d,]*)\})?")
+EXIT = ":exit"  # behind the name of a loop's ``while``: its exit marker
+_KEEP = "keep_in_default_memory { }"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the compiler is asked for.
+
+    Attributes:
+      order: values, those first that get their turn first; others keep the compiler's order behind.
+      values_out: values never in fast memory.
+      reads_out: (slot, operand) that read slow memory.
+      prefetches: (slot, operand, start): the copy for this read prefers to start in slot `start`.
+    """
+
+    order: tuple[int, ...] = ()
+    values_out: frozenset[int] = frozenset()
+    reads_out: frozenset[tuple[int, int]] = frozenset()
+    prefetches: tuple[tuple[int, int, int], ...] = ()
+
+
+def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
+    """Options for ``jax.jit(...).lower(...).compile(compiler_options=...)``.
+
+    Args:
+      mapping: of `program`, from any mapper.
+      chip: what the program was compiled for.
+
+    Returns:
+      Also what makes the program the closed one that was played: its capacity, no prefetches across
+      runs of the program, none in slices.
+    """
+    return options_of(program, wishes_of(program, mapping), chip)
+
+
+def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
+    """Compiler options that say the wishes, and what makes the program the closed one."""
+    tensors = [
+        f"overrides {{ {_position(program, v)} {_KEEP} }}" for v in sorted(wishes.values_out)
+    ]
+    tensors += [
+        f"overrides {{ {_use(program, *use)} {_KEEP} }}" for use in sorted(wishes.reads_out)
+    ]
+    order = [
+        f"overrides {{ {_position(program, v)} "
+        f"override_options {{ assign_value: {turn - len(wishes.order)} }} }}"
+        for turn, v in enumerate(wishes.order)
+    ]
+    prefetches = [
+        f"overrides {{ {_use(program, slot, operand)} "
+        f"override_options {{ {_start(program, start)} }} }}"
+        for slot, operand, start in wishes.prefetches
+    ]
+    options: Options = {
+        **chip.closed,
+        TENSORS: " ".join(tensors),
+        ORDER: " ".join(order),
+        PREFETCHES: " ".join(prefetches),
+    }
+    options |= chip.capacity_options(program.machine.fast_capacity_bytes)
+    return {name: value for name, value in options.items() if value != ""}
+
+
+def wishes_of(program: Program, mapping: Mapping) -> Wishes:
+    """What to ask for so that the compiler does what a mapping says, as far as it can be said."""
+    resident = _resident(program, mapping)
+    return Wishes(
+        order=turns(program, mapping),
+        values_out=frozenset(
+            v for v in range(len(program.values)) if program.fits(v) and v not in resident
+        ),
+        reads_out=_slow_reads(program, mapping, resident),
+        prefetches=_prefetches(program, mapping),
+    )
+
+
+def served_fast(program: Program, mapping: Mapping) -> list[bool]:
+    """Whether fast memory serves each access of the program: [A]."""
+    spans: dict[int, list[tuple[int, int]]] = {}
+    starts = set()
+    for stay in Reading(program, mapping).stays:
+        spans.setdefault(stay.value, []).append((stay.ready, stay.end))
+        if stay.defined:
+            starts.add((stay.value, stay.start))
+    return [
+        (a.value, a.instruction) in starts
+        if a.defines
+        else any(start <= a.instruction < end for start, end in spans.get(a.value, ()))
+        for a in program.accesses
+    ]
+
+
+def _resident(program: Program, mapping: Mapping) -> set[int]:
+    """Values that are ever in fast memory, with those that loops carry into them or out of them:
+    these are one buffer to the compiler and are kept out only together."""
+    resident = {r.value for r in mapping.residencies}
+    for group in program.carried:
+        if {group.parameter, group.result} & resident:
+            resident |= {group.parameter, group.result}
+    return resident
+
+
+def turns(program: Program, mapping: Mapping) -> tuple[int, ...]:
+    """Values in fast memory in the order of their turns.
+
+    By lowest offset, but a value that leaves and comes back waits for those that are in its place
+    meanwhile: with nobody there the compiler would not let it leave.  Where values wait for each
+    other, the one that waits for the least goes first.
+    """
+    waits = _waits(program, mapping)
+    lowest: dict[int, tuple[int, int]] = {}
+    for stay in mapping.residencies:
+        place = (stay.offset, stay.start)
+        lowest[stay.value] = min(lowest.get(stay.value, place), place)
+    left, order = set(lowest), []
+    while left:
+        value = min(
+            left, key=lambda v: (sum(waits[v][u] for u in waits[v] if u in left), lowest[v], v)
+        )
+        order.append(value)
+        left.remove(value)
+    return tuple(order)
+
+
+def _waits(program: Program, mapping: Mapping) -> dict[int, dict[int, float]]:
+    """For each value those in its place while it is away, with the share of its size they take."""
+    stays: dict[int, list[Residency]] = defaultdict(list)
+    for stay in sorted(mapping.residencies, key=lambda r: r.start):
+        stays[stay.value].append(stay)
+    waits: dict[int, dict[int, float]] = {value: {} for value in stays}
+    for value, own in stays.items():
+        size = program.values[value].size_bytes
+        for before, after in itertools.pairwise(own):
+            for other in mapping.residencies:
+                meanwhile = before.end < after.start and (
+                    other.start < after.start and other.end > before.end
+                )
+                if other.value == value or not meanwhile:
+                    continue
+                end = other.offset + program.values[other.value].size_bytes
+                if any(other.offset < r.offset + size and end > r.offset for r in (before, after)):
+                    share = min(program.values[other.value].size_bytes / max(size, 1), 1.0)
+                    known = waits[value].get(other.value, 0.0)
+                    waits[value][other.value] = known + share
+    return waits
+
+
+def _slow_reads(
+    program: Program, mapping: Mapping, resident: set[int]
+) -> frozenset[tuple[int, int]]:
+    """Operands outside of loops that are read in slow memory though their value is a resident.
+
+    Without a word about these the compiler keeps a value from its first read on, in the place of
+    others.  Nothing is said of values that are written in fast memory: where the compiler finds no
+    time to evict such a value before its slow read, it leaves the whole value out.
+    """
+    body_of = Levels(program).body_of
+    in_fast = served_fast(program, mapping)
+    dirty = {
+        access.value
+        for access, is_fast in zip(program.accesses, in_fast, strict=True)
+        if access.kind == "write" and is_fast
+    }
+    return frozenset(
+        (access.instruction, operand)
+        for access, is_fast in zip(program.accesses, in_fast, strict=True)
+        if access.kind == "read" and access.value in resident - dirty and not is_fast
+        if body_of[access.instruction] < 0
+        for operand in access.operands
+    )
+
+
+def _prefetches(program: Program, mapping: Mapping) -> tuple[tuple[int, int, int], ...]:
+    """For each copied residency its first read, and the slot in which its copy starts."""
+    starts = {(t.value, t.end): t.start for t in mapping.prefetches}
+    found = []
+    for residency in mapping.residencies:
+        read = _first_read(program, residency)
+        if residency.arrival == COPIED and read is not None:
+            slot, operand = read
+            found.append((slot, operand, starts.get((residency.value, slot), residency.start)))
+    return tuple(found)
+
+
+def _first_read(program: Program, residency: Residency) -> tuple[int, int] | None:
+    """Slot and operand number of the first read inside a residency."""
+    for access in program.accesses:
+        inside = residency.start <= access.instruction < residency.end
+        if access.value == residency.value and access.kind == "read" and inside:
+            return access.instruction, access.operands[0] if access.operands else 0
+    return None
+
+
+def _start(program: Program, start: int) -> str:
+    """Text of ``PreferredPrefetchOverrideOptions`` for a copy that starts in a slot."""
+    before = program.instructions[start - 1] if start else None
+    if before is None or (before.opcode == "loop" and not before.name.endswith(EXIT)):
+        return "prefetch_eagerness: 1.0"
+    # A marker is no instruction of the compiler's; a loop's exit is its ``while``.
+    return f"after_instruction {{ {_name_regex(before.name.removesuffix(EXIT))} }}"
+
+
+def _use(program: Program, slot: int, operand: int) -> str:
+    """Text of an ``hlo_operand_filter`` for one operand of an instruction."""
+    name = _name_regex(program.instructions[slot].name)
+    return f"hlo_operand_filter {{ {name} operand_number: {operand} }}"
+
+
+def _position(program: Program, value: int) -> str:
+    """Text of an ``hlo_position_matcher`` for a value, whose name is as XLA writes positions."""
+    position = program.values[value].name
+    found = _POSITION.fullmatch(position)
+    name, index = (found["instruction"], found["index"]) if found else (position, None)
+    path = "".join(f" index: {i}" for i in (index or "").split(",") if i)
+    tuple_index = f" tuple_index {{{path} }}" if path else ""
+    return f"hlo_position_matcher {{ {_name_regex(name)}{tuple_index} }}"
+
+
+def _name_regex(name: str) -> str:
+    """A field that matches exactly this instruction's name (RE2, whole name)."""
+    escaped = re.escape(name).replace("\\", "\\\\").replace('"', '\\"')
+    return f'instruction_name_regex: "{escaped}"'

@@ -1,0 +1,143 @@
+"""Commands that hand a mapping to the compiler: ``export`` and ``roundtrip``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from gamekit.errors import InputError
+from gamekit.jsonfile import write_json
+from mallocgame.program import Program, load_program
+from mallocgame.program.mapping import Mapping, load_mapping, save_mapping
+from mallocgame.suites import load_production
+from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, require_libtpu
+from mallocgame.xla.read.chips import CHIPS, Chip, Options
+from mallocgame.xla.steer.bufferinfo import buffer_benefits
+from mallocgame.xla.steer.export import compiler_options
+from mallocgame.xla.steer.in_the_loop import Search, begin, search
+from mallocgame.xla.steer.roundtrip import Bench, RoundTrip, read_back
+
+Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def add_commands(command: Command) -> None:
+    """Adds both commands; `command(name, run, help)` makes a parser."""
+    export = command("export", _export, "a mapping as compiler_options for jax's compile")
+    export.add_argument("-o", "--out", type=Path, help="JSON file; without it, standard output")
+    again = command("roundtrip", _roundtrip, "compiles with a mapping and reads back what came")
+    again.add_argument("--work", type=Path, required=True, help="the program's compiles, as kept")
+    again.add_argument(
+        "-o", "--out", type=Path, metavar="FOLDER",
+        help="for options.json, roundtrip.json, done.mapping.json.gz and search.json",
+    )  # fmt: skip
+    again.add_argument(
+        "--timeout", type=float, default=DEFAULT_TIMEOUT_S, metavar="S", help="for each compile"
+    )
+    again.add_argument(
+        "--search", type=float, metavar="S",
+        help="seconds of trying other orders in the compiler; goes on where -o FOLDER left off",
+    )  # fmt: skip
+    again.add_argument(
+        "--from", dest="begin", choices=("mapping", "production"), default="mapping",
+        help="where the search starts: the exported mapping, or production's own order",
+    )  # fmt: skip
+    again.add_argument("--seed", type=int, default=0, help="of the search, default 0")
+    for parser in (export, again):
+        parser.add_argument("program", type=Path)
+        parser.add_argument("mapping", type=Path, help="of the program, from any mapper")
+
+
+def chip_of(program: Program) -> Chip:
+    """The chip whose machine the program is for.
+
+    Raises:
+      InputError: the compiler knows no such chip.
+    """
+    for chip in CHIPS.values():
+        if chip.machine_name == program.machine.name:
+            return chip
+    raise InputError(
+        f"{program.name}: machine.name: {program.machine.name!r} is no chip of the compiler's; "
+        f"it knows {', '.join(chip.machine_name for chip in CHIPS.values())}"
+    )
+
+
+def trip_lines(trip: RoundTrip) -> list[str]:
+    """A round trip as text."""
+    before, wanted, after = trip.production, trip.wanted, trip.done
+    return [
+        f"{trip.program}: the compiler followed {trip.followed:.1%} of the bytes x slots in fast "
+        f"memory and {trip.followed_reads:.1%} of the bytes accessed there;",
+        f"{trip.beyond:.1%} of what it has there is its own choice; {trip.violations} violations",
+        "                            production      wanted   compiled",
+        f"  estimated cycles        {before.cycles or 0:14,}           - {after.cycles or 0:10,}"
+        f"  {trip.gain:+.2%}",
+        f"  simulated latency, us   {before.latency_s * 1e6:14,.1f} {wanted.latency_s * 1e6:11,.1f}"
+        f" {after.latency_s * 1e6:10,.1f}  {trip.simulated_gain:+.2%}",
+        f"    of it stalls, us      {before.stall_s * 1e6:14,.1f} {wanted.stall_s * 1e6:11,.1f}"
+        f" {after.stall_s * 1e6:10,.1f}",
+        f"  saved of all-slow       {before.saved:14.2%} {wanted.saved:11.2%} {after.saved:10.2%}",
+        f"  benefit by MSA, us      {before.benefit_s * 1e6:14,.1f} {wanted.benefit_s * 1e6:11,.1f}"
+        f" {after.benefit_s * 1e6:10,.1f}",
+    ]
+
+
+def _export(options: argparse.Namespace) -> int:
+    program = load_program(options.program)
+    mapping = load_mapping(options.mapping, program)
+    text = json.dumps(compiler_options(program, mapping, chip_of(program)), indent=1) + "\n"
+    if options.out is None:
+        print(text, end="")
+    elif options.out.exists():
+        raise InputError(f"{options.out}: is there already; choose another name")
+    else:
+        options.out.write_text(text)
+    return 0
+
+
+def _roundtrip(options: argparse.Namespace) -> int:
+    require_libtpu()
+    program = load_program(options.program)
+    mapping = load_mapping(options.mapping, program)
+    production = load_production(options.program, program)
+    if production is None:
+        raise InputError(f"{options.program}: production's mapping is not beside it")
+    if options.search is not None:
+        if not 0 < options.search < float("inf"):
+            raise InputError(f"--search: {options.search} is no positive number of seconds")
+        if options.out is None:
+            raise InputError("--search: needs -o FOLDER, where its state is kept")
+    bench = Bench(program, options.work, chip_of(program), options.timeout)
+    bench.check()
+    exported = compiler_options(program, mapping, bench.chip)
+    if options.search is not None:
+        exported = _search(options, bench, None if options.begin == "production" else mapping)
+    trip = read_back(bench, exported, mapping, production)
+    print("\n".join(trip_lines(trip)))
+    if options.out is not None:
+        write_json(options.out / "options.json", dict(exported))
+        write_json(options.out / "roundtrip.json", trip.record())
+        save_mapping(trip.mapping, options.out / "done.mapping.json.gz")
+    return 0
+
+
+def _search(options: argparse.Namespace, bench: Bench, mapping: Mapping | None) -> Options:
+    path = options.out / "search.json"
+    benefits = buffer_benefits(bench.program, bench.account(), bench.work)
+    state = begin(bench, mapping, benefits, options.seed, path)
+    if state.compiles:
+        print(f"{path}: goes on after {state.compiles} compiles")
+    state = search(bench, state, benefits, options.search, path, _progress)
+    print(state.line())
+    return state.options(bench)
+
+
+def _progress(state: Search, is_better: bool) -> None:
+    """A line that is overwritten until there is something better; in a file only the better."""
+    if sys.stdout.isatty():
+        print(f"\r{state.line()}", end="\n" if is_better else "", flush=True)
+    elif is_better:
+        print(state.line(), flush=True)

@@ -1,0 +1,254 @@
+"""Play by budget, the store of best mappings, demonstrations, fine-tuning."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agent import improve
+from agent.config import save_config
+from agent.learning.learner import make_iteration
+from agent.run.checkpoint import Checkpoints, Counters, fresh_agent
+from agent.run.play import _larger, play
+from agent.run.warm_start import start_from
+from agent.selfplay.rollout import Best
+from gamekit.errors import InputError
+from mallocgame.best_store import BestStore
+from mallocgame.demonstrations import Demonstration, check_names, demonstrate, with_games
+from mallocgame.game.options import GameConfig
+from mallocgame.game.transcript import replay
+from mallocgame.judge import simulate, verify
+from mallocgame.program import save_program
+from mallocgame.program.mapping import all_slow, load_mapping
+from mallocgame.suites import find_programs, load_production, load_programs
+from tests.support.agent_setup import one_device, small_config
+from tests.support.probe_games import ProbeGame, delayed
+
+ROOT = Path(__file__).parents[3]
+
+REAL = "tpu_v4_sample/lstm_scan_v4_64mib"
+
+
+@pytest.fixture(scope="module")
+def program():
+    return load_programs([REAL])[0]
+
+
+def test_more_seconds_are_more_rounds_and_never_worse():
+    game = delayed(30, delay=5)
+    config = small_config(search={"simulations": 2, "max_depth": 2})
+    agent = fresh_agent(config, game.observation_size)
+    once = play(game, agent, config, 0, jax.random.key(1), games=8)
+    longer = play(game, agent, config, 0, jax.random.key(1), games=8, seconds=4.0)
+    assert once.rounds == 1 < longer.rounds
+    assert once.every.shape == (8,) and longer.every.shape == (8 * longer.rounds,)
+    np.testing.assert_array_equal(once.every, longer.every[:8])
+    # A fresh agent guesses; leaving the best game at one decision after the other climbs from it.
+    assert longer.saved == longer.every.max() > once.saved + 0.02
+    state = game.init(jnp.zeros(1, jnp.int32))
+    for action in longer.actions:
+        state, _ = game.step(state, jnp.full(1, int(action)))
+    assert bool(game.done(state)[0])
+    assert float(game.saved_fraction(state)[0]) == pytest.approx(longer.saved)
+
+
+@pytest.mark.parametrize(("model", "depth"), [("learned", 2), ("game", 3)])
+def test_a_larger_search_is_a_deeper_one_only_in_the_game(model: str, depth: int):
+    search = small_config(search={"simulations": 2, "max_depth": 2, "model": model}).search
+    larger = _larger(search)
+    assert (larger.simulations, larger.max_depth) == (8, depth)
+
+
+def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, program):
+    slow = all_slow(program)
+    good = load_production(find_programs([REAL])[0], program)
+    assert good is not None and not verify(program, good)
+    store = BestStore(tmp_path / "best")
+    assert store.latency_s(program) is None
+    assert store.offer(program, slow)
+    assert store.offer(program, good)
+    assert not store.offer(program, slow) and not store.offer(program, good)
+    assert BestStore(tmp_path / "best").latency_s(program) == simulate(program, good).latency_s
+    wrong = dataclasses.replace(good, residencies=good.residencies * 2)
+    with pytest.warns(UserWarning, match="the judge rejects a mapping"):
+        assert not store.offer(program, wrong)
+    assert load_mapping(store.path(program), program) == good
+    # What is damaged is worth nothing.
+    store.path(program).write_text("{")
+    assert store.latency_s(program) is None
+    assert store.offer(program, slow)
+
+
+def test_demonstrations_are_imitated_and_the_best_counts(program):
+    path = find_programs([REAL])[0]
+    config = GameConfig()
+    found = {
+        names: demonstrate(program, path, config, names, 0.5, 0)
+        for names in (("production",), ("random",), ("random", "production"))
+    }
+    for games in found.values():
+        assert games is not None
+        mapping = replay(program, config, games.actions)
+        assert verify(program, mapping) == []
+        assert simulate(program, mapping).saved_fraction == pytest.approx(games.saved, abs=1e-5)
+    best = max((found["production",], found["random",]), key=lambda f: f.saved)  # type: ignore
+    assert found["random", "production"].saved == best.saved  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="demonstrations: 'oracle' is none of production, "):
+        check_names(["msa", "oracle"])
+
+
+def test_a_demonstration_replaces_only_what_is_worse():
+    best = Best(
+        saved=jnp.array([-jnp.inf, 0.5, 0.1]),
+        log=jnp.ones((3, 4), jnp.int8),
+        length=jnp.array([0, 4, 2]),
+        answers=jnp.full((3, 5), 1, jnp.int8),
+        move=jnp.full(3, -1),
+    )
+    game = np.array([2, 0, 2], np.int8)
+    answers = np.array([-1, 2, 0, 2], np.int8)
+    shown = [Demonstration(game, answers, saved) for saved in (0.3, 0.4)]
+    new = with_games(best, [*shown, None])
+    assert new.answers[0].tolist() == [-1, 2, 0, 2, -1] and (new.answers[1:] == 1).all()
+    np.testing.assert_allclose(new.saved, [0.3, 0.5, 0.1])
+    assert new.length.tolist() == [3, 4, 2]
+    assert new.log[0, :3].tolist() == [2, 0, 2] and (new.log[1:] == 1).all()
+
+
+def fresh_run(folder, game: ProbeGame, **sections):
+    """A run with one checkpoint of a fresh state."""
+    config = small_config(**sections)
+    iteration = make_iteration(config, game, one_device())
+    state = iteration.init(game, jax.random.key_data(jax.random.key(9)))
+    units = dataclasses.replace(state.units, share=state.units.share + 0.5)
+    state = dataclasses.replace(state, units=units, typical_advantage=jnp.float32(0.2))
+    folder.mkdir()
+    save_config(config, folder / "config.yaml")
+    checkpoints = Checkpoints(folder / "checkpoints")
+    checkpoints.save(1, state, Counters(programs=("a",)))
+    checkpoints.close()
+    return state
+
+
+def test_fine_tuning_begins_with_the_networks_and_nothing_else(tmp_path):
+    game = delayed(5)
+    trained = fresh_run(tmp_path / "base", game)
+    config = small_config(train={"start_from": str(tmp_path / "base")})
+    iteration = make_iteration(config, game, one_device())
+    fresh = iteration.init(game, jax.random.key_data(jax.random.key(1)))
+    state = start_from(config, game.observation_size, fresh)
+    assert jax.tree.structure(state) == jax.tree.structure(fresh)
+    for a, b in zip(*map(jax.tree.leaves, (state.params, trained.params)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert float(state.typical_advantage) == pytest.approx(0.2)
+    assert float(state.units.share[0]) == pytest.approx(0.5)
+    for name in ("optimiser", "replay", "lanes", "best", "key"):
+        pairs = zip(
+            *map(jax.tree.leaves, (getattr(state, name), getattr(fresh, name))), strict=True
+        )
+        assert all(a is b for a, b in pairs)
+    _refused(tmp_path, game)
+
+
+def _refused(tmp_path, game: ProbeGame) -> None:
+    iteration_state = None
+    for sections, message in (
+        ({"network": {"latent": 16}}, r"network\.latent is 32 there, 16 here"),
+        ({"train": {"start_from": str(tmp_path / "none")}}, "none: no training run"),
+        ({}, r"expected float32\["),
+    ):
+        train = {"start_from": str(tmp_path / "base")} | sections.get("train", {})
+        config = small_config(**(sections | {"train": train}))
+        size = game.observation_size + (not sections)
+        with pytest.raises(InputError, match=message) as caught:
+            start_from(config, size, iteration_state)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, capsys):
+    """Demonstrations, the store and play, on two real programs, the long one 25 times as long."""
+    names = [REAL, "tpu_v4_sample/gpt2_decode_v4_4mib"]
+    programs = load_programs(names)
+    config = small_config(
+        programs=names,
+        demonstrations=["production"],
+        rollout={"games": 16, "moves": 64, "guided_fraction": 0.3},
+        replay={"moves": 512},
+        learner={"batch_size": 64, "updates": 4},
+        train={"iterations": 6, "checkpoint_every": 3},
+    )
+    path = tmp_path / "config.yaml"
+    save_config(config, path)
+    runs = tmp_path / "runs"
+    # A process of its own: the number of devices is chosen before JAX is used.
+    command = [sys.executable, ROOT / "train.py", "--config", path, "--runs", runs]
+    subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    lines = [
+        json.loads(line) for line in (runs / "test" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert lines[0]["best_saved"] is not None, "the demonstrations are the first best games"
+    assert all(b["best_saved"] >= a["best_saved"] for a, b in itertools.pairwise(lines))
+    assert np.isfinite(lines[-1]["loss"])
+    store = BestStore(runs / "test" / "best")
+    before = [store.latency_s(program) for program in programs]
+    for name, program, latency in zip(names, programs, before, strict=True):
+        production = load_production(find_programs([name])[0], program)
+        assert production is not None and latency is not None
+        shown = demonstrate(program, find_programs([name])[0], config.game, ["production"], 1.0, 0)
+        assert shown is not None
+        saved = 1 - latency / simulate(program, all_slow(program)).latency_s
+        assert saved >= shown.saved - 1e-5
+    capsys.readouterr()
+    assert improve.main([str(runs / "test"), "--seconds", "2", "--games", "4"]) == 0
+    assert capsys.readouterr().out.count(" rounds of 4 games") == 2
+    after = [store.latency_s(program) for program in programs]
+    assert all(
+        a is not None and b is not None and a <= b for a, b in zip(after, before, strict=True)
+    )
+
+
+def test_improving_nothing_is_one_line(tmp_path, capsys):
+    assert improve.main([str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err == f"error: {tmp_path}: no training run (it has no config.yaml)\n"
+    )
+
+
+def test_splits_of_a_suite(tmp_path, program):
+    for name in ("one", "two", "unlisted"):
+        save_program(dataclasses.replace(program, name=name), tmp_path / f"{name}.program.json.gz")
+    with pytest.raises(InputError, match=r"the suite has no suite\.json"):
+        find_programs([f"{tmp_path}:train"])
+    entries = {"one": "train", "two": "test", "three": "train"}
+    index = {
+        "format": "mallocgame.suite",
+        "version": 1,
+        "programs": {name: {"entry": {"split": split}} for name, split in entries.items()},
+    }
+    (tmp_path / "suite.json").write_text(json.dumps(index))
+    assert [p.name for p in find_programs([f"{tmp_path}:train"])] == ["one.program.json.gz"]
+    assert len(find_programs([str(tmp_path)])) == 3
+    with pytest.raises(InputError, match="no such split; the suite has test, train"):
+        find_programs([f"{tmp_path}:validation"])
+    train = {p.name for p in find_programs(["tpu_v4:train"])}
+    test = {p.name for p in find_programs(["tpu_v4:test"])}
+    assert train and test and not train & test
+
+
+def test_an_agent_plays_programs_it_was_not_trained_on():
+    config = small_config(search={"simulations": 2, "max_depth": 2})
+    game = delayed(6)
+    agent = fresh_agent(config, game.observation_size, programs=5)
+    played = play(game, agent, config, 0, jax.random.key(0), games=2)
+    assert len(played.actions) == 6

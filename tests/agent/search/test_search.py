@@ -1,0 +1,311 @@
+"""Networks' coding of scalars, and the search."""
+
+from __future__ import annotations
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import mctx
+import numpy as np
+import pytest
+
+from agent.networks import networks
+from agent.networks.units import Units
+from agent.run.checkpoint import fresh_agent
+from agent.run.play import play
+from agent.search.search import Path, Simulator, _scaled_values, _walk, imagine, observe, search
+from tests.support.agent_setup import NO_GAME, small_config
+from tests.support.probe_games import delayed, trap
+
+
+@pytest.mark.parametrize("atoms", [32, 64])
+def test_scalars_survive_their_coding(atoms):
+    values = jnp.linspace(-1.2, 1.2, 101)
+    probabilities = networks.encode_value(values, atoms)
+    np.testing.assert_allclose(np.asarray(probabilities.sum(-1)), 1, rtol=1e-5)
+    decoded = networks.decode_value(jnp.log(probabilities + 1e-12))
+    np.testing.assert_allclose(np.asarray(decoded), np.asarray(values), atol=1e-3)
+    rewards = jnp.array([-1.0, -0.01, 0.0, 0.001, 0.02, 0.5])
+    decoded = networks.decode_reward(jnp.log(networks.encode_reward(rewards, atoms) + 1e-12))
+    np.testing.assert_allclose(np.asarray(decoded), np.asarray(rewards), atol=2e-4)
+
+
+def test_values_outside_the_range_are_clipped():
+    probabilities = networks.encode_value(jnp.array([-9.0, 9.0]), 64)
+    assert np.isfinite(np.asarray(probabilities)).all()
+    decoded = np.asarray(networks.decode_value(jnp.log(probabilities + 1e-12)))
+    low, high = networks.VALUE_RANGE
+    assert abs(decoded[0] - low) < 0.05 and abs(decoded[1] - high) < 0.05
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_search_plays_legal_moves_only(algorithm):
+    config = small_config(search={"algorithm": algorithm})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    key = jax.random.key(1)
+    observation = jax.random.normal(key, (64, 5))
+    legal = jax.random.bernoulli(key, 0.5, (64, 3)).at[:, 2].set(True)
+    result = jax.jit(
+        lambda p, k: search(
+            p,
+            observation,
+            legal,
+            k,
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
+        )
+    )(params, key)
+    chosen = np.take_along_axis(np.asarray(legal), np.asarray(result.action)[:, None], axis=1)
+    assert chosen.all()
+    policy = np.asarray(result.policy)
+    np.testing.assert_allclose(policy.sum(-1), 1, rtol=1e-5)
+    assert (policy[~np.asarray(legal)] < 1e-6).all()
+    assert np.isfinite(np.asarray(result.value)).all()
+
+
+def test_without_simulations_the_policy_plays():
+    config = small_config(search={"simulations": 0})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(2), x.shape), params)
+    observation = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5)), (2048, 1))
+    legal = jnp.tile(jnp.array([[True, False, True]]), (2048, 1))
+    result = search(
+        params,
+        observation,
+        legal,
+        jax.random.key(3),
+        config=config,
+        typical_advantage=jnp.float32(0.1),
+        simulator=NO_GAME,
+    )
+    model = networks.Model(config.network, params)
+    prediction = model.predict(model.represent(observation))
+    expected = np.array(jax.nn.softmax(prediction.policy_logits[0, jnp.array([0, 2])]))
+    assert 0.05 < expected[0] < 0.95 and abs(expected[0] - 0.5) > 0.1
+    np.testing.assert_allclose(result.policy[0, jnp.array([0, 2])], expected, rtol=1e-4)
+    np.testing.assert_allclose(np.mean(np.asarray(result.action) == 0), expected[0], atol=0.04)
+    np.testing.assert_allclose(result.value, networks.decode_value(prediction.value_logits))
+    assert (np.asarray(result.advantage) == 0).all()
+
+
+def test_without_noise_search_is_deterministic():
+    config = small_config()
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    observation = jax.random.normal(jax.random.key(1), (16, 5))
+    legal = jnp.ones((16, 3), bool)
+
+    @jax.jit
+    def act(seed: int, noise: float) -> jax.Array:
+        return search(
+            params,
+            observation,
+            legal,
+            jax.random.key(seed),
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
+            noise=noise,
+        ).action
+
+    np.testing.assert_array_equal(act(0, 0.0), act(1, 0.0))
+    assert (act(0, 1.0) != act(1, 1.0)).any()
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_the_game_as_model_finds_what_pays_at_once_without_training(algorithm):
+    game = delayed(8, delay=0)
+    found = {}
+    for model in ("game", "learned"):
+        search = {"algorithm": algorithm, "simulations": 16, "dirichlet_fraction": 0.0}
+        config = small_config(search=search | {"model": model})
+        agent = fresh_agent(config, game.observation_size)
+        found[model] = play(game, agent, config, 0, jax.random.key(0), games=4).greedy
+    assert found["game"] == pytest.approx(8 * 0.02, abs=1e-6)
+    assert found["learned"] < 8 * 0.02 - 1e-3
+
+
+def test_the_game_as_model_sees_through_a_trap():
+    # What a trap refunds is taken back inside the tree as in the game.
+    game = trap()
+    config = small_config(search={"model": "game", "simulations": 32, "max_depth": 6})
+    agent = fresh_agent(config, game.observation_size)
+    played = play(game, agent, config, 0, jax.random.key(0), games=4)
+    assert played.greedy == pytest.approx(0.5, abs=1e-6)
+
+
+def test_paths_are_walked_as_the_game_is_played():
+    game = trap()
+    step = jax.jit(game.step)
+    rng = np.random.default_rng(0)
+    games, longest = 64, 5
+    root = game.init(jnp.zeros(games, jnp.int32))
+    for _ in range(2):
+        root, _ = step(root, jnp.asarray(rng.integers(0, 3, games)))
+    actions = rng.integers(0, 3, (games, longest)).astype(np.int32)
+    length = rng.integers(1, longest + 1, games)
+    path = Path(jnp.asarray(actions), jnp.asarray(length))
+    walked = jax.jit(lambda root, path: _walk(game, root, path))(root, path)
+    state, ends = root, {}
+    for k in range(longest):
+        after, reward = step(state, actions[:, k])
+        past = game.remaining_bound(state) - game.remaining_bound(after)
+        for i in np.flatnonzero(length == k + 1):
+            ends[int(i)] = jax.tree.map(lambda x, i=i: np.asarray(x)[..., i], (after, reward, past))
+        state = after
+    sprung = 0
+    for i, end in ends.items():
+        jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[..., i], y), walked, end)
+        sprung += int(end[0].sprung)
+    assert len(ends) == games and 0 < sprung < games
+
+
+def test_one_ply_in_the_game_is_a_look_at_every_answer():
+    game = delayed(8, delay=2)
+    config = small_config(search={"model": "game", "simulations": 2, "max_depth": 1})
+    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    units, typical = Units(jnp.full(1, 0.3), jnp.full(1, 0.5)), 0.1
+
+    def networks_of(state):
+        model = networks.Model(config.network, params)
+        prediction = model.predict(model.represent(observe(game, state)))
+        return prediction.policy_logits, networks.decode_value(prediction.value_logits)
+
+    @jax.jit
+    def both(state):
+        """What the search says, and what it should say, of a state [B]."""
+        legal = game.legal_actions(state)
+        result = search(
+            params,
+            observe(game, state),
+            legal,
+            jax.random.key(9),
+            config=config,
+            typical_advantage=jnp.float32(typical),
+            simulator=Simulator(game, state, units),
+            noise=0.0,
+        )
+        values = []
+        for action in range(3):
+            after, reward = game.step(state, jnp.full(16, action))
+            past = game.remaining_bound(state) - game.remaining_bound(after)
+            ahead = jnp.where(game.done(after), 0.0, networks_of(after)[1])
+            values.append((reward - 0.3 * past) / 0.5 + ahead)
+        scores = config.search.advantage_logits / typical * jnp.stack(values, axis=1)
+        scores += networks_of(state)[0]
+        return result, legal, jax.nn.softmax(jnp.where(legal, scores, -jnp.inf))
+
+    state, answers = game.init(jnp.zeros(16, jnp.int32)), set()
+    for seed in range(8):
+        result, legal, expected = both(state)
+        assert (np.asarray(legal).sum(axis=1) == 2).all()
+        np.testing.assert_allclose(np.asarray(result.policy), expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(np.asarray(result.action), np.argmax(expected, axis=1))
+        answers |= set(np.asarray(result.action).tolist())
+        noise = jax.random.gumbel(jax.random.key(seed), legal.shape)
+        state, _ = game.step(state, jnp.argmax(jnp.where(legal, noise, -jnp.inf), axis=1))
+    assert bool(game.done(state).all()) and len(answers) > 1
+
+
+@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
+def test_random_numbers_belong_to_the_game(algorithm):
+    config = small_config(search={"algorithm": algorithm})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    observation = jax.random.normal(jax.random.key(1), (8, 5))
+    legal = jnp.ones((8, 3), bool)
+
+    def look(rows: np.ndarray):
+        return search(
+            params,
+            observation[rows],
+            legal[rows],
+            jax.random.key(2),
+            config=config,
+            typical_advantage=jnp.float32(0.1),
+            simulator=NO_GAME,
+            number=jnp.asarray(rows),
+        )
+
+    whole = look(np.arange(8))
+    for rows in (np.arange(4, 8), np.array([6, 1, 3])):
+        part = look(rows)
+        for a, b in zip(part, whole, strict=True):
+            np.testing.assert_allclose(np.asarray(a), np.asarray(b)[rows], rtol=1e-5, atol=1e-6)
+    repeated = look(np.zeros(8, int))
+    assert np.unique(np.asarray(repeated.action)).size == 1
+
+
+def test_gumbel_search_is_mctx_gumbel_muzero():
+    config = small_config(search={"simulations": 16})
+    params = networks.init_params(config.network, 5, jax.random.key(0))
+    # A fresh network has flat heads: these have opinions.
+    params = jax.tree.map(
+        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    observation = jax.random.normal(jax.random.key(1), (64, 5))
+    legal = jax.random.bernoulli(jax.random.key(2), 0.7, (64, 3)).at[:, 2].set(True)
+    typical = jnp.float32(0.1)
+    ours = search(
+        params,
+        observation,
+        legal,
+        jax.random.key(3),
+        config=config,
+        typical_advantage=typical,
+        simulator=NO_GAME,
+        noise=0.0,
+    )
+    model = networks.Model(config.network, params)
+    latent = model.represent(observation)
+    prediction = model.predict(latent)
+    root = mctx.RootFnOutput(
+        prior_logits=prediction.policy_logits,
+        value=networks.decode_value(prediction.value_logits),
+        embedding=latent,
+    )
+    scale = config.search.advantage_logits / typical
+    theirs = mctx.gumbel_muzero_policy(
+        params,
+        jax.random.key(4),
+        root,
+        imagine(config),
+        config.search.simulations,
+        invalid_actions=~legal,
+        max_depth=config.search.max_depth,
+        qtransform=functools.partial(_scaled_values, scale=scale),
+        gumbel_scale=0.0,
+    )
+    np.testing.assert_array_equal(np.asarray(ours.action), np.asarray(theirs.action))
+    np.testing.assert_allclose(
+        np.asarray(ours.policy), np.asarray(theirs.action_weights), rtol=1e-4, atol=1e-6
+    )
+    assert len(np.unique(np.asarray(ours.action))) > 1
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
+    params = networks.init_params(small_config().network, 5, jax.random.key(0))
+    params = jax.tree.map(
+        lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
+    )
+    observation = jax.random.normal(jax.random.key(1), (16, 5))
+
+    def outputs(dtype: str):
+        def run(params, observation):
+            model = networks.Model(small_config(network={"dtype": dtype}).network, params)
+            latent = model.represent(observation)
+            latent, reward = model.dynamics(latent, jnp.zeros(16, jnp.int32))
+            return latent, reward, *model.predict(latent)
+
+        dots = str(jax.make_jaxpr(run)(params, observation)).count("bf16[16,32] = dot_general")
+        return run(params, observation), dots
+
+    (exact, none), (rough, some) = outputs("float32"), outputs("bfloat16")
+    assert none == 0 and some > 4
+    for a, b in zip(rough, exact, strict=True):
+        assert a.dtype == b.dtype == jnp.float32
+        difference = np.abs(np.asarray(a - b))
+        assert 0 < difference.max() < 0.1 * np.abs(np.asarray(b)).max()

@@ -1,0 +1,145 @@
+"""Residencies as minimalloc's CSV, there and back, and the packers."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from gamekit.errors import InputError
+from mallocgame.game.options import GameConfig
+from mallocgame.judge import verify
+from mallocgame.judge.minimalloc import (
+    PACKERS,
+    Buffer,
+    buffers_of,
+    height,
+    live_bytes,
+    pack,
+    read_csv,
+    repacked,
+    to_csv,
+    write_csv,
+)
+from mallocgame.mappers.layouts.local_search import local_search
+from mallocgame.synthetic.random_programs import random_program
+
+# Five buffers as in minimalloc's README; three of them are alive at a time.
+EXAMPLE = """id,lower,upper,size
+b1,0,3,4
+b2,3,9,4
+b3,0,9,4
+b4,9,21,4
+b5,0,21,4
+"""
+
+
+def test_a_file_there_and_back(tmp_path):
+    path = tmp_path / "problem.csv"
+    path.write_text(EXAMPLE)
+    buffers = read_csv(path)
+    assert buffers[1] == Buffer("b2", 3, 9, 4)
+    assert to_csv(buffers) == EXAMPLE
+    assert live_bytes(buffers) == 12
+    assert height(pack(buffers, "best_fit")) == 12
+    answer = [dataclasses.replace(b, offset=4 * i) for i, b in enumerate(buffers)]
+    write_csv(answer, tmp_path / "answer.csv", offsets=True)
+    assert read_csv(tmp_path / "answer.csv") == answer
+    assert (tmp_path / "answer.csv").read_text().splitlines()[1] == "b1,0,3,4,0"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("id,lower,upper\nb,0,1\n", "line 1: no column size"),
+        ("id,lower,upper,size\nb,0,x,1\n", "line 2: upper: 'x' is no integer"),
+        ("id,lower,upper,size\nb,0,1\n", "line 2: size: '' is no integer"),
+        ("id,lower,upper,size\nb,3,3,1\n", "line 2: [3, 3) of 1 bytes at -1 is no buffer"),
+    ],
+)
+def test_bad_files_are_named(tmp_path, text, message):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_csv(path)
+    assert str(error.value) == f"{path}: {message}"
+    with pytest.raises(InputError, match="nowhere"):
+        read_csv(tmp_path / "nowhere.csv")
+
+
+def _overlaps(buffers: list[Buffer]) -> bool:
+    return any(
+        a.lower < b.upper and b.lower < a.upper
+        and a.offset < b.offset + b.size and b.offset < a.offset + a.size
+        for a, b in itertools.combinations(buffers, 2)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["start", "area"])
+@pytest.mark.parametrize("packer", PACKERS)
+def test_packings_are_legal_and_no_lower_than_what_is_alive(packer, order):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        lower = rng.integers(0, 20, 15)
+        buffers = [
+            Buffer(str(i), int(t), int(t + rng.integers(1, 9)), int(rng.integers(0, 30)))
+            for i, t in enumerate(lower)
+        ]
+        alive = max(sum(b.size for b in buffers if b.lower <= t < b.upper) for t in range(30))
+        assert live_bytes(buffers) == alive
+        packed = pack(buffers, packer, order)
+        assert [dataclasses.replace(b, offset=-1) for b in packed] == buffers
+        assert not _overlaps(packed)
+        assert height(packed) >= alive
+
+
+def test_best_fit_and_first_fit_differ_where_they_should():
+    standing = [
+        Buffer("a", 0, 2, 10),
+        Buffer("b", 0, 9, 5),
+        Buffer("c", 0, 2, 4),
+        Buffer("d", 0, 9, 1),
+    ]
+    new = Buffer("e", 3, 9, 4)
+    assert pack([*standing, new], "first_fit")[-1].offset == 0
+    assert pack([*standing, new], "best_fit")[-1].offset == 15
+    with pytest.raises(ValueError, match="packer 'tetris'"):
+        pack([], "tetris")
+
+
+def test_a_mapping_packed_anew_is_legal_where_it_fits():
+    fitted = 0
+    for seed in range(30):
+        program = random_program(np.random.default_rng([5, seed]), loop_depth=0)
+        if any(i.reserved_bytes for i in program.instructions):
+            continue
+        mapping = local_search(program, GameConfig(), 0.05, 0).mapping
+        buffers = buffers_of(program, mapping)
+        assert live_bytes(buffers) <= program.machine.fast_capacity_bytes
+        assert not _overlaps(buffers)
+        packed = pack(buffers, "best_fit", "area")
+        if height(packed) <= program.machine.fast_capacity_bytes:
+            fitted += bool(buffers)
+            assert verify(program, repacked(program, mapping, packed)) == []
+        else:
+            with pytest.raises(InputError, match="breaks a rule"):
+                repacked(program, mapping, packed)
+        if buffers:
+            with pytest.raises(InputError, match="not one of"):
+                repacked(program, mapping, packed[1:])
+    assert fitted >= 5
+
+
+def test_groups_share_their_place():
+    """Where a result takes over its parameter's place, the two buffers do not overlap."""
+    handed = 0
+    for seed in range(60):
+        program = random_program(np.random.default_rng([6, seed]))
+        mapping = local_search(program, GameConfig(), 0.03, 0).mapping
+        buffers = buffers_of(program, mapping)
+        assert not _overlaps(buffers)
+        handed += sum(b.upper != r.end for b, r in zip(buffers, mapping.residencies, strict=True))
+    assert handed > 0

@@ -1,0 +1,217 @@
+"""Mappers: one interface, everything legal, and the layout that local search works on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+
+import numpy as np
+import pytest
+
+import evaluate
+from mallocgame.game.environment import build_game
+from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import compile_program
+from mallocgame.judge import simulate, verify
+from mallocgame.mappers.in_game.plans import play_plans
+from mallocgame.mappers.in_game.simple import imitate
+from mallocgame.mappers.layouts.layout import Layout
+from mallocgame.mappers.layouts.local_search import Search, fast_accesses, local_search
+from mallocgame.mappers.layouts.stays import possible_stays
+from mallocgame.mappers.linear.bound import lower_bound
+from mallocgame.mappers.msa import msa
+from mallocgame.mappers.registry import MAPPERS
+from mallocgame.program import load_program
+from mallocgame.program.mapping import all_slow
+from mallocgame.suites import SUITES, find_programs, load_production
+from mallocgame.synthetic.random_programs import known_optimum_program, random_program
+
+CONFIG = GameConfig()
+SAMPLE = SUITES / "tpu_v4_sample"
+
+
+@pytest.mark.slow
+def test_every_mapper_makes_a_legal_mapping_between_bound_and_all_slow():
+    pytest.importorskip("evosax", reason="extra `mappers`")
+    program = random_program(np.random.default_rng([21, 3]), instructions=16, values=9)
+    bound = lower_bound(program).latency_s
+    slow = simulate(program, all_slow(program)).latency_s
+    latency = {}
+    for name, mapper in MAPPERS.items():
+        mapped = mapper(program, CONFIG, 2.0, 0)
+        assert verify(program, mapped.mapping) == [], name
+        assert mapped.seconds > 0
+        latency[name] = simulate(program, mapped.mapping).latency_s
+        # What plays the game rounds to ticks.
+        assert bound * (1 - 1e-9) <= latency[name] <= slow * (1 + 1e-5), name
+    assert latency["greedy"] <= latency["all_fast"] * (1 + 1e-9)
+    assert latency["belady"] <= latency["all_fast"] * (1 + 1e-9)
+    assert latency["evolution"] <= latency["greedy"] * (1 + 1e-9)
+    assert latency["local_search"] <= latency["msa"] * (1 + 1e-9)
+    assert latency["local_search"] < slow
+
+
+def _fresh_cost(layout: Layout) -> float:
+    """The cost of what is in the layout, put into an empty one."""
+    other = Layout(layout.program)
+    for placed in layout.placed.values():
+        other.restore(placed)
+    return other.cost
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_layout_knows_its_cost_and_forgets_nothing(seed):
+    program = random_program(np.random.default_rng([22, seed]))
+    rng = random.Random(seed)
+    layout = Layout(program)
+    empty = layout.cost
+    stays = [stay for row in possible_stays(program) for stay in row]
+    for _ in range(150):
+        if layout.placed and rng.random() < 0.4:
+            number = rng.choice(list(layout.placed))
+            before = layout.cost
+            placed = layout.remove(number)
+            if rng.random() < 0.5:
+                layout.restore(placed)
+                assert layout.cost == pytest.approx(before, abs=1e-12)
+        elif stays:
+            before = layout.cost
+            if layout.try_place(rng.choice(stays), -1e9) < 0:
+                assert layout.cost == before
+    assert layout.cost == pytest.approx(_fresh_cost(layout), abs=1e-10)
+    mapping = layout.mapping()
+    assert verify(program, mapping) == []
+    latency = simulate(program, mapping).latency_s / layout.unit_s
+    assert latency <= layout.cost + 1e-9
+    for number in list(layout.placed):
+        layout.remove(number)
+    assert layout.cost == pytest.approx(empty, abs=1e-10)
+    assert not any(layout.full)
+    assert not any(layout.at)
+
+
+def test_a_layout_without_copies_that_clash_agrees_with_the_judge():
+    """Held values alone: no supply is shared, so the cost is the latency."""
+    for seed in range(20):
+        program = random_program(np.random.default_rng([23, seed]), loop_depth=0)
+        layout = Layout(program)
+        for row in possible_stays(program):
+            for stay in row:
+                if not stay.copied and stay.evict_from < 0:
+                    layout.try_place(stay, -1e9)
+        latency = simulate(program, layout.mapping()).latency_s / layout.unit_s
+        assert latency == pytest.approx(layout.cost, abs=1e-12)
+
+
+def test_stays_of_a_value_read_twice():
+    """A value that is defined at 0 and read at 2 and 4: produced for either read, or fetched."""
+    from mallocgame.program import Access, Instruction, Program, Value
+    from mallocgame.program.machine import Machine
+
+    accesses = [Access(0, 0, "write", (), 8, defines=True)]
+    accesses += [Access(t, 0, "read", (), 8) for t in (2, 4)]
+    program = Program(
+        "twice", Machine("m", 64, 8, 1.0, 10.0), tuple(Instruction(f"i{t}") for t in range(5)),
+        (Value("v", 8),), tuple(accesses),
+    )  # fmt: skip
+    stays = possible_stays(program)[0]
+    found = {(s.first, s.end, s.copied, s.fetch_from, s.evict_from, s.evict_to) for s in stays}
+    assert found == {
+        (0, 1, False, 0, 1, 2),
+        (0, 3, False, 0, 1, 4),
+        (0, 5, False, 0, -1, -1),
+        (2, 3, True, 1, -1, -1),
+        (2, 5, True, 1, -1, -1),
+        (4, 5, True, 1, -1, -1),
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_local_search_finds_known_optima_nearly(seed):
+    program, optimum, _ = known_optimum_program(np.random.default_rng(seed), turns=5, lanes=3)
+    search = Search(program, 0)  # by steps, not seconds: a busy machine is no failure
+    search.start()
+    for _ in range(2500):
+        search.step()
+    mapping = search.mapping()
+    assert verify(program, mapping) == []
+    saved = simulate(program, mapping).saved_fraction
+    assert optimum * 0.97 <= saved <= optimum + 1e-9
+
+
+def test_local_search_can_take_up_any_mapping():
+    path = SAMPLE / "resnet50_b1_inference_v4_8mib.program.json.gz"
+    program = load_program(path)
+    mapping = msa(program, CONFIG, 0.0, 0).mapping
+    wanted = fast_accesses(program, mapping)
+    search = Search(program, 0)
+    search.lay(wanted)
+    taken = fast_accesses(program, search.mapping())
+    assert sum(map(len, taken.values())) >= 0.75 * sum(map(len, wanted.values()))
+    theirs = simulate(program, mapping).saved_fraction
+    assert simulate(program, search.mapping()).saved_fraction >= theirs - 0.01
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tpu_v4_sample/gpt2_decode_v4_8mib",
+        "tpu_v4_sample/transformer_scan_train_v4_16mib",
+        "tpu_v4/lstm_b8_inference",
+    ],
+)
+def test_local_search_is_no_worse_than_msa_and_production(name):
+    (path,) = find_programs([name])
+    program = load_program(path)
+    production = load_production(path, program)
+    assert production is not None
+    found = simulate(program, local_search(program, CONFIG, 3.0, 0).mapping).latency_s
+    assert found <= simulate(program, msa(program, CONFIG, 0.0, 0).mapping).latency_s
+    assert found <= simulate(program, production).latency_s
+
+
+def test_the_game_can_pass_all_of_the_memory_from_one_weight_to_the_next():
+    """Production's weights of 16 MiB take turns, each copied when the one before is gone."""
+    (path,) = find_programs(["tpu_v4/lstm_b8_inference"])
+    program = load_program(path)
+    production = load_production(path, program)
+    assert production is not None
+    plans = imitate(compile_program(program, CONFIG), production)
+    played = play_plans(build_game([program], CONFIG), program, plans)
+    theirs = simulate(program, production).saved_fraction
+    assert simulate(program, played.mapping).saved_fraction >= theirs - 1e-4
+
+
+def test_programs_without_anything_to_place():
+    program = random_program(np.random.default_rng(1), instructions=4, values=2)
+    nothing = dataclasses.replace(
+        program,
+        values=tuple(dataclasses.replace(v, is_pinned=True) for v in program.values),
+    )
+    for name in ("msa", "local_search", "milp"):
+        assert MAPPERS[name](nothing, CONFIG, 0.2, 0).mapping.residencies == ()
+    assert lower_bound(nothing).latency_s == pytest.approx(
+        simulate(nothing, all_slow(nothing)).latency_s, rel=1e-9
+    )
+
+
+def test_evaluate_measures_gaps_against_the_bound(tmp_path, capsys):
+    names = ["production", "msa", "local_search", "milp", "bound"]
+    arguments = ["--suite", "tpu_v4_sample/lstm_scan_v4_64mib", "--mappers", ",".join(names)]
+    code = evaluate.main([*arguments, "--budget", "1.5", "--out", str(tmp_path / "out")])
+    assert code == 0
+    rows = json.loads((tmp_path / "out" / "results.json").read_text())["rows"]
+    by_name = {row["mapper"]: row for row in rows}
+    assert list(by_name) == names
+    assert all(row["verified"] for row in rows)
+    assert by_name["production"]["gap_to_bound_closed"] == 0
+    assert by_name["bound"]["gap_to_bound_closed"] == 1
+    for row in rows:
+        assert row["latency_s"] >= by_name["bound"]["latency_s"] * (1 - 1e-12)
+    # A stall brings the weights that no supply can bring: far beyond production, at the optimum.
+    assert by_name["local_search"]["gap_to_bound_closed"] == pytest.approx(1, abs=1e-3)
+    assert by_name["local_search"]["stall_fraction"] > 0
+    capsys.readouterr()
+    assert evaluate.main([*arguments, "--budget", "-1", "--out", str(tmp_path / "other")]) == 2
+    assert capsys.readouterr().err.startswith("evaluate.py: --budget -1.0: is no time in seconds")
