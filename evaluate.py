@@ -1,45 +1,41 @@
-"""Compares mappers on suites: latency, saved fraction, verdict of the judge, report.
+"""Compares solvers and trained agents on suites: scores, verdict of the judge, report.
 
     python evaluate.py --suite tpu_v4_sample --out results/sample
     python evaluate.py --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
     python evaluate.py --suite tpu_v4 --mappers all --budget 10,60 --seeds 0,1 --processes 4 --out D
     python evaluate.py --compare results/ONE/results.json results/OTHER/results.json
 
-Mappers: `production` (the compiler's own mapping, replayed by the judge), `imitated` (its choices
-with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven limit that no
-mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's algorithm, written
-anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
-`evolution` and `milp`; with a checkpoint `played` (the trained agent plays `--games` games, the
-best one counts), `untrained` (the same with fresh parameters), `trained_best` (the best game of the
-training, where it was on this program), `agent` (the better of `played` and `trained_best`: what
-training and playing came to), `hybrid` (the better of `agent` and `production`) and on demand
-`played_on` (it plays as many games again and again for `--budget` seconds).
+For the mallocGame: `production` (the compiler's own mapping, replayed by the judge), `imitated`
+(its choices with the game's places and copies), `all_fast`, `greedy`, `random`, `bound` (a proven
+limit that no mapping passes); on demand `belady`, `msa` and `msa_library` (the compiler's way,
+written anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
+`evolution` and `milp`.  Other games have their own, beside their reference solutions.
+
+With a checkpoint: `played` (the trained agent plays `--games` games, the best one counts),
+`untrained` (the same with fresh parameters), `trained_best` (the best game of the training, where
+it was on this instance), `agent` (the better of `played` and `trained_best`), `hybrid` (the better
+of `agent` and the reference) and on demand `played_on` (it plays as many games again and again for
+`--budget` seconds).
 
 An evaluation that was interrupted goes on where it stopped when the same command is given again. A
-mapper that fails on a program, or takes longer than its budget and `--grace`, costs that row, which
-`--retry` runs again; the exit code is then 1, 2 for unusable input, 130 after Ctrl-C.
+mapper that fails on an instance, or takes longer than its budget and `--grace`, costs that row,
+which `--retry` runs again; the exit code is then 1, 2 for unusable input, 130 after Ctrl-C.
 docs/report.md tells how to read the report.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
-import hashlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gamekit.errors import InputError
-from mallocgame.evaluation.plan import MAPPERS
+from gamekit.registry import DEFAULT, game_of, load_domain
 
 if TYPE_CHECKING:
-    from mallocgame.evaluation.bench import Outcome
-    from mallocgame.evaluation.plan import Entry
-    from mallocgame.game.environment import Game
-    from mallocgame.game.options import GameConfig
-    from mallocgame.program import Program
+    from gamekit.evaluation.contest import Player
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,23 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Compares mappers on suites and writes results, mappings and a report."
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
         "--suite", nargs="+", help="committed suites, programs of theirs, files or folders"
     )
+    parser.add_argument(
+        "--game", help="its name, or MODULE:ATTRIBUTE; else the checkpoint's or the suite's"
+    )
     parser.add_argument("--checkpoint", help="a training run's folder (runs/NAME)")
-    parser.add_argument("--mappers", help=f"all, or comma-separated of {', '.join(MAPPERS)}")
+    parser.add_argument(
+        "--mappers", "--solvers", dest="mappers", help="all, or comma-separated names (see above)"
+    )
     parser.add_argument("--out", help="a folder for results; goes on with those of this command")
-    parser.add_argument("--games", type=int, default=32, help="games the agent plays a program")
+    parser.add_argument(
+        "--games", type=int, default=32, help="games the agent plays of an instance"
+    )
     parser.add_argument("--seeds", default="0", help="comma-separated; figures are means over them")
     parser.add_argument(
-        "--budget", default="60", help="seconds a program for mappers that search; comma-separated"
+        "--budget", default="60", help="seconds for those that search; comma-separated"
     )
     parser.add_argument(
         "--grace", type=float, default=600.0, help="seconds a row may take beyond its budget"
     )
-    parser.add_argument("--processes", type=int, default=1, help="programs evaluated at a time")
+    parser.add_argument("--processes", type=int, default=1, help="instances evaluated at a time")
     there = parser.add_mutually_exclusive_group()
     there.add_argument(
         "--retry", action="store_true", help="run what failed, died or timed out in --out again"
@@ -91,40 +94,40 @@ def run(options: argparse.Namespace) -> int:
     """Evaluates or compares as told.
 
     Raises:
-      InputError: an option, a program, a mapping or the checkpoint cannot be used.
+      InputError: an option, an instance, a solution or the checkpoint cannot be used.
     """
     if options.compare:
-        from mallocgame.evaluation.compare import compare_files
-
         first, second = map(Path, options.compare)
-        compare_files(first, second, Path(options.out) if options.out else None)
+        out = Path(options.out) if options.out else None
+        load_domain(options.game or DEFAULT).compare(first, second, out)
         return 0
     for name in ("suite", "out"):
         if not getattr(options, name):
-            raise InputError(f"--{name}: is missing")
+            raise InputError(f"--{name} is missing")
     for name in ("games", "processes"):
         if getattr(options, name) < 1:
-            raise InputError(f"--{name} {getattr(options, name)}: at least 1")
+            raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
 
     # Imported late, so that a bad option is reported at once.
-    from mallocgame.evaluation import plan
-    from mallocgame.evaluation.bench import Bench
-    from mallocgame.evaluation.evaluation import Evaluation, evaluate
+    from gamekit.evaluation import plan
+    from gamekit.evaluation.evaluation import Evaluation, evaluate
 
-    mappers = plan.choose_mappers(options.mappers, checkpoint=bool(options.checkpoint))
+    player = _player(options) if options.checkpoint else None
+    game = _game(options, player)
+    domain = load_domain(game)
+    solvers = plan.choose_solvers(domain, options.mappers, checkpoint=bool(player))
     budgets = plan.choose_budgets(options.budget)
-    entries = plan.expand(mappers, budgets, plan.choose_seeds(options.seeds))
+    entries = plan.expand(domain, solvers, budgets, plan.choose_seeds(options.seeds))
     if not 0 < options.grace < float("inf"):
-        raise InputError(f"--grace {options.grace}: is no time in seconds")
-    agent = Agent(Path(options.checkpoint), options.games) if options.checkpoint else None
+        raise InputError(f"--grace must be positive seconds, got {options.grace}")
     return evaluate(
         Evaluation(
+            game=game,
+            domain=domain,
             suite=" ".join(options.suite),
-            subjects=plan.load_subjects(options.suite),
+            instances=plan.load_subjects(domain, options.suite),
             entries=entries,
-            bench=Bench(agent),
-            player=agent.identity() if agent else {},
-            run=agent.run if agent else None,
+            player=player,
             command=["evaluate.py", *_command(options)],
             out=Path(options.out),
             grace_s=options.grace,
@@ -136,75 +139,22 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-class Agent:
-    """A training run's agent as a `mallocgame.evaluation.bench.Player`."""
+def _player(options: argparse.Namespace) -> Player:
+    from agent.run.player import RunPlayer
 
-    def __init__(self, run: Path, games: int):
-        self.run, self._games = run, games
+    player = RunPlayer(Path(options.checkpoint), options.games)
+    player.identity()
+    return player
 
-    def identity(self) -> dict[str, Any]:
-        """What tells this agent from others.
 
-        Raises:
-          InputError: there is no run.
-        """
-        config = self.run / "config.yaml"
-        if not config.is_file():
-            raise InputError(f"{self.run}: no training run (it has no config.yaml)")
-        steps = [p.name for p in (self.run / "checkpoints").glob("*") if p.name.isdigit()]
-        return {
-            "run": str(self.run),
-            "config": hashlib.sha256(config.read_bytes()).hexdigest()[:16],
-            "checkpoint": max(steps, key=int, default=None),
-            "games": self._games,
-        }
-
-    def rules(self) -> GameConfig:
-        """The game that the agent was trained on.
-
-        Raises:
-          InputError: the run, its configuration or its checkpoint cannot be used with this release.
-        """
-        return self._loaded[1].game
-
-    @functools.cached_property
-    def _loaded(self) -> tuple[Any, Any, int]:
-        from agent.config import load_config
-        from agent.run.checkpoint import load_agent
-        from mallocgame.game.environment import build_game
-        from mallocgame.program import Instruction, Program
-        from mallocgame.program.machine import machine_by_name
-
-        config = load_config(self.run / "config.yaml")
-        shortest = Program("shortest", machine_by_name("tpu_v4"), (Instruction("i"),), (), ())
-        features = build_game([shortest], config.game).observation_size
-        return *load_agent(self.run, features), features
-
-    def play(self, entry: Entry, game: Game, program: Program) -> Outcome | None:
-        """Plays a program, or fetches the training's best game of it."""
-        import time
-
-        import jax
-
-        from agent.run.checkpoint import fresh_agent
-        from agent.run.play import play
-        from mallocgame.evaluation.bench import Outcome
-        from mallocgame.game.transcript import replay_game
-        from mallocgame.program.mapping import load_mapping
-
-        if entry.mapper == "trained_best":
-            path = self.run / "best" / f"{program.name}.mapping.json"
-            return Outcome(load_mapping(path, program), 0.0) if path.exists() else None
-        agent, config, features = self._loaded
-        if entry.mapper == "untrained":
-            agent = fresh_agent(config, features)
-        started = time.perf_counter()
-        key = jax.random.key(entry.seed or 0)
-        seconds = entry.budget_s or 0.0
-        played = play(game, agent, config, 0, key, games=self._games, seconds=seconds)
-        mapping, _ = replay_game(game, program, played.actions)
-        seconds = time.perf_counter() - started
-        return Outcome(mapping, seconds, len(played.actions), played.backups)
+def _game(options: argparse.Namespace, player: Player | None) -> str:
+    """The game of the evaluation: as told, the checkpoint's, or the one that knows the suite."""
+    if player is None:
+        return options.game or game_of(options.suite)
+    trained_on = player.game()
+    if options.game not in (None, trained_on):
+        raise InputError(f"--game must be the checkpoint's, {trained_on}, got {options.game}")
+    return trained_on
 
 
 def _command(options: argparse.Namespace) -> list[str]:

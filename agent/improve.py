@@ -1,7 +1,7 @@
-"""Plays on for the best mappings of a run: `python -m agent.improve runs/NAME --seconds 60`.
+"""Plays on for the best solutions of a run: `python -m agent.improve runs/NAME --seconds 60`.
 
-The agent of the run's last checkpoint plays each of its programs for a while; what is better than
-runs/NAME/best/PROGRAM.mapping.json, and verified, takes its place.
+The agent of the run's last checkpoint plays each of its instances for a while; what is better than
+the solution in runs/NAME/best/, and verified, takes its place.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from gamekit.errors import InputError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 2 for unusable input."""
     parser = argparse.ArgumentParser(
-        prog="agent.improve", description="Plays on for the best mappings of a run."
+        prog="agent.improve", description="Plays on for the best solutions of a run."
     )
     parser.add_argument("run", help="a training run's folder")
     parser.add_argument("--programs", help="comma-separated; the run's own if not given")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of play a program")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of play an instance")
     parser.add_argument("--games", type=int, default=32, help="games at once")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -34,42 +34,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def improve(options: argparse.Namespace) -> None:
-    """Plays as told and prints a line a program.
+    """Plays as told and prints a line an instance.
 
     Raises:
-      InputError: an option, a program or the checkpoint cannot be used.
+      InputError: an option, an instance or the checkpoint cannot be used.
     """
     if options.games < 1:
-        raise InputError(f"--games {options.games}: at least 1")
+        raise InputError(f"--games must be at least 1, got {options.games}")
     if not 0 <= options.seconds < float("inf"):
-        raise InputError(f"--seconds {options.seconds}: is no time in seconds")
+        raise InputError(f"--seconds must be at least 0 and finite, got {options.seconds}")
     # Imported here so that a bad option is reported at once.
     import jax
 
-    from agent.config import load_config
+    from agent.run.best_store import BestStore
     from agent.run.checkpoint import load_agent
     from agent.run.play import play
-    from mallocgame.best_store import BestStore
-    from mallocgame.game.environment import build_game
-    from mallocgame.game.transcript import replay_game
-    from mallocgame.suites import load_programs
+    from gamekit.registry import load_domain
 
     run = Path(options.run)
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run}: no training run (it has no config.yaml)")
-    config = load_config(run / "config.yaml")
+    agent, config, _ = load_agent(run)
+    domain = load_domain(config.game.name)
     names = options.programs.split(",") if options.programs else config.programs
-    store = BestStore(run / "best")
-    for program in load_programs(names):
-        game = build_game([program], config.game)
-        agent, config = load_agent(run, game.observation_size)
+    store = BestStore(domain, run / "best")
+    for instance in domain.instances(names):
+        game = domain.build([instance], config.game.options)
         key = jax.random.key(options.seed)
         played = play(game, agent, config, 0, key, games=options.games, seconds=options.seconds)
-        mapping, saved = replay_game(game, program, played.actions)
-        kept = store.offer(program, mapping)
+        kept = store.offer(instance, domain.solution(game, instance, 0, played.moves))
+        word = f" (a new best {domain.words.solution})" if kept else ""
         print(
-            f"{program.name}: {100 * saved:.2f} % in {played.rounds} rounds of {options.games} "
-            f"games, {played.seconds:.0f} s{' (a new best mapping)' if kept else ''}"
+            f"{instance.name}: {domain.show(played.score)} in {played.rounds} rounds of "
+            f"{options.games} games, {played.seconds:.0f} s{word}"
         )
 
 

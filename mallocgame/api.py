@@ -306,29 +306,32 @@ def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
 
 def _write_report(result: Result, folder: Path) -> Path:
     """The files of `evaluate.py` for one program and one mapper, beside production and bound."""
-    from mallocgame.evaluation.bench import Bench, Outcome
-    from mallocgame.evaluation.plan import Entry, Subject, file_name, plan_jobs
-    from mallocgame.evaluation.rows import finish, measure
+    from gamekit.domain import Instance, Solved
+    from gamekit.evaluation.contest import Contest
+    from gamekit.evaluation.plan import Entry, file_name, plan_jobs
+    from gamekit.evaluation.rows import finish, measure, row_record
+    from mallocgame.domain import BOUND, DOMAIN, PRODUCTION
     from mallocgame.report import summarize, write_report
     from mallocgame.report.program_pictures import draw_program
 
     program, production = result.problem.program, result.problem.production
     own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)
-    entries = [Entry("production", "production", None, None), own]
-    entries.append(Entry("bound", "bound", None, None))
+    others = [Entry(name, name, None, None) for name in (PRODUCTION, BOUND)]
+    entries = [others[0], own, others[1]]
     mappings = folder / "mappings"
     mappings.mkdir(parents=True, exist_ok=True)
     stem = file_name(program.name)
     path = folder / f"{stem}{SUFFIXES[0]}"
     result.problem.save(path)
-    subject = Subject(path, program, production)
+    instance = Instance(program.name, program.fingerprint, str(path), program, production)
+    contest = Contest(DOMAIN.name)
+    made = Solved(result.mapping, result.seconds, result.decisions, result.drop_backups)
     found = {}
-    for job in plan_jobs([subject], entries, mappings):
-        outcome = Bench().run(program, production, job.entry) if job.entry is not own else Outcome(
-            result.mapping, result.seconds, result.decisions, result.drop_backups
-        )  # fmt: skip
-        found[job.key] = measure(job, program, outcome)
-    rows = finish(found, [subject], entries, mappings)
+    for job in plan_jobs(DOMAIN, [instance], entries, mappings):
+        solved = made if job.entry is own else contest.run(instance, job.entry)
+        found[job.key] = measure(DOMAIN, job, instance, solved)
+    finished = finish(DOMAIN, found, [instance], entries, mappings)
+    rows = [row_record(DOMAIN, row) for row in finished]
     results = {
         "suite": program.name,
         "machine": program.machine.name,

@@ -2,6 +2,13 @@
 
 from agent.config.config import (
     Config,
+    config_from_record,
+    differences,
+    load_config,
+    save_config,
+)
+from agent.config.sections import (
+    GameConfig,
     LearnerConfig,
     NetworkConfig,
     ReanalyseConfig,
@@ -9,14 +16,11 @@ from agent.config.config import (
     RolloutConfig,
     SearchConfig,
     TrainConfig,
-    config_from_record,
-    differences,
-    load_config,
-    save_config,
 )
 
 __all__ = [
     "Config",
+    "GameConfig",
     "LearnerConfig",
     "NetworkConfig",
     "ReanalyseConfig",

@@ -32,7 +32,8 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         for field in ("iterations", "noise", "guided", "learning_rate"):
             if not 0 <= getattr(self, field) < float("inf"):
-                raise ValueError(f"{field}: {getattr(self, field)!r} is negative or infinite")
+                value = getattr(self, field)
+                raise ValueError(f"{field}: must be at least 0 and finite, got {value!r}")
 
     def at(self, end: float, iteration: jax.Array) -> jax.Array:
         """The factor in an iteration (0 is the first), of which `end` is the last value."""

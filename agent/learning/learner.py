@@ -1,7 +1,4 @@
-"""One training iteration: self-play, targets, updates; sharded over the games of all devices.
-
-Everything a run needs to go on is in one `TrainState`; checkpoints store it as it is.
-"""
+"""One training iteration: self-play, targets, updates; sharded over the games of all devices."""
 
 from __future__ import annotations
 
@@ -13,49 +10,34 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from agent.config import Config
-from agent.config.schedule import exploration, learning_rate
+from agent.config.schedule import exploration
 from agent.learning.loss import Batch, loss_fn
 from agent.learning.reanalyse import follow_slowly, reanalyse
-from agent.learning.replay import Replay, gather, init_replay, insert
-from agent.learning.sampling import Drawn, draw_cells, hand_out, make_urn
-from agent.learning.targets import Targets, elite_cells, replay_targets
+from agent.learning.replay import gather, insert
+from agent.learning.sampling import Drawn, Urn, draw_cells, hand_out, make_urn
+from agent.learning.state import AXIS, TrainState, init_state, make_optimiser, state_specs
+from agent.learning.targets import Targets, replay_targets
 from agent.learning.weighting import cell_weights
-from agent.networks import Params, networks
-from agent.networks.units import Units
+from agent.networks import Params, ValueScale
+from agent.selfplay.best import Best
 from agent.selfplay.measures import play_metrics, search_only
-from agent.selfplay.rollout import Best, Lanes, Moves, init_best, init_lanes, play_moves
+from agent.selfplay.rollout import Moves, play_moves
+from gamekit.checked import checked
+from gamekit.environment import Environment, GuidingEnvironment, State
 from gamekit.errors import InputError
 
-AXIS = "games"
 # Nearly all values lie within three standard deviations; when all games are alike, a share of the
-# best return keeps the unit away from zero.
-DEVIATIONS, MIN_SHARE, MIN_SCALE = 3.0, 0.02, 1e-4
-# A fresh network knows no advantages: the running mean starts where noise cannot move the policy.
-FIRST_ADVANTAGE, MIN_ADVANTAGE, ADVANTAGE_RATE = 0.05, 1e-3, 0.1
+# best score keeps the spread away from zero.
+DEVIATIONS, MIN_SHARE, MIN_SPREAD = 3.0, 0.02, 1e-4
+MIN_ADVANTAGE, ADVANTAGE_RATE = 1e-3, 0.1
 
-
-@struct.dataclass
-class TrainState:
-    """iteration; key; params; target, the network that reanalyses (None without); optimiser; units
-    of the networks' values; typical_advantage, in these units; bound [P], what could be saved of
-    each program at most; best games; games in progress; replay."""
-
-    iteration: jax.Array
-    key: jax.Array
-    params: Params
-    target: Params | None
-    optimiser: Any
-    units: Units
-    typical_advantage: jax.Array
-    bound: jax.Array
-    best: Best
-    lanes: Lanes
-    replay: Replay
+Metrics = dict[str, jax.Array]
+# What an update changes: the networks, the network that reanalyses, the optimiser's state.
+Learned = tuple[Params, Params | None, Any]
 
 
 class Iteration(NamedTuple):
@@ -67,270 +49,234 @@ class Iteration(NamedTuple):
     """
 
     init: Callable[..., TrainState]
-    play: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    learn: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    play: Callable[..., tuple[TrainState, Metrics]]
+    learn: Callable[..., tuple[TrainState, Metrics]]
     search: Callable[..., jax.Array]
     abstract_state: TrainState
 
 
-def make_optimiser(config: Config) -> optax.GradientTransformation:
-    """AdamW after clipping."""
-    c = config.learner
-    rate = learning_rate(config.schedule, c.learning_rate, c.warmup, c.updates)
-    return optax.chain(
-        optax.clip_by_global_norm(c.max_gradient_norm),
-        optax.adamw(rate, weight_decay=c.weight_decay),
-    )
-
-
-def make_iteration(config: Config, game: Any, mesh: Mesh) -> Iteration:
-    """Compiles nothing yet; `game` only tells shapes.  `mesh` has one axis, `games`."""
-    devices = mesh.size
+def make_iteration(config: Config, game: Environment[State], mesh: Mesh) -> Iteration:
+    """Compiles nothing yet; `game` only tells shapes.  `mesh` has one axis, `AXIS`."""
+    devices, guiding = mesh.size, checked(game)
     local_games, local_batch = config.rollout.games // devices, config.learner.batch_size // devices
     if config.reanalyse.every and local_batch % config.reanalyse.every:
         raise InputError(
-            f"reanalyse.every: a device's {local_batch} samples are no multiple of "
+            f"reanalyse.every must divide the samples of a device, {local_batch}, got "
             f"{config.reanalyse.every}"
         )
-    optimiser = make_optimiser(config)
-    specs = _specs(config, game, devices)
+    specs = state_specs(config, guiding, devices)
     shard = functools.partial(jax.shard_map, mesh=mesh, check_vma=False)
 
-    def init(game: Any, key: jax.Array) -> TrainState:
-        network_key, lanes_key, key = jax.random.split(key, 3)
-        params = networks.init_params(config.network, game.observation_size, network_key)
+    def init(game: Environment[State], key: jax.Array) -> TrainState[State]:
         first = jax.lax.axis_index(AXIS) * local_games
-        return _init_state(config, game, params, optimiser, lanes_key, key, local_games, first)
+        return init_state(config, checked(game), key, local_games, first)
 
-    def play(game: Any, state: TrainState) -> tuple[TrainState, Moves, jax.Array]:
-        key, next_key = jax.random.split(state.key)
-        lanes, best, moves, gaps = play_moves(
-            config,
-            game,
-            state.params,
-            state.units,
-            state.typical_advantage,
-            state.best,
-            state.lanes,
-            key,
-            exploration(config.schedule, config.rollout.guided_fraction, state.iteration),
-        )
-        best = _merge_best(best)
-        squares, count = jax.lax.psum(gaps, AXIS)
-        gap = jnp.sqrt(squares / jnp.maximum(count, 1))
-        typical = state.typical_advantage + ADVANTAGE_RATE * (gap - state.typical_advantage)
-        state = dataclasses.replace(
-            state,
-            key=next_key,
-            best=best,
-            lanes=lanes,
-            replay=insert(state.replay, moves),
-            typical_advantage=jnp.maximum(typical, MIN_ADVANTAGE),
-        )
-        return state, moves, gap
-
-    def learn(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        targets = replay_targets(state.replay, config.targets.td_lambda)
-        state = dataclasses.replace(state, units=_units(state, targets))
-        elite = elite_cells(
-            state.replay.moves, targets, config.replay.elite_quantile, game.num_programs, AXIS
-        )
-        weights, importance = cell_weights(
-            config.replay, state.replay.moves, targets, elite, state.units, AXIS
-        )
-        urn = make_urn(weights, AXIS)
-        key, next_key = jax.random.split(state.key)
-        ready = urn.games[-1] > 0
-
-        def update(carry: tuple[Params, Params | None, Any], key: jax.Array):
-            params, target, opt_state = carry
-            cells_key, search_key = jax.random.split(key)
-            drawn = draw_cells(urn, config.learner.batch_size, cells_key, AXIS)
-            batch = _batch(config, state, targets, elite, importance, drawn)
-            batch = hand_out(batch, drawn.here, AXIS)
-            if target is not None:
-                first = jax.lax.axis_index(AXIS) * local_batch
-                batch = reanalyse(config, target, state, batch, search_key, first)
-            (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
-                params, config, batch, state.units
-            )
-            gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
-            metrics["gradient_norm"] = optax.global_norm(gradient)
-            change, new_opt_state = optimiser.update(gradient, opt_state, params)
-            new_params = optax.apply_updates(params, change)
-            if target is not None:
-                target = follow_slowly(target, new_params, config.reanalyse.target_rate)
-            new = (new_params, target, new_opt_state)
-            # Nothing is learned before the first game has ended.
-            carry = jax.tree.map(lambda a, b: jnp.where(ready, a, b), new, carry)
-            return carry, metrics
-
-        keys = jax.random.split(key, config.learner.updates)
-        learned = (state.params, state.target, state.optimiser)
-        (params, target, opt_state), metrics = jax.lax.scan(update, learned, keys)
-        is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
-        metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
-        metrics["reward_error"] = jnp.sqrt(metrics.pop("reward_square"))
-        metrics["diverged"] = ready & ~is_finite
-        usable = targets.usable
-        difference = state.replay.moves.raw_value - targets.value
-        squares, count = jax.lax.psum(
-            (jnp.sum(jnp.where(usable, difference**2, 0.0)), jnp.sum(usable)), AXIS
-        )
-        metrics["value_error"] = jnp.sqrt(squares / jnp.maximum(count, 1))
-        metrics["usable_share"] = count / (usable.size * devices)
-        state = dataclasses.replace(
-            state,
-            key=next_key,
-            params=params,
-            target=target,
-            optimiser=opt_state,
-            iteration=state.iteration + 1,
-        )
-        return state, metrics
-
-    moves_spec = specs.replay.moves
-    sharded_play = shard(play, in_specs=(P(), specs), out_specs=(specs, moves_spec, P()))
-
-    def play_with_metrics(game: Any, state: TrainState) -> tuple[TrainState, dict[str, jax.Array]]:
-        state, moves, gap = sharded_play(game, state)
-        return state, play_metrics(moves, state.best.saved.shape[0]) | {"search_gap": gap}
-
-    def search(game: Any, state: TrainState, count: int) -> jax.Array:
-        function = functools.partial(search_only, config, count=count)
-        return shard(function, in_specs=(P(), specs), out_specs=P(AXIS))(game, state)
-
-    abstract = jax.eval_shape(
-        shard(init, in_specs=P(), out_specs=specs), game, jax.random.key_data(jax.random.key(0))
+    play = shard(
+        lambda game, state: _play(config, checked(game), state),
+        in_specs=(P(), specs),
+        out_specs=(specs, specs.replay.moves, P()),
     )
-    abstract = jax.tree.map(
+    learn = shard(
+        lambda game, state: _learn(config, checked(game), state, local_batch),
+        in_specs=(P(), specs),
+        out_specs=(specs, P()),
+    )
+
+    def play_with_metrics(
+        game: Environment[State], state: TrainState[State]
+    ) -> tuple[TrainState[State], Metrics]:
+        state, moves, gap = play(game, state)
+        return state, play_metrics(moves, game.spec) | {"search_gap": gap}
+
+    def search(game: Environment[State], state: TrainState[State], count: int) -> jax.Array:
+        def only(game: Environment[State], state: TrainState[State]) -> jax.Array:
+            return search_only(config, checked(game), state.agent, state.lanes, state.key, count)
+
+        return shard(only, in_specs=(P(), specs), out_specs=P(AXIS))(game, state)
+
+    init = shard(init, in_specs=P(), out_specs=specs)
+    return Iteration(
+        init=jax.jit(init),
+        play=jax.jit(play_with_metrics, donate_argnums=1),
+        learn=jax.jit(learn, donate_argnums=1),
+        search=jax.jit(search, static_argnums=2),
+        abstract_state=_abstract(jax.eval_shape(init, game, _some_key()), specs, mesh),
+    )
+
+
+def _some_key() -> jax.Array:
+    return jax.random.key_data(jax.random.key(0))
+
+
+def _abstract(state: TrainState, specs: TrainState, mesh: Mesh) -> TrainState:
+    """Shapes, dtypes and shardings of a state."""
+    return jax.tree.map(
         lambda x, spec: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=NamedSharding(mesh, spec)),
-        abstract,
+        state,
         specs,
     )
-    return Iteration(
-        init=jax.jit(shard(init, in_specs=P(), out_specs=specs)),
-        play=jax.jit(play_with_metrics, donate_argnums=1),
-        learn=jax.jit(
-            shard(learn, in_specs=(P(), specs), out_specs=(specs, P())), donate_argnums=1
-        ),
-        search=jax.jit(search, static_argnums=2),
-        abstract_state=abstract,
-    )
 
 
-def _init_state(
-    config: Config,
-    game: Any,
-    params: Params,
-    optimiser: optax.GradientTransformation,
-    lanes_key: jax.Array,
-    key: jax.Array,
-    local_games: int,
-    first: jax.Array | int = 0,
-) -> TrainState:
-    """The state of a device whose games' numbers begin with `first`."""
-    lanes = init_lanes(game, local_games, lanes_key, first)
-    best = init_best(game, lanes.state)
-    units, typical = first_units(game.num_programs), jnp.float32(FIRST_ADVANTAGE)
-    shapes = jax.eval_shape(
-        functools.partial(play_moves, config), game, params, units, typical, best, lanes, key
+def _play(
+    config: Config, game: GuidingEnvironment[State], state: TrainState[State]
+) -> tuple[TrainState[State], Moves, jax.Array]:
+    """Self-play on one device: the state afterwards, the moves, the typical gap of a search."""
+    key, next_key = jax.random.split(state.key)
+    explore = exploration(config.schedule, config.rollout.guided_fraction, state.iteration)
+    lanes, best, moves, gaps = play_moves(
+        config, game, state.agent, state.best, state.lanes, key, explore
     )
-    return TrainState(
-        iteration=jnp.int32(0),
-        key=key,
-        params=params,
-        target=jax.tree.map(jnp.copy, params) if config.reanalyse.every else None,
-        optimiser=optimiser.init(params),
-        units=units,
-        typical_advantage=typical,
-        bound=game.remaining_bound(game.init(jnp.arange(game.num_programs))),
+    best = _merge_best(best)
+    squares, count = jax.lax.psum(gaps, AXIS)
+    gap = jnp.sqrt(squares / jnp.maximum(count, 1))
+    typical = state.typical_advantage + ADVANTAGE_RATE * (gap - state.typical_advantage)
+    state = dataclasses.replace(
+        state,
+        key=next_key,
         best=best,
         lanes=lanes,
-        replay=init_replay(shapes[2], config.replay.moves),
+        replay=insert(state.replay, moves),
+        typical_advantage=jnp.maximum(typical, MIN_ADVANTAGE),
     )
-
-
-def _specs(config: Config, game: Any, devices: int) -> TrainState:
-    """How each array of a TrainState is sharded: games lie on the last axis of the game's own
-    arrays, on the first of the other arrays of lanes, on the second in the replay."""
-
-    def abstract(game: Any, key: jax.Array) -> TrainState:
-        params = networks.init_params(config.network, game.observation_size, key)
-        return _init_state(
-            config, game, params, make_optimiser(config), key, key, config.rollout.games // devices
-        )
-
-    state = jax.eval_shape(abstract, game, jax.random.key_data(jax.random.key(0)))
-    specs: Any = jax.tree.map(lambda _: P(), state)
-    games: Any = P(AXIS)
-    along_time: Any = P(None, AXIS)
-    nowhere: Any = P()
-    return dataclasses.replace(
-        specs,
-        lanes=Lanes(
-            state=jax.tree.map(
-                lambda x: P(*(None,) * (x.ndim - 1), AXIS) if x.ndim else P(), state.lanes.state
-            ),
-            program=games,
-            guides=jax.tree.map(lambda _: games, state.lanes.guides),
-            answers=games,
-            number=games,
-        ),
-        replay=Replay(
-            moves=jax.tree.map(lambda _: along_time, state.replay.moves),
-            written=along_time,
-            cursor=nowhere,
-        ),
-    )
-
-
-def first_units(programs: int) -> Units:
-    """The units before any game has ended."""
-    return Units(jnp.zeros(programs), jnp.ones(programs))
-
-
-def _units(state: TrainState, targets: Targets) -> Units:
-    """Compares returns with the best game's share of the bound, in units of their deviation."""
-    best = jnp.where(jnp.isfinite(state.best.saved), state.best.saved, 0.0)
-    share = jnp.clip(best / jnp.maximum(state.bound, MIN_SCALE), 0.0, 1.0)
-    moves = state.replay.moves
-    excess = targets.value - share[moves.program] * moves.ahead
-    zeros = jnp.zeros_like(best)
-    squares = zeros.at[moves.program].add(jnp.where(targets.usable, excess**2, 0.0))
-    count = zeros.at[moves.program].add(targets.usable)
-    squares, count = jax.lax.psum((squares, count), AXIS)
-    scale = DEVIATIONS * jnp.sqrt(squares / jnp.maximum(count, 1))
-    scale = jnp.maximum(scale, jnp.maximum(MIN_SHARE * best, MIN_SCALE))
-    return Units(share, jnp.where(count > 0, scale, state.units.scale))
+    return state, moves, gap
 
 
 def _merge_best(best: Best) -> Best:
     """The best games over all devices; of equal ones the first that ended, as on one device."""
     everyone = jax.lax.all_gather(best, AXIS)
-    is_best = everyone.saved == jnp.max(everyone.saved, axis=0)
-    winner = jnp.argmin(jnp.where(is_best, everyone.move, jnp.iinfo(jnp.int32).max), axis=0)  # [P]
+    is_best = everyone.score == jnp.max(everyone.score, axis=0)
+    ended = jnp.where(is_best, everyone.ended_at, jnp.iinfo(jnp.int32).max)
+    winner = jnp.argmin(ended, axis=0)  # [P]
     return jax.tree.map(
         lambda x: jnp.take_along_axis(x, winner.reshape(1, -1, *(1,) * (x.ndim - 2)), axis=0)[0],
         everyone,
     )
 
 
-def _batch(
+def _learn(
+    config: Config, game: GuidingEnvironment[State], state: TrainState[State], local_batch: int
+) -> tuple[TrainState[State], Metrics]:
+    """Learning on one device: targets of the whole replay, then updates from samples of it."""
+    targets = replay_targets(state.replay, config.targets.td_lambda)
+    state = dataclasses.replace(state, scale=_scale(state, targets))
+    weights, importance = cell_weights(
+        config.replay, state.replay.moves, targets, state.scale, AXIS
+    )
+    urn = make_urn(weights, AXIS)
+    key, next_key = jax.random.split(state.key)
+    ready = urn.games[-1] > 0
+    draw = functools.partial(
+        _draw_batch, config, game, state, targets, importance, urn, local_batch
+    )
+
+    def update(learned: Learned, key: jax.Array) -> tuple[Learned, Metrics]:
+        batch = draw(learned[1], key)
+        new, metrics = _update(config, game, state.scale, learned, batch)
+        # Nothing is learned before the first game has ended.
+        return jax.tree.map(lambda a, b: jnp.where(ready, a, b), new, learned), metrics
+
+    keys = jax.random.split(key, config.learner.updates)
+    learned = (state.params, state.target, state.optimiser)
+    (params, target, optimiser), metrics = jax.lax.scan(update, learned, keys)
+    metrics = _summed_up(metrics, ready) | _value_metrics(state, targets)
+    state = dataclasses.replace(
+        state,
+        key=next_key,
+        params=params,
+        target=target,
+        optimiser=optimiser,
+        iteration=state.iteration + 1,
+    )
+    return state, metrics
+
+
+def _update(
     config: Config,
-    state: TrainState,
+    game: GuidingEnvironment[State],
+    scale: ValueScale,
+    learned: Learned,
+    batch: Batch,
+) -> tuple[Learned, Metrics]:
+    """One step of the optimiser, on the mean gradient of all devices."""
+    params, target, optimiser = learned
+    (_, metrics), gradient = jax.value_and_grad(loss_fn, has_aux=True)(
+        params, config, game.spec, batch, scale
+    )
+    gradient, metrics = jax.lax.pmean((gradient, metrics), AXIS)
+    metrics["gradient_norm"] = optax.global_norm(gradient)
+    change, optimiser = make_optimiser(config).update(gradient, optimiser, params)
+    params = optax.apply_updates(params, change)
+    if target is not None:
+        target = follow_slowly(target, params, config.reanalyse.target_rate)
+    return (params, target, optimiser), metrics
+
+
+def _draw_batch(
+    config: Config,
+    game: GuidingEnvironment[State],
+    state: TrainState[State],
     targets: Targets,
-    elite: jax.Array,
     importance: jax.Array,
-    drawn: Drawn,
+    urn: Urn,
+    local_batch: int,
+    target: Params | None,
+    key: jax.Array,
 ) -> Batch:
-    """What `loss_fn` learns from, for cells of this device; importance: [T, B]."""
+    """This device's samples of one update; importance: [T, B]; the key is consumed."""
+    cells_key, search_key = jax.random.split(key)
+    drawn = draw_cells(urn, config.learner.batch_size, cells_key, AXIS)
+    batch = hand_out(_batch(config, state, targets, importance, drawn), drawn.here, AXIS)
+    if target is None:
+        return batch
+    first = jax.lax.axis_index(AXIS) * local_batch
+    scale, typical = state.scale, state.typical_advantage
+    return reanalyse(config, game.spec, target, scale, typical, batch, search_key, first)
+
+
+def _batch(
+    config: Config, state: TrainState, targets: Targets, importance: jax.Array, drawn: Drawn
+) -> Batch:
+    """What `loss_fn` learns from, for cells of this device."""
     length = config.learner.unroll + 1
     moves = gather(state.replay, drawn.time, drawn.game, length)
     at = (drawn.time[:, None] + jnp.arange(length)) % targets.usable.shape[0]
     across = drawn.game[:, None]
-    imitation = config.targets.imitation * elite[at, across][..., None]
-    played = jax.nn.one_hot(moves.action, moves.legal.shape[-1])
-    policy = (1 - imitation) * moves.policy + imitation * played
     value, usable = targets.value[at, across], targets.usable[at, across]
-    return Batch(moves, value, usable, policy, importance[drawn.time, drawn.game])
+    return Batch(moves, value, usable, importance[drawn.time, drawn.game])
+
+
+def _scale(state: TrainState, targets: Targets) -> ValueScale:
+    """The baseline is the best game's share of the headroom, the spread three deviations."""
+    best = jnp.where(jnp.isfinite(state.best.score), state.best.score, 0.0)
+    baseline = jnp.clip(best / jnp.maximum(state.headroom, MIN_SPREAD), 0.0, 1.0)
+    moves = state.replay.moves
+    excess = targets.value - baseline[moves.instance] * moves.headroom
+    zeros = jnp.zeros_like(best)
+    squares = zeros.at[moves.instance].add(jnp.where(targets.usable, excess**2, 0.0))
+    count = zeros.at[moves.instance].add(targets.usable)
+    squares, count = jax.lax.psum((squares, count), AXIS)
+    spread = DEVIATIONS * jnp.sqrt(squares / jnp.maximum(count, 1))
+    spread = jnp.maximum(spread, jnp.maximum(MIN_SHARE * best, MIN_SPREAD))
+    return ValueScale(baseline, jnp.where(count > 0, spread, state.scale.spread))
+
+
+def _summed_up(metrics: Metrics, ready: jax.Array) -> Metrics:
+    """Means over the updates, NaN before anything is learned, and whether a loss is no number."""
+    is_finite = jnp.all(jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"]))
+    metrics = jax.tree.map(lambda x: jnp.where(ready, jnp.mean(x), jnp.nan), metrics)
+    metrics["reward_error"] = jnp.sqrt(metrics.pop("reward_square"))
+    metrics["diverged"] = ready & ~is_finite
+    return metrics
+
+
+def _value_metrics(state: TrainState, targets: Targets) -> Metrics:
+    """How far off the values were when they were played, and the share of moves with targets."""
+    usable = targets.usable
+    difference = state.replay.moves.raw_value - targets.value
+    squares, count, cells = jax.lax.psum(
+        (jnp.sum(jnp.where(usable, difference**2, 0.0)), jnp.sum(usable), usable.size), AXIS
+    )
+    return {
+        "value_error": jnp.sqrt(squares / jnp.maximum(count, 1)),
+        "usable_share": count / cells,
+    }

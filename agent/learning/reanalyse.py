@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from agent.config import Config
 from agent.learning.loss import Batch
-from agent.networks import Params
-from agent.search.search import Simulator, search
+from agent.networks import Params, ValueScale
+from agent.search import learned_model, search
+from gamekit.environment import Spec
 
 
 def follow_slowly(target: Params, params: Params, rate: float) -> Params:
@@ -19,15 +18,22 @@ def follow_slowly(target: Params, params: Params, rate: float) -> Params:
 
 
 def reanalyse(
-    config: Config, target: Params, state: Any, batch: Batch, key: jax.Array, first: jax.Array | int
+    config: Config,
+    spec: Spec,
+    target: Params,
+    scale: ValueScale,
+    typical_advantage: jax.Array,
+    batch: Batch,
+    key: jax.Array,
+    first: jax.Array | int,
 ) -> Batch:
     """Searches every `reanalyse.every`-th sample anew with the target network.
 
     The searched policy takes the place of the target; the searched value counts for
-    `reanalyse.value_weight`, the return that the game came to for the rest.
+    `reanalyse.value_weight`, the return of the game for the rest.
 
-    state: a `learner.TrainState`; first: the number of the batch's first sample, a multiple of
-        `every`, to which the search's random numbers belong. The key is consumed.
+    first: the number of the batch's first sample, a multiple of `every`, to which the search's
+        random numbers belong. The key is consumed.
     """
     c = config.reanalyse
     old = jax.tree.map(lambda x: x[:: c.every], batch.moves)
@@ -42,14 +48,15 @@ def reanalyse(
         flat(old.legal),
         key,
         config=config,
-        typical_advantage=state.typical_advantage,
-        simulator=Simulator(None, None, state.units),
+        spec=spec,
+        model=learned_model(config, spec),
+        typical_advantage=typical_advantage,
         number=first // c.every * shape[1] + jnp.arange(shape[0] * shape[1]),
     )
-    seen = state.units.to_return(found.value.reshape(shape), old.program, old.ahead)
+    seen = scale.to_return(found.value.reshape(shape), old.instance, old.headroom)
     value = (1 - c.value_weight) * batch.value[:: c.every] + c.value_weight * seen
-    policy = found.policy.reshape(*shape, -1)
+    policy = batch.moves.policy.at[:: c.every].set(found.policy.reshape(*shape, -1))
     return batch._replace(
+        moves=batch.moves.replace(policy=policy),
         value=batch.value.at[:: c.every].set(value),
-        policy=batch.policy.at[:: c.every].set(policy),
     )

@@ -1,7 +1,7 @@
-"""The networks of MuZero, and the units of their values."""
+"""The networks of MuZero, and what their values mean."""
 
+from agent.networks.agent import Agent, fresh_agent
 from agent.networks.networks import (
-    NUM_ACTIONS,
     Model,
     MuZeroNetwork,
     Params,
@@ -12,16 +12,19 @@ from agent.networks.networks import (
     encode_value,
     init_params,
 )
+from agent.networks.value_scale import ValueScale
 
 __all__ = [
-    "NUM_ACTIONS",
+    "Agent",
     "Model",
     "MuZeroNetwork",
     "Params",
     "Prediction",
+    "ValueScale",
     "decode_reward",
     "decode_value",
     "encode_reward",
     "encode_value",
+    "fresh_agent",
     "init_params",
 ]

@@ -1,9 +1,8 @@
 """The first part of the representation: an observation to a latent.
 
-A plain observation goes through a residual MLP as it is.  Of a rich one (`rich_observation.LAYOUT`)
-every part has its own reader: a residual tower runs over the memory profile along time, attention
-over the window of stops, whose first token is the stop in question; what they find is joined with
-the question's features.
+A residual MLP reads any observation as one vector.  The other encoder reads it part by part, as the
+game's specification names them: features as they are, series by a residual tower along their common
+axis, tokens by attention; what they find is joined.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from agent.config import NetworkConfig
-from mallocgame.game.observe.rich import BINS, LAYOUT, PROSPECTS, TIMES, TOKEN, WINDOW
+from gamekit.observation import ObservationSpec, Part
 
 _SMALL = nn.initializers.normal(0.02)
 
@@ -31,43 +30,48 @@ class Block(nn.Module):
 
 
 class PartsEncoder(nn.Module):
-    """Reads the parts of a rich observation, [.., F] to [.., latent]."""
+    """Reads the parts of an observation, [..., F] to [..., latent]."""
 
     config: NetworkConfig
+    spec: ObservationSpec
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         c = self.config
-        parts = [observation[..., LAYOUT.question]]
-        if c.profile:
-            parts.append(_Tower(c.channels, c.tower_blocks)(observation))
-        if c.window:
-            parts.append(_Window(c.width, c.heads, c.attention_layers)(observation))
-        x = nn.Dense(c.latent)(jnp.concatenate(parts, axis=-1))
+
+        def read(part: Part) -> jax.Array:
+            x = observation[..., self.spec.slices[part.name]]
+            return x.reshape(*x.shape[:-1], *part.shape)
+
+        flat = [read(part) for part in self.spec.of_kind("features")]
+        found = [x.reshape(*observation.shape[:-1], -1) for x in flat]
+        if series := self.spec.of_kind("series"):
+            found.append(_Tower(c.channels, c.tower_blocks)([read(part) for part in series]))
+        for part in self.spec.of_kind("tokens"):
+            found.append(_Tokens(c.width, c.heads, c.attention_layers)(read(part)))
+        x = nn.Dense(c.latent)(jnp.concatenate(found, axis=-1))
         for _ in range(c.representation_blocks):
             x = Block(c.hidden)(x)
         return x
 
 
 class _Tower(nn.Module):
-    """Residual convolutions along the times of the profile, [.., F] to [.., TIMES * channels].
+    """Residual convolutions along the axis of the series, [..., T, C] each, to [..., T * channels].
 
-    The bins of offsets are channels, beside the bins of the value in question and the prospects: a
-    place is free over an interval of times, and which place it is matters.
+    All series are channels beside each other.
     """
 
     channels: int
     blocks: int
 
     @nn.compact
-    def __call__(self, observation: jax.Array) -> jax.Array:
-        batch, times = observation.shape[:-1], len(TIMES)
-        profile = observation[..., LAYOUT.profile].reshape(*batch, times, BINS)
-        footprint = jnp.broadcast_to(observation[..., None, LAYOUT.footprint], profile.shape)
-        prospects = observation[..., LAYOUT.prospects].reshape(*batch, PROSPECTS, times)
-        x = jnp.concatenate([profile, footprint, prospects.swapaxes(-1, -2)], axis=-1)
+    def __call__(self, series: list[jax.Array]) -> jax.Array:
+        *batch, length, _ = max(series, key=lambda x: x.shape[-2]).shape
+        x = jnp.concatenate(
+            [jnp.broadcast_to(s, (*batch, length, s.shape[-1])) for s in series], axis=-1
+        )
         x = nn.Dense(self.channels)(x)
-        x += self.param("times", _SMALL, (times, self.channels))
+        x += self.param("places", _SMALL, (length, self.channels))
         for _ in range(self.blocks):
             y = nn.relu(nn.LayerNorm()(x))
             y = nn.relu(nn.Dense(self.channels)(_neighbours(y)))
@@ -76,25 +80,23 @@ class _Tower(nn.Module):
 
 
 def _neighbours(x: jax.Array) -> jax.Array:
-    """Each time beside the ones before and after it, [.., T, C] to [.., T, 3 C]: a dense layer over
-    it is a convolution of width three, as one matrix product."""
+    """Each place beside the ones before and after it, [..., T, C] to [..., T, 3 C]: a dense layer
+    over it is a convolution of width three, as one matrix product."""
     padded = jnp.pad(x, (*((0, 0),) * (x.ndim - 2), (1, 1), (0, 0)))
     return jnp.concatenate([padded[..., :-2, :], x, padded[..., 2:, :]], axis=-1)
 
 
-class _Window(nn.Module):
-    """Attention over the stops, [.., F] to [.., 2 * width]: the question's token and their mean."""
+class _Tokens(nn.Module):
+    """Attention over tokens [..., N, C], to [..., 2 * width]: the first token's and the mean's."""
 
     width: int
     heads: int
     layers: int
 
     @nn.compact
-    def __call__(self, observation: jax.Array) -> jax.Array:
-        tokens = observation[..., LAYOUT.window]
-        tokens = tokens.reshape(*tokens.shape[:-1], 1 + WINDOW, TOKEN)
+    def __call__(self, tokens: jax.Array) -> jax.Array:
         x = nn.Dense(self.width)(tokens)
-        x += self.param("places", _SMALL, (1 + WINDOW, self.width))
+        x += self.param("places", _SMALL, (tokens.shape[-2], self.width))
         for _ in range(self.layers):
             y = nn.LayerNorm()(x)
             x += nn.MultiHeadDotProductAttention(self.heads)(y, y)

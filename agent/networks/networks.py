@@ -1,7 +1,7 @@
 """The three networks of MuZero and the categorical coding of values and rewards.
 
-Values are relative to a share of the bound and in units of their deviation
-(`agent.networks.units.Units`).
+Values are relative to a baseline and in units of their spread
+(`agent.networks.value_scale.ValueScale`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from flax import linen as nn
 
 from agent.config import NetworkConfig
 from agent.networks.encoder import Block, PartsEncoder
+from gamekit.environment import Spec
 
 # A nested dictionary of arrays.
 Params = Any
-NUM_ACTIONS = 3
 VALUE_RANGE = (-1.5, 1.5)
 # Rewards are coded as signed square roots: most are a few thousandths of the return, a few large.
 REWARD_RANGE = (-1.25, 1.25)
@@ -44,25 +44,32 @@ class _Head(nn.Module):
 
 
 class MuZeroNetwork(nn.Module):
-    """Representation, dynamics and prediction over a normalised latent of width `latent`."""
+    """Representation, dynamics and prediction over a normalised latent of width `latent`.
+
+    spec: of the game; the networks depend on its actions and on the parts of its observation.
+    """
 
     config: NetworkConfig
+    spec: Spec
 
     def setup(self) -> None:
         c = self.config
         blocks = [Block(c.hidden) for _ in range(c.representation_blocks)]
         is_flat = c.encoder == "flat"
-        self.encoder = nn.Sequential([nn.Dense(c.latent), *blocks]) if is_flat else PartsEncoder(c)
+        self.encoder = (
+            nn.Sequential([nn.Dense(c.latent), *blocks])
+            if is_flat
+            else PartsEncoder(c, self.spec.observation)
+        )
         self.representation_norm = nn.LayerNorm()
-        self.action_embedding = nn.Embed(NUM_ACTIONS, c.latent)
+        self.action_embedding = nn.Embed(self.spec.num_actions, c.latent)
         self.transition = nn.Dense(c.latent)
         self.transition_blocks = [Block(c.hidden) for _ in range(c.dynamics_blocks)]
         self.dynamics_norm = nn.LayerNorm()
         self.reward_head = _Head(c.hidden, c.atoms)
-        self.policy_head = _Head(c.hidden, NUM_ACTIONS)
+        self.policy_head = _Head(c.hidden, self.spec.num_actions)
         self.value_head = _Head(c.hidden, c.atoms)
-        self.legal_head = _Head(c.hidden, NUM_ACTIONS)
-        self.projection = nn.Dense(c.latent)
+        self.legal_head = _Head(c.hidden, self.spec.num_actions)
 
     def represent(self, observation: jax.Array) -> jax.Array:
         """Observation [B, F] to latent [B, D]."""
@@ -93,22 +100,16 @@ class MuZeroNetwork(nn.Module):
             self.policy_head(latent), self.value_head(latent), self.legal_head(latent)
         )
 
-    def project(self, latent: jax.Array) -> jax.Array:
-        """The predictor of the consistency loss, [B, D] to [B, D]."""
-        return self.projection(latent)
-
-    def __call__(self, observation: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, observation: jax.Array, action: jax.Array) -> Prediction:
         """Touches every parameter; for initialisation only."""
-        latent = self.represent(observation)
-        latent, _ = self.dynamics(latent, action)
-        self.predict(latent)
-        return self.project(latent)
+        latent, _ = self.dynamics(self.represent(observation), action)
+        return self.predict(latent)
 
 
-def init_params(config: NetworkConfig, observation_size: int, key: jax.Array) -> Params:
-    """Fresh parameters; the key is consumed."""
-    observation = jnp.zeros((1, observation_size))
-    return MuZeroNetwork(config).init(key, observation, jnp.zeros((1,), jnp.int32))
+def init_params(config: NetworkConfig, spec: Spec, key: jax.Array) -> Params:
+    """Fresh parameters for a game; the key is consumed."""
+    observation = jnp.zeros((1, spec.observation.size))
+    return MuZeroNetwork(config, spec).init(key, observation, jnp.zeros((1,), jnp.int32))
 
 
 class Model(NamedTuple):
@@ -118,6 +119,7 @@ class Model(NamedTuple):
     """
 
     config: NetworkConfig
+    spec: Spec
     params: Params
 
     def represent(self, observation: jax.Array) -> jax.Array:
@@ -136,14 +138,11 @@ class Model(NamedTuple):
         """See `MuZeroNetwork.predict_reward`."""
         return self._call("predict_reward", latent)
 
-    def project(self, latent: jax.Array) -> jax.Array:
-        """See `MuZeroNetwork.project`."""
-        return self._call("project", latent)
-
     def _call(self, method: str, *inputs: jax.Array) -> Any:
         dtype = jnp.dtype(self.config.dtype)
         params, inputs = _cast((self.params, inputs), dtype)
-        return _cast(MuZeroNetwork(self.config).apply(params, *inputs, method=method), jnp.float32)
+        network = MuZeroNetwork(self.config, self.spec)
+        return _cast(network.apply(params, *inputs, method=method), jnp.float32)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

@@ -1,7 +1,8 @@
 """Checkpoints of a run: the whole training state, written atomically by orbax.
 
 A checkpoint has two parts: `agent`, what playing needs, and `run`, what going on needs (optimiser,
-replay, games in progress, keys). Arrays are stored under their path in the state.
+replay, games in progress, keys).  Arrays are stored under their path in the state, and beside them
+the game's specification, which the networks were made for.
 """
 
 from __future__ import annotations
@@ -9,57 +10,54 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 from orbax.checkpoint import v1 as ocp
 
 from agent.config import Config, load_config
-from agent.learning.learner import FIRST_ADVANTAGE, TrainState, first_units
-from agent.networks import networks
-from agent.networks.units import Units
+from agent.learning.state import TrainState
+from agent.networks import Agent, fresh_agent
+from gamekit.environment import Spec, spec_from_record, spec_record
 from gamekit.errors import InputError
-from mallocgame.game.options import GAME_VERSION
+from gamekit.registry import load_domain
 
 T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
-VERSION_KEY = "game_version"
+SPEC_KEY = "spec"
 # Names of arrays change with the networks that a config asks for, and when this code changes.
 OTHER = "it was made by another config or version of this code"
-SHARE = ".units.share"
-# What makes up the agent, as far as playing is concerned.
-AGENT_PARTS = (".params", ".typical_advantage", ".units")
+# What makes up the agent, and the array of it that has one entry an instance.
+AGENT_PARTS, BY_INSTANCE = (".params", ".scale", ".typical_advantage"), ".scale.baseline"
 
 
-@struct.dataclass
-class Agent:
-    """What `agent.play` needs; see `learner.TrainState`."""
+class Loaded(NamedTuple):
+    """A run's agent, the configuration of the run, and the specification of its game."""
 
-    params: networks.Params
-    typical_advantage: jax.Array
-    units: Units
+    agent: Agent
+    config: Config
+    spec: Spec
 
 
 @dataclasses.dataclass(frozen=True)
 class Counters:
     """What the host counts: moves and finished games since the start, training time in seconds,
-    and the fingerprints of the programs that are trained on."""
+    and the fingerprints of the instances that are trained on."""
 
     moves: int = 0
     games: int = 0
     wall_s: float = 0.0
-    programs: tuple[str, ...] = ()
+    instances: tuple[str, ...] = ()
 
 
 class Checkpoints:
     """The checkpoints of one run, the last two of which are kept."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, spec: Spec):
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
-        self._directory = directory.absolute()
+        self._directory, self._spec = directory.absolute(), spec
         self._checkpointer = Checkpointer(
             self._directory,
             preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
@@ -78,7 +76,7 @@ class Checkpoints:
             step,
             {"agent": agent, "run": run},
             custom_metadata=dataclasses.asdict(counters)
-            | {"programs": list(counters.programs), VERSION_KEY: GAME_VERSION},
+            | {"instances": list(counters.instances), SPEC_KEY: spec_record(self._spec)},
         )
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, Counters]:
@@ -88,14 +86,16 @@ class Checkpoints:
           InputError: the checkpoint is damaged, holds other arrays, or is of another version of
             the game.
         """
-        metadata = _metadata(self._checkpointer, self._directory, step)
+        source = self._directory / str(step)
+        metadata, spec = _metadata(self._checkpointer, self._directory, step)
+        check_version(spec, self._spec.name, self._spec.version, source)
         agent, run = _split(_flatten(abstract))
         loaded = _load(self._checkpointer, self._directory, step, {"agent": agent, "run": run})
         try:
-            metadata["programs"] = tuple(metadata["programs"])
+            metadata["instances"] = tuple(metadata["instances"])
             counters = Counters(**metadata)
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self._directory / str(step)}: damaged: {_line(error)}") from None
+            raise InputError(f"{source}: damaged: {_line(error)}") from None
         return _unflatten(abstract, loaded["agent"] | loaded["run"]), counters
 
     def close(self) -> None:
@@ -103,60 +103,78 @@ class Checkpoints:
         self._checkpointer.close()
 
 
-def load_agent(run: str | Path, observation_size: int) -> tuple[Agent, Config]:
-    """Reads the newest agent of a run's folder, for games with `observation_size` features.
+def load_agent(run: str | Path) -> Loaded:
+    """Reads the newest agent of a run's folder.
 
     Raises:
-      InputError: there is none, its networks have other shapes, or it has learned another version
-        of the game.
+      InputError: there is none, or it has learned another version of the game.
     """
     run = Path(run)
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run}: no training run (it has no config.yaml)")
-    config = load_config(run / "config.yaml")
+    config = load_run_config(run)
     directory = run / "checkpoints"
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
+    domain = load_domain(config.game.name)
     with Checkpointer(directory.absolute()) as checkpointer:
         if checkpointer.latest is None:
             raise InputError(f"{directory}: no finished checkpoint")
         step = int(checkpointer.latest.step)
-        _metadata(checkpointer, directory, step)
-        programs = _number_of_programs(checkpointer, directory, step)
-        abstract = jax.eval_shape(lambda: fresh_agent(config, observation_size, programs))
+        _, spec = _metadata(checkpointer, directory, step)
+        check_version(spec, domain.name, domain.version, directory / str(step))
+        instances = _number_of_instances(checkpointer, directory, step)
+        abstract = jax.eval_shape(lambda: untrained(config, spec, instances))
         names = _flatten(abstract)
         stored = _load(checkpointer, directory, step, {"agent": names}, partial=True)["agent"]
-    return _unflatten(abstract, stored), config
+    return Loaded(_unflatten(abstract, stored), config, spec)
 
 
-def _metadata(checkpointer: Any, directory: Path, step: int) -> dict[str, Any]:
-    """What was stored beside the arrays, if they belong to this version of the game."""
+def load_run_config(run: Path) -> Config:
+    """The configuration of a run's folder.
+
+    Raises:
+      InputError: there is no run, or its configuration is unusable.
+    """
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run}: no training run (it has no config.yaml)")
+    return load_config(run / "config.yaml")
+
+
+def untrained(config: Config, spec: Spec, instances: int = 1) -> Agent:
+    """The agent that a run begins with, from the run's seed."""
+    key = jax.random.key_data(jax.random.key(config.seed))
+    return fresh_agent(config, spec, key, instances)
+
+
+def check_version(found: Spec, name: str, version: int, source: Path) -> None:
+    """Raises InputError if what was stored belongs to another game, or another version of it."""
+    if (found.name, found.version) != (name, version):
+        raise InputError(
+            f"{source}: was trained on version {found.version} of {found.name}, this is version "
+            f"{version} of {name}; train anew"
+        )
+
+
+def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, Any], Spec]:
+    """What was stored beside the arrays, and the specification of the game."""
     source = directory / str(step)
     try:
         metadata = dict(checkpointer.metadata(step).custom_metadata or {})
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise InputError(f"{source}: damaged: {_line(error)}") from None
-    found = metadata.pop(VERSION_KEY, None)
-    if found != GAME_VERSION:
-        which = "an older game" if found is None else f"version {found} of the game"
-        raise InputError(
-            f"{source}: was trained on {which}, this is version {GAME_VERSION}; train anew"
-        )
-    return metadata
-
-
-def _number_of_programs(checkpointer: Any, directory: Path, step: int) -> int:
+    if SPEC_KEY not in metadata:
+        raise InputError(f"{source}: was made by an older version of this code; train anew")
     try:
-        return int(checkpointer.checkpointables_metadata(step).metadata["agent"][SHARE].shape[0])
+        return metadata, spec_from_record(metadata.pop(SPEC_KEY))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{source}: damaged: {_line(error)}") from None
+
+
+def _number_of_instances(checkpointer: Any, directory: Path, step: int) -> int:
+    try:
+        stored = checkpointer.checkpointables_metadata(step).metadata["agent"]
+        return int(stored[BY_INSTANCE].shape[0])
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise InputError(f"{directory / str(step)}: damaged: {_line(error)}") from None
-
-
-def fresh_agent(config: Config, observation_size: int, programs: int = 1) -> Agent:
-    """An untrained agent, from the run's seed."""
-    key = jax.random.key_data(jax.random.key(config.seed))
-    params = networks.init_params(config.network, observation_size, key)
-    return Agent(params, jnp.float32(FIRST_ADVANTAGE), first_units(programs))
 
 
 def _load(
@@ -172,8 +190,8 @@ def _load(
                     raise InputError(f"{source}: has no {name}; {OTHER}")
                 if tuple(found[name].shape) != leaf.shape or found[name].dtype != leaf.dtype:
                     raise InputError(
-                        f"{source}: {name} is {found[name].dtype}{list(found[name].shape)}, "
-                        f"expected {leaf.dtype}{list(leaf.shape)}; {OTHER}"
+                        f"{source}: {name} must be {leaf.dtype}{list(leaf.shape)}, got "
+                        f"{found[name].dtype}{list(found[name].shape)}; {OTHER}"
                     )
             if partial:
                 # Orbax wants every array named; the others are read and dropped.

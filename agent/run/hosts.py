@@ -16,7 +16,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
 from agent.config import Config, TrainConfig
-from agent.learning.learner import AXIS
+from agent.learning.state import AXIS
 from gamekit.errors import InputError
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ from tensorboardX import SummaryWriter
 
 from agent.config import Config
 from agent.run.progress import Progress
+from gamekit.domain import Domain
 
-# Called with a program's number, its best moves and the fraction they save.
+# Called with an instance's number, its best moves and their score.
 BestWriter = Callable[[int, np.ndarray, float], None]
 # Wall-clock figures: a resumed run repeats all others exactly.
 CLOCK_FIELDS = (
@@ -32,12 +33,12 @@ CLOCK_FIELDS = (
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A program that is trained on: its fingerprint, its name, and the fraction of the latency
-    that the production compiler's mapping saves (None: unknown)."""
+    """An instance that is trained on: its fingerprint, its name, and the score of its reference
+    solution (None: there is none)."""
 
     fingerprint: str
     name: str = ""
-    production: float | None = None
+    reference: float | None = None
 
 
 class Journal:
@@ -49,18 +50,24 @@ class Journal:
     def __init__(
         self,
         config: Config,
+        domain: Domain,
         run: Path,
         step: int,
-        programs: tuple[Entry, ...],
+        entries: tuple[Entry, ...],
         write_best: BestWriter | None,
     ):
         truncate(run / "metrics.jsonl", step)
-        self._programs = programs
+        self._domain, self._entries = domain, entries
         self._write_best = write_best
-        self._written = np.full(len(programs), -np.inf)
+        self._written = np.full(len(entries), -np.inf)
         self._metrics_file = open(run / "metrics.jsonl", "a")  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-        self._progress = Progress(config)
+        self._progress = Progress(config, domain)
+
+    @property
+    def score_word(self) -> str:
+        """What the game calls a score."""
+        return self._domain.words.score
 
     def __enter__(self) -> Journal:
         self._progress.__enter__()
@@ -75,53 +82,49 @@ class Journal:
         """Writes one iteration.
 
         line: figures by name, None where there is none.
-        returns: [P], mean return of each program's games that ended in this iteration, or NaN.
-        best: [P], what each program's best game saves, -inf without.
+        returns: [P], mean return of each instance's games that ended in this iteration, or NaN.
+        best: [P], the score of each instance's best game, -inf without.
         """
-        line = line | {"best_vs_production": self._against_production(best)}
+        line = line | {f"best_vs_{self._domain.words.reference}": self._against_reference(best)}
         self._metrics_file.write(json.dumps(line) + "\n")
         self._metrics_file.flush()
         step = line["step"]
         for name, value in line.items():
             if name != "step" and value is not None:
                 self._board.add_scalar(name, value, step)
-        for number, entry in enumerate(self._programs):
-            self._program(entry, "return", float(returns[number]), step)
-            self._program(entry, "best", float(best[number]), step)
+        for number, entry in enumerate(self._entries):
+            self._add(entry, "return", float(returns[number]), step)
+            self._add(entry, "best", float(best[number]), step)
         self._progress.show(line)
 
-    def _program(self, entry: Entry, what: str, saved: float, step: int) -> None:
-        if not (entry.name and math.isfinite(saved)):
+    def _add(self, entry: Entry, what: str, score: float, step: int) -> None:
+        """One instance's figure on the board."""
+        if not (entry.name and math.isfinite(score)):
             return
-        self._board.add_scalar(f"{what}/{entry.name}", saved, step)
-        if entry.production is not None:
-            gain = speedup(saved, entry.production)
-            self._board.add_scalar(f"{what}_vs_production/{entry.name}", gain, step)
+        self._board.add_scalar(f"{what}/{entry.name}", score, step)
+        if entry.reference is not None:
+            gain = self._domain.gain(score, entry.reference)
+            reference = self._domain.words.reference
+            self._board.add_scalar(f"{what}_vs_{reference}/{entry.name}", gain, step)
 
-    def _against_production(self, best: np.ndarray) -> float | None:
+    def _against_reference(self, best: np.ndarray) -> float | None:
         gains = [
-            speedup(float(saved), entry.production)
-            for saved, entry in zip(best, self._programs, strict=True)
-            if entry.production is not None
+            self._domain.gain(float(score), entry.reference)
+            for score, entry in zip(best, self._entries, strict=True)
+            if entry.reference is not None
         ]
         return float(np.mean(gains)) if gains and np.all(np.isfinite(gains)) else None
 
-    def write_improved(self, saved: np.ndarray, moves: Callable[[int], np.ndarray]) -> None:
+    def write_improved(self, score: np.ndarray, moves: Callable[[int], np.ndarray]) -> None:
         """Hands on the best games that are better than what was handed on before.
 
-        saved: [P]; moves: a best game's moves by the program's number.
+        score: [P]; moves: a best game's moves by the instance's number.
         """
         if self._write_best is None:
             return
-        # A failed game (-1, only without Drop-backup) has no mapping.
-        for program in np.flatnonzero((saved > self._written) & (saved > -1)):
-            self._write_best(int(program), moves(int(program)), float(saved[program]))
-            self._written[program] = saved[program]
-
-
-def speedup(saved: float, production: float) -> float:
-    """How much faster a program runs than with the production mapping, both as saved fractions."""
-    return (1 - production) / (1 - saved) - 1
+        for number in np.flatnonzero(score > self._written):
+            self._write_best(int(number), moves(int(number)), float(score[number]))
+            self._written[number] = score[number]
 
 
 def truncate(path: Path, step: int) -> None:

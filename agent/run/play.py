@@ -1,4 +1,4 @@
-"""Playing with a trained agent: many games of one program at once, the best one counts.
+"""Playing with a trained agent: many games of one instance at once, the best one counts.
 
 The first game takes the best action everywhere, the others of the first round sample as in
 self-play, with noise that grows from game to game.  As long as there is time more rounds follow:
@@ -11,17 +11,24 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from agent.config import Config, SearchConfig
-from agent.networks.units import Units
-from agent.run.checkpoint import Agent
-from agent.search.search import Simulator, observe, search
-from agent.selfplay.guidance import Guides, ask, declined_arrivals, draw_guides, follow, no_guides
+from agent.networks import Agent, ValueScale
+from agent.search import observe, search, tree_model
+from agent.selfplay.guidance import (
+    Guides,
+    ask,
+    declined_arrivals,
+    draw_guides,
+    follow,
+    no_guides,
+)
+from gamekit.checked import checked
+from gamekit.environment import Environment, GuidingEnvironment, State
 
 # Of the games of a later round those that are guided, and of these those that come back.
 GUIDED, DEVIATING = 0.75, 0.75
@@ -31,92 +38,109 @@ MORE, MOST, COMPILE_S = 4, 128, 20.0
 
 @dataclasses.dataclass(frozen=True)
 class Played:
-    """The outcome for one program.
+    """The outcome for one instance.
 
-    actions: the best game's moves on its final branch, int8 [n].
-    saved: what it saves; greedy: what the noiseless game saves; every: what each game saves, round
-        after round [K * rounds].
-    backups: Drop-backups of the best game; moves and seconds: of all games together.
+    moves: int32 [n], the best game's on its final branch; backtracks: of that game.
+    score: the best game's; greedy: the noiseless game's; every: each game's, round after round
+        [K * rounds].
+    total_moves, seconds: of all games together.
     simulations: of the last round's searches.
     """
 
-    actions: np.ndarray
-    saved: float
+    moves: np.ndarray
+    score: float
     greedy: float
     every: np.ndarray
-    backups: int
-    moves: int
+    backtracks: int
+    total_moves: int
     seconds: float
     rounds: int
     simulations: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _BestGame:
+    """moves: int32 [n]. answers: int32 [Q], by the number of the question, -1 without."""
+
+    moves: np.ndarray
+    answers: np.ndarray
+    score: float
+    backtracks: int
+
+
 def play(
-    game: Any,
+    environment: Environment[State],
     agent: Agent,
     config: Config,
-    program: int,
+    instance: int,
     key: jax.Array,
     *,
     games: int = 32,
     noise: float = 1.0,
     seconds: float = 0.0,
 ) -> Played:
-    """Plays `games` games of program number `program` and returns the best; the key is consumed.
+    """Plays `games` games of an instance, by its number, and returns the best; the key is consumed.
 
     seconds: while they last, more rounds of as many games follow; with 0 there is one round. One
         game without a budget is the greedy policy.
     """
     started = time.perf_counter()
-    index = jnp.full(games, program, jnp.int32)
-    units = _mean_units(game, agent)
-    bound = float(game.remaining_bound(game.init(index[:1]))[0])
-    none = np.full(game.num_questions, -1, np.int8)
-    best = _Best(np.zeros(0, np.int8), none, -np.inf, 0)
+    game = checked(environment)
+    index = jnp.full(games, instance, jnp.int32)
+    scale = _mean_scale(game, agent)
+    headroom = float(game.headroom(game.init(index[:1]))[0])
+    unasked = np.full(game.spec.num_questions, -1, np.int32)
+    best = _BestGame(np.zeros(0, np.int32), unasked, -np.inf, 0)
     guides, noises = no_guides(games), np.linspace(0.0, 1.0, games)
     rng = np.random.default_rng(0)
     every: list[np.ndarray] = []
-    moves, took, known = 0, 0.0, 0
+    total_moves, took, known = 0, 0.0, 0
     while not every or seconds - (time.perf_counter() - started) > took:
         began = time.perf_counter()
         key, round_key, guides_key = jax.random.split(key, 3)
         guided = guides, jnp.asarray(best.answers)
         noise_now = jnp.asarray(noise * noises, jnp.float32)
         state, answers, count = _finish(
-            config, game, agent, units, index, noise_now, guided, round_key
+            config, game, agent, scale, index, noise_now, guided, round_key
         )
-        saved = np.asarray(game.saved_fraction(state))
-        moves += int(count) * games
-        every.append(saved)
-        improved = saved.max() > best.saved
+        score = np.asarray(game.score(state))
+        total_moves += int(count) * games
+        every.append(score)
+        improved = score.max() > best.score
         if improved:
-            best = _best_of(game, state, answers, saved)
-            # What these games attain tells more of an unknown program than others' programs do.
-            share = jnp.clip(best.saved / max(bound, 1e-9), 0.0, 1.0)
-            units = dataclasses.replace(units, share=jnp.full_like(units.share, share))
+            best = _best_of(game, state, answers, score)
+            # What these games attain tells more of an unknown instance than others do.
+            share = jnp.clip(best.score / max(headroom, 1e-9), 0.0, 1.0)
+            scale = dataclasses.replace(scale, baseline=jnp.full_like(scale.baseline, share))
         # A round that had to compile says little about the next one.
         if known == config.search.simulations:
             took = time.perf_counter() - began
         known = config.search.simulations
         remaining = seconds - (time.perf_counter() - started)
-        if not improved and 0 < known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
+        if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
             config = dataclasses.replace(config, search=_larger(config.search))
-        length = jnp.full(games, len(best.actions))
-        declined = declined_arrivals(game, jnp.asarray(best.answers))
-        declined = jnp.broadcast_to(declined, (games, len(declined)))
-        guides = draw_guides(guides_key, jnp.arange(games), length, declined, GUIDED, DEVIATING)
+        guides = _guides(game, guides_key, best, games)
         noises = rng.random(games)
     return Played(
-        actions=best.actions,
-        saved=best.saved,
+        moves=best.moves,
+        score=best.score,
         greedy=float(every[0][0]),
         every=np.concatenate(every),
-        backups=best.backups,
-        moves=moves,
+        backtracks=best.backtracks,
+        total_moves=total_moves,
         seconds=time.perf_counter() - started,
         rounds=len(every),
         simulations=known,
     )
+
+
+def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, games: int) -> Guides:
+    """Guides of a later round's games; the key is consumed."""
+    length = jnp.full(games, len(best.moves))
+    declined = declined_arrivals(game, jnp.asarray(best.answers))
+    declined = jnp.broadcast_to(declined, (games, len(declined)))
+    has_topics = game.spec.decline is not None and game.spec.guides
+    return draw_guides(key, jnp.arange(games), length, declined, GUIDED, DEVIATING, has_topics)
 
 
 def _larger(search: SearchConfig) -> SearchConfig:
@@ -125,42 +149,33 @@ def _larger(search: SearchConfig) -> SearchConfig:
     return dataclasses.replace(search, simulations=search.simulations * MORE, max_depth=deeper)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Best:
-    """The best game so far: its moves, its answers by the number of the question (-1 without), what
-    it saves, its Drop-backups."""
-
-    actions: np.ndarray
-    answers: np.ndarray
-    saved: float
-    backups: int
-
-
-def _best_of(game: Any, state: Any, answers: jax.Array, saved: np.ndarray) -> _Best:
-    best = int(np.argmax(saved))
-    length = int(game.decision_index(state)[best])
-    actions = np.asarray(game.action_log(state)[best][:length])
-    backups = int(np.asarray(game.backups(state))[best])
-    return _Best(actions, np.asarray(answers[best]), float(saved[best]), backups)
+def _best_of(
+    game: GuidingEnvironment[State], state: State, answers: jax.Array, score: np.ndarray
+) -> _BestGame:
+    best = int(np.argmax(score))
+    history = game.history(state)
+    moves = np.asarray(history.moves[best, : int(history.length[best])])
+    backtracks = int(history.backtracks[best])
+    return _BestGame(moves, np.asarray(answers[best]), float(score[best]), backtracks)
 
 
-def _mean_units(game: Any, agent: Agent) -> Units:
-    """A program that was not trained on has no units of its own."""
-    programs = jnp.ones(game.num_programs)
-    return Units(agent.units.share.mean() * programs, agent.units.scale.mean() * programs)
+def _mean_scale(game: GuidingEnvironment[State], agent: Agent) -> ValueScale:
+    """An instance that was not trained on has no scale of its own."""
+    ones = jnp.ones(game.spec.num_instances)
+    return ValueScale(agent.scale.baseline.mean() * ones, agent.scale.spread.mean() * ones)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _finish(
     config: Config,
-    game: Any,
+    game: GuidingEnvironment[State],
     agent: Agent,
-    units: Units,
+    scale: ValueScale,
     index: jax.Array,
     noise: jax.Array,
     guided: tuple[Guides, jax.Array],
     key: jax.Array,
-) -> tuple[Any, jax.Array, jax.Array]:
+) -> tuple[State, jax.Array, jax.Array]:
     """Plays new games [K] to their end; returns their states, their answers by the number of the
     question [K, Q] (-1 without), and the number of steps.
 
@@ -182,19 +197,21 @@ def _finish(
             legal,
             search_key,
             config=config,
+            spec=game.spec,
+            model=tree_model(config, game, state, scale),
             typical_advantage=agent.typical_advantage,
-            simulator=Simulator(game, state, units),
             noise=noise,
         )
-        asked = ask(game, state, index, legal, guides)
-        told = best[asked.question]
-        guides, action, _ = follow(guides, asked, told, result.action, follow_key, games)
-        answered = answers[games, asked.question]
-        answered = jnp.where(game.done(state), answered, action.astype(jnp.int8))
-        answers = answers.at[games, asked.question].set(answered)
+        asked = ask(game, state, legal, guides)
+        number = asked.question.number
+        guides, action, _ = follow(
+            game.spec, guides, asked, best[number], result.action, follow_key, games
+        )
+        answered = jnp.where(game.done(state), answers[games, number], action)
+        answers = answers.at[games, number].set(answered)
         return game.step(state, action)[0], guides, answers, key, count + 1
 
-    answers = jnp.full((len(index), len(best)), -1, jnp.int8)
+    answers = jnp.full((len(index), len(best)), -1, jnp.int32)
     start = (game.init(index), guides, answers, key, jnp.int32(0))
     state, _, answers, _, count = jax.lax.while_loop(running, move, start)
     return state, answers, count

@@ -9,6 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from agent.config import Config
+from gamekit.domain import Domain
 from gamekit.status import StatusLine
 
 PLAIN_SECONDS = 10.0
@@ -17,8 +18,9 @@ PLAIN_SECONDS = 10.0
 class Progress(StatusLine):
     """Shows metrics on stderr; use as a context manager."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, domain: Domain):
         super().__init__()
+        self._domain = domain
         self._iterations = config.train.iterations
         self._shown = 0.0
         self._last = ""
@@ -41,17 +43,17 @@ class Progress(StatusLine):
             self._last = text
 
     def _text(self, line: dict[str, Any]) -> str:
-        def percent(name: str) -> str:
+        def show(name: str) -> str:
             value = line.get(name)
-            return "-" if value is None else f"{100 * value:.2f} %"
+            return "-" if value is None else self._domain.show(value)
 
-        share = line["search_share"]
+        word, share = self._domain.words.score, line["search_share"]
         searching = "search -" if share is None else f"search {100 * share:.0f} %"
         left = "-" if line["left_s"] is None else f"{line['left_s']:.0f}"
         return (
             f"{line['step']}/{self._iterations}  {line['wall_s']:.0f} s  {line['games']} games  "
-            f"saved {percent('return_mean')} (best {percent('best_saved')})  "
-            f"value error {percent('value_error')}  {line['moves_per_s']:,.0f} moves/s  "
+            f"{word} {show('return_mean')} (best {show(f'best_{word}')})  "
+            f"value error {show('value_error')}  {line['moves_per_s']:,.0f} moves/s  "
             f"{line['simulations_per_s']:,.0f} simulations/s  "
             f"{line['updates_per_s']:,.1f} updates/s  {searching}  {left} s left"
         )

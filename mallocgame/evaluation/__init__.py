@@ -1,1 +1,1 @@
-"""Runs mappers on suites: what to run, in which processes, rows that survive an interruption."""
+"""What an evaluation of the mallocGame shows beyond the kit's: gains, gaps, pictures."""

@@ -10,8 +10,7 @@ import numpy as np
 
 from gamekit.errors import InputError
 from gamekit.jsonfile import write_json
-from mallocgame.evaluation.rows import OK, Row
-from mallocgame.report.statistics import TIE, interval, mean, pool_seeds
+from mallocgame.report.statistics import TIE, Row, interval, mean, pool_seeds, succeeded
 from mallocgame.report.tables import Table, between, markdown, percent, print_tables
 
 MAPPER_HEADER = (
@@ -67,7 +66,7 @@ def compare(
     rows = [
         _difference(pairs[0][key], pairs[1][key])
         for key in common
-        if pairs[0][key]["status"] == pairs[1][key]["status"] == OK
+        if all(succeeded(side[key]) for side in pairs)
     ]
     if not rows:
         raise InputError(f"{name} and {other}: no mapper ran on the same program in both")
@@ -88,7 +87,7 @@ def compare(
             "mappers": sorted(both[1] - both[0]),
         },
         "failed": [
-            f"{p}: {m}" for p, m in common if {pairs[i][p, m]["status"] for i in (0, 1)} != {OK}
+            f"{p}: {m}" for p, m in common if not all(succeeded(side[p, m]) for side in pairs)
         ],
     }
 

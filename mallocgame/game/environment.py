@@ -16,11 +16,11 @@ import numpy as np
 from flax import struct
 from jax import Array, lax
 
-from mallocgame.game.observe import plain as observation
-from mallocgame.game.observe import rich as rich_observation
+from gamekit.environment import History, Question, Spec, Step
+from mallocgame.game.observe import plain, rich
 from mallocgame.game.observe.plain import stop_features
 from mallocgame.game.observe.rich import slot_prospects, stop_columns
-from mallocgame.game.options import GameConfig
+from mallocgame.game.options import GAME_VERSION, GameConfig
 from mallocgame.game.placement import gather
 from mallocgame.game.rules import advance, start
 from mallocgame.game.state import (
@@ -36,7 +36,7 @@ from mallocgame.game.state import (
 from mallocgame.game.tables import ENTRY, NEVER, EventRow, SlotRow, Tables, compile_program, pad
 from mallocgame.program import Program
 
-NUM_ACTIONS = 3
+ACTION_NAMES = ("copy", "no_copy", "drop")
 # One in so many games of a batch may lag behind (`rules.advance`).
 STRAGGLERS = 16
 # The least stops and residencies that a game is padded to.
@@ -91,16 +91,32 @@ class Game:
         """Starts games: `index` int32 [...] says which program each plays."""
         return advance(self, start(self, jnp.asarray(index, jnp.int32)))
 
-    def step(self, state: State, action: Array) -> tuple[State, Array]:
+    @property
+    def spec(self) -> Spec:
+        """The fixed facts; see `gamekit.environment`."""
+        return Spec(
+            name="mallocgame",
+            version=GAME_VERSION,
+            num_instances=self.num_programs,
+            action_names=ACTION_NAMES,
+            decline=DROP,
+            max_moves=self.max_decisions,
+            num_questions=2 * self.events.shape[1],
+            observation=rich.SPEC if self.config.observation == "rich" else plain.SPEC,
+            guides=True,
+        )
+
+    def step(self, state: State, action: Array) -> tuple[State, Step]:
         """Plays one move in every game and goes on to the next question.
 
         Args:
           action: int32 [...]; an illegal action is played as DROP, finished games ignore it.
 
         Returns:
-          The next state, and the reward float32 [...]: the change of the saved fraction.
+          The next state, and what the move led to. The reward is the change of the saved fraction
+          (with the option `reward = "proxy"` of the proxy's).
         """
-        before = self._score(state)
+        before = self._paid(state)
         playing = state.waiting & ~state.done
         legal = jnp.where(action == _yes(state), state.can, False)
         action = jnp.where(legal, action, DROP).astype(jnp.int32)
@@ -117,8 +133,8 @@ class Game:
             ),
             _stragglers(state),
         )
-        reward = (self._score(after) - before) / self.total_ticks[state.program]
-        return after, reward.astype(jnp.float32)
+        reward = (self._paid(after) - before) / self.total_ticks[state.program]
+        return after, Step(reward.astype(jnp.float32), after.done, after.kept)
 
     def reset(self, state: State, mask: Array, index: Array) -> State:
         """Starts new games where `mask` bool [...] holds; the others go on."""
@@ -136,49 +152,41 @@ class Game:
         legal = jnp.stack([copy, hold, jnp.ones_like(copy)], axis=-1)
         return legal | state.done[..., None]
 
-    def question(self, state: State) -> tuple[Array, Array, Array]:
+    def asked(self, state: State) -> tuple[Array, Array, Array]:
         """Kind (ASK_READ, ASK_DEFINE, ASK_DEPART), value and slot of the question, int32 [...]."""
         row = EventRow(*gather(self.events, state.program, state.event))
         return state.question, row.value, state.slot
 
-    def occupied(self, state: State) -> tuple[Array, Array]:
-        """Int32 [...] each: the slots [begin, end) for which an answer other than DROP would have
-        the value in question in fast memory; for a value that is there already, from now on."""
+    def question(self, state: State) -> Question:
+        """The question, about a value, and the slots for which an answer other than DROP would have
+        the value in fast memory; for one that is there already, from now on."""
         row = EventRow(*gather(self.events, state.program, state.event))
         t, reads = state.slot, state.question == ASK_READ
         arrives = jnp.where(reads, t + 1, jnp.maximum(row.ask_end, t + 1))
         holds = (state.question == ASK_DEPART) | (row.kind == ENTRY)
-        return jnp.where(reads, state.begin, t), jnp.where(holds, row.hold_end, arrives)
+        return Question(
+            number=2 * state.event + (state.question == ASK_DEPART),
+            topic=row.value,
+            begin=jnp.where(reads, state.begin, t),
+            end=jnp.where(holds, row.hold_end, arrives),
+        )
 
-    def stop(self, program: Array, question: Array) -> tuple[Array, Array]:
-        """Int32 [...] each: slot and value of the stop that a question, by its number, is about."""
-        row = EventRow(*gather(self.events, program, question // 2))
-        return row.slot, row.value
+    def question_of(self, instance: Array, number: Array) -> Question:
+        """Questions by their numbers: the value, and as `begin` the slot of the stop."""
+        row = EventRow(*gather(self.events, instance, number // 2))
+        return Question(number, row.value, row.slot, row.slot + 1)
 
-    @property
-    def num_questions(self) -> int:
-        """Q: no game is asked more different questions."""
-        return 2 * self.events.shape[1]
-
-    def question_index(self, state: State) -> Array:
-        """Int32 [...] below Q; the number of the question, whatever was answered before."""
-        return 2 * state.event + (state.question == ASK_DEPART)
-
-    def is_arrival(self, question: Array) -> Array:
-        """Bool [...]; whether questions, by their numbers, are about values that may come."""
-        return question % 2 == 0
+    def takes_room(self, number: Array) -> Array:
+        """Bool [...]; whether questions, by their numbers, are about values that may arrive."""
+        return number % 2 == 0
 
     def observe(self, state: State) -> Array:
         """Float32 [..., F]: what the agent sees (`mallocgame.game.observe`)."""
-        if self.config.observation == "rich":
-            return rich_observation.observe(self, state)
-        return observation.observe(self, state)
+        return (rich if self.config.observation == "rich" else plain).observe(self, state)
 
-    @property
-    def observation_size(self) -> int:
-        if self.config.observation == "rich":
-            return rich_observation.LAYOUT.size
-        return observation.observation_size(self)
+    def instance(self, state: State) -> Array:
+        """Int32 [...]; the program that each game plays."""
+        return state.program
 
     def done(self, state: State) -> Array:
         """Bool [...]."""
@@ -188,33 +196,22 @@ class Game:
         """Int32 [...]; ticks saved so far, -total where the game failed."""
         return jnp.where(state.failed, -self.total_ticks[state.program], state.saved)
 
-    def saved_fraction(self, state: State) -> Array:
+    def score(self, state: State) -> Array:
         """Float32 [...]; fraction of the all-slow latency saved so far."""
         return (self.saved_ticks(state) / self.total_ticks[state.program]).astype(jnp.float32)
 
-    def remaining_bound(self, state: State) -> Array:
+    def headroom(self, state: State) -> Array:
         """Float32 [...]; fraction of the latency that what is not played yet saves at most."""
         slot = state.slot + (state.question == ASK_DEPART)
         bound = self.bound.at[state.program, slot].get(mode="fill", fill_value=0.0)
         return jnp.where(state.done, 0.0, bound)
 
-    def backups(self, state: State) -> Array:
-        """Int32 [...]; Drop-backups so far."""
-        return state.backups
+    def history(self, state: State) -> History:
+        """The moves of the current branch, those forced by Drop-backup included."""
+        moves = jnp.moveaxis(state.log, 0, -1).astype(jnp.int32)
+        return History(moves, state.length, state.backups)
 
-    def decision_index(self, state: State) -> Array:
-        """Int32 [...]; number of moves on the current branch, forced ones included."""
-        return state.length
-
-    def kept_index(self, state: State) -> Array:
-        """Int32 [...]; moves with this index or a later one were undone by the last step."""
-        return state.kept
-
-    def action_log(self, state: State) -> Array:
-        """Int8 [..., M]; the moves of the current branch, valid below `decision_index`."""
-        return jnp.moveaxis(state.log, 0, -1)
-
-    def _score(self, state: State) -> Array:
+    def _paid(self, state: State) -> Array:
         score = state.proxy if self.config.reward == "proxy" else state.saved
         return jnp.where(state.failed, -self.total_ticks[state.program], score)
 
@@ -243,7 +240,7 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
     is_rich = config.observation == "rich"
     prospects = [slot_prospects(t) if is_rich else np.zeros((len(t.slots), 0)) for t in tables]
     columns = [stop_columns(t) if is_rich else np.zeros((len(t.events), 0), int) for t in tables]
-    behind = rich_observation.WINDOW if is_rich else 0
+    behind = rich.WINDOW if is_rich else 0
     return Game(
         events=jnp.asarray(events),
         slots=jnp.asarray(slots),

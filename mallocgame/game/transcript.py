@@ -43,8 +43,7 @@ class _Look(NamedTuple):
 def replay(program: Program, config: GameConfig, actions: Sequence[int] | np.ndarray) -> Mapping:
     """The mapping of a finished game.
 
-    actions: the moves of the game's final branch, forced ones included (`Game.action_log` up to
-        `Game.decision_index`).
+    actions: the moves of the game's final branch, forced ones included (`Game.history`).
 
     Raises:
       ValueError: the moves do not finish a game of this program.
@@ -72,7 +71,7 @@ def replay_game(
             f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
             "they do not finish a game"
         )
-    return recorder.mapping(program), float(game.saved_fraction(state))
+    return recorder.mapping(program), float(game.score(state))
 
 
 def _play_through(

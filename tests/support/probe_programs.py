@@ -100,5 +100,5 @@ def every_game(game: Game, moves: int) -> tuple[np.ndarray, np.ndarray]:
     if not bool(jnp.all(game.done(state))):
         raise ValueError(f"{moves} moves are not enough")
     shape = (game.num_programs, count)
-    saved, backups = game.saved_fraction(state), game.backups(state)
+    saved, backups = game.score(state), state.backups
     return np.asarray(saved).reshape(shape), np.asarray(backups).reshape(shape)

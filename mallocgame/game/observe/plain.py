@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from gamekit.observation import plain as one_part
 from mallocgame.game.placement import at_row, gather
 from mallocgame.game.state import (
     ASK_READ,
@@ -38,11 +39,7 @@ NUM_KINDS = 5
 STATIC = NUM_KINDS + 15
 UPCOMING = 6
 DYNAMIC = 4 + 5 + len(AHEAD) + 1 + len(BACK) + 3 + 5
-
-
-def observation_size(game: Game) -> int:
-    """Number of features F."""
-    return STATIC + DYNAMIC + WINDOW * (UPCOMING + 2)
+SPEC = one_part(STATIC + DYNAMIC + WINDOW * (UPCOMING + 2))
 
 
 def compress(x: np.ndarray, scale: float) -> np.ndarray:

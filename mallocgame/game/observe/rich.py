@@ -1,4 +1,4 @@
-"""The rich observation: one flat vector whose parts `LAYOUT` names.
+"""The rich observation: one flat vector whose parts `SPEC` names.
 
 Beside the question it shows what lies ahead: how the memory is occupied at some later times if
 nothing more is decided, what useful values will then want to be there, how much could be copied
@@ -7,7 +7,6 @@ until then, and the next stops, each with all that is known of it.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from gamekit.observation import ObservationSpec, Part
 from mallocgame.game.observe.plain import DYNAMIC, STATIC, compress, log_scaled, observe_question
 from mallocgame.game.placement import at_row
 from mallocgame.game.state import ASK_DEPART, EVICTING, UP, State, departure_order, has
@@ -31,45 +31,22 @@ WINDOW = 16
 TOKEN = STATIC + 6
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Where the parts of an observation [F] lie.
-
-    question: features of the question, the memory and the supply now.
-    profile: [TIMES, BINS]; share of each bin of offsets that is occupied at each time ahead.
-    footprint: [BINS]; share of each bin that the value in question takes, or would take.
-    prospects: [PROSPECTS, TIMES]; see `slot_prospects`.
-    window: [1 + WINDOW, TOKEN]; the stop in question and the next ones: the features of
-        `observation.stop_features`, then how far it is, whether its value is in fast memory or
-        being evicted, is the value in question, or one of its carried group, and whether there is
-        such a stop.
-    """
-
-    question: slice
-    profile: slice
-    footprint: slice
-    prospects: slice
-    window: slice
-
-    @property
-    def size(self) -> int:
-        """Number of features F."""
-        return self.window.stop
-
-
-def _layout() -> Layout:
-    sizes = (
-        STATIC + DYNAMIC,
-        len(TIMES) * BINS,
-        BINS,
-        PROSPECTS * len(TIMES),
-        (1 + WINDOW) * TOKEN,
+# question: features of the question, the memory and the supply now.
+# profile: share of each bin of offsets that is occupied at each time ahead.
+# footprint: share of each bin that the value in question takes, or would take.
+# prospects: see `slot_prospects`.
+# window: the stop in question and the next ones: the features of `plain.stop_features`, then how
+#   far it is, whether its value is in fast memory or being evicted, is the value in question, or
+#   one of its carried group, and whether there is such a stop.
+SPEC = ObservationSpec(
+    (
+        Part("question", (STATIC + DYNAMIC,)),
+        Part("profile", (len(TIMES), BINS), "series"),
+        Part("footprint", (1, BINS), "series"),
+        Part("prospects", (len(TIMES), PROSPECTS), "series"),
+        Part("window", (1 + WINDOW, TOKEN), "tokens"),
     )
-    ends = np.cumsum(sizes).tolist()
-    return Layout(*(slice(end - size, end) for size, end in zip(sizes, ends, strict=True)))
-
-
-LAYOUT = _layout()
+)
 
 
 def slot_prospects(tables: Tables) -> np.ndarray:
@@ -123,7 +100,7 @@ def stop_columns(tables: Tables) -> np.ndarray:
 
 
 def observe(game: Game, state: State) -> Array:
-    """Float32 [..., F], laid out as `LAYOUT` says."""
+    """Float32 [..., F], laid out as `SPEC` says."""
     prospects = game.prospects.at[state.program, state.slot].get(mode="clip")
     parts = [observe_question(game, state), *_memory(game, state), prospects, _window(game, state)]
     return jnp.concatenate(parts, axis=-1)

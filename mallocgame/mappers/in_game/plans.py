@@ -62,13 +62,14 @@ def finish_plans(game: Game, plans: Plans) -> State:
 
 def score_plans(game: Game, plans: Plans) -> np.ndarray:
     """The saved fraction of each plan: float32 [K]."""
-    return np.asarray(game.saved_fraction(finish_plans(game, plans)))
+    return np.asarray(game.score(finish_plans(game, plans)))
 
 
 def play_plans(game: Game, program: Program, plans: Plans) -> Played:
     """Plays all plans of the program that `game` was built from and keeps the best."""
     state = finish_plans(game, plans)
-    best = int(np.argmax(np.asarray(game.saved_fraction(state))))
+    best = int(np.argmax(np.asarray(game.score(state))))
     length = int(state.length[best])
-    mapping, saved = replay_game(game, program, np.asarray(game.action_log(state))[best, :length])
+    moves = np.asarray(game.history(state).moves)[best, :length]
+    mapping, saved = replay_game(game, program, moves)
     return Played(mapping, saved, length, int(state.backups[best]))

@@ -8,28 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gamekit.domain import Domain
 from gamekit.errors import InputError
-from mallocgame.evaluation.rows import Row
+from gamekit.evaluation.rows import Key, Row, row_from_record, row_record
 
-FORMAT, VERSION = "mallocgame.rows", 1
-Key = tuple[str, str, int | None]
+VERSION = 1
 
 
-class Store:
+class RowsFile:
     """`rows.jsonl` in a results folder: the configuration first, then one row a line.
 
-    found: the rows that are there, by program, mapper and seed.
+    found: the rows that are there, by `Row.key`.
     """
 
-    def __init__(self, folder: Path, configuration: dict[str, Any]):
+    def __init__(self, domain: Domain, folder: Path, configuration: dict[str, Any]):
         """Opens the file of this configuration, or begins one.
 
         Raises:
           InputError: the folder cannot be written, or is of another configuration.
         """
-        self.path = folder / "rows.jsonl"
+        self.path, self._domain = folder / "rows.jsonl", domain
         self.found: dict[Key, Row] = {}
-        header = {"format": FORMAT, "version": VERSION, "configuration": configuration}
+        header = {
+            "format": self._format,
+            "version": VERSION,
+            "configuration": configuration,
+        }
         # As JSON gives it back: tuples are lists there.
         header = json.loads(json.dumps(header))
         try:
@@ -48,12 +52,16 @@ class Store:
 
     def add(self, row: Row) -> None:
         """Appends a row; when this returns it survives the end of the process."""
-        self.found[_key(row)] = row
-        self._write(row)
+        self.found[row.key] = row
+        self._write(row_record(self._domain, row))
 
     def forget(self, statuses: Sequence[str]) -> None:
         """Takes rows of these statuses for not found; in the file a later row of theirs counts."""
-        self.found = {k: row for k, row in self.found.items() if row["status"] not in statuses}
+        self.found = {k: row for k, row in self.found.items() if row.status not in statuses}
+
+    @property
+    def _format(self) -> str:
+        return f"{self._domain.name}.rows"
 
     def close(self) -> None:
         self._file.close()
@@ -77,7 +85,8 @@ class Store:
                 if number == 0:
                     self._check(record, header)
                 else:
-                    self.found[_key(record)] = record
+                    row = row_from_record(self._domain, record)
+                    self.found[row.key] = row
             except InputError:
                 raise
             except (ValueError, KeyError, TypeError):
@@ -86,7 +95,7 @@ class Store:
         return kept
 
     def _check(self, found: dict[str, Any], header: dict[str, Any]) -> None:
-        if found["format"] != FORMAT or found["version"] != VERSION:
+        if found["format"] != self._format or found["version"] != VERSION:
             raise self._error("is of another release")
         before, now = found["configuration"], header["configuration"]
         for key in {**before, **now}:
@@ -95,10 +104,6 @@ class Store:
 
     def _error(self, what: str) -> InputError:
         return InputError(f"{self.path}: {what}; choose another --out or say --overwrite")
-
-
-def _key(row: Row) -> Key:
-    return (row["program"], row["mapper"], row["seed"])
 
 
 def _difference(key: str, before: dict[str, Any], now: dict[str, Any]) -> str:

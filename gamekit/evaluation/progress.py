@@ -7,42 +7,45 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from gamekit.domain import Domain
+from gamekit.evaluation.plan import Job
+from gamekit.evaluation.rows import ABSENT, Row
 from gamekit.status import StatusLine
-from mallocgame.evaluation.plan import Job
-from mallocgame.evaluation.rows import ABSENT, OK, Row
 
 
 class Progress(StatusLine):
     """Shows rows on stderr as they finish, with the time left; use as a context manager."""
 
-    def __init__(self, jobs: Sequence[Job], total: int, processes: int):
+    def __init__(self, domain: Domain, jobs: Sequence[Job], total: int, processes: int):
         super().__init__()
         self._waiting = {job.key: job for job in jobs}
+        self._domain = domain
         self._total, self._processes = total, processes
         self._seconds: dict[str, list[float]] = {}
 
     def show(self, row: Row) -> None:
         """Takes a finished row."""
-        job = self._waiting.pop((row["program"], row["mapper"], row["seed"]))
-        self._seconds.setdefault(job.entry.label, []).append(row["seconds"])
-        if row["status"] == OK:
-            what = f"{100 * row['saved_fraction']:.2f} % saved in {row['seconds']:.1f} s"
-            what += "" if row["verified"] else ", rejected by the judge"
+        job = self._waiting.pop(row.key)
+        self._seconds.setdefault(job.entry.label, []).append(row.seconds)
+        if row.is_done and row.score is not None:
+            score = f"{self._domain.show(row.score)} {self._domain.words.score}"
+            what = f"{score} in {row.seconds:.1f} s"
+            what += "" if row.valid else ", rejected by the judge"
         else:
-            what = "does not apply" if row["status"] == ABSENT else row["status"]
-            what += f": {row['reason']}" if row["reason"] else ""
+            what = "does not apply" if row.status == ABSENT else row.status
+            what += f": {row.reason}" if row.reason else ""
         number = self._total - len(self._waiting)
-        text = f"{number}/{self._total}  {row['program']}: {row['mapper']}: {what}"
+        text = f"{number}/{self._total}  {row.instance}: {row.solver}: {what}"
         text += f"  {self._left()}" if self._waiting else ""
         if self._live:
-            if row["status"] not in (OK, ABSENT):
+            if not row.is_done and row.status != ABSENT:
                 self._live.console.print(Text(text))  # stays above the moving line
             self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
         else:
             print(text, file=sys.stderr, flush=True)
 
     def _left(self) -> str:
-        """Time left: rows to come take what the same mapper took so far, or its budget."""
+        """Time left: rows to come take what the same solver took so far, or its budget."""
         known = [s for row in self._seconds.values() for s in row]
         usual = sum(known) / max(len(known), 1)
         left = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -13,12 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
 from typing import Any
 
+from gamekit.domain import Instance
 from gamekit.errors import InputError
-from mallocgame.evaluation.bench import Bench
-from mallocgame.evaluation.plan import Job
-from mallocgame.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
-from mallocgame.program import load_program
-from mallocgame.suites import load_production
+from gamekit.evaluation.contest import Contest
+from gamekit.evaluation.plan import Job
+from gamekit.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
 
 READY, UNUSABLE, ROW = "ready", "unusable", "row"
 
@@ -26,7 +26,7 @@ READY, UNUSABLE, ROW = "ready", "unusable", "row"
 def run_jobs(
     jobs: Sequence[Job],
     fingerprints: dict[str, str],
-    bench: Bench,
+    contest: Contest,
     *,
     processes: int,
     limit_s: Callable[[Job], float],
@@ -34,15 +34,15 @@ def run_jobs(
 ) -> None:
     """Runs every job in one of some processes and hands each row to `done`, in any order.
 
-    Jobs of one program stay in one process as long as others have programs of their own, so that
-    what its mappers share is made once.
+    Jobs of one instance stay in one process as long as others have instances of their own, so that
+    what its solvers share is made once.
 
     Args:
-      fingerprints: of the programs, by name.
+      fingerprints: of the instances, by name.
       limit_s: after how many seconds a job's process is ended.
 
     Raises:
-      InputError: the bench cannot be used, or a program or mapping file changed.
+      InputError: the contest cannot be used, or an instance changed.
     """
     queue = _Queue(jobs)
     workers: list[_Worker] = []
@@ -50,15 +50,15 @@ def run_jobs(
         while queue or any(worker.job for worker in workers):
             idle = sum(worker.job is None for worker in workers)
             for _ in range(min(processes - len(workers), len(queue) - idle)):
-                workers.append(_Worker(bench))
+                workers.append(_Worker(contest))
             for worker in workers:
                 if worker.ready and worker.job is None and queue:
-                    job = queue.take(worker.program, {w.program for w in workers})
+                    job = queue.take(worker.instance, {w.instance for w in workers})
                     worker.start(job, limit_s(job))
             for worker in _wait(workers):
                 job, row = worker.job, worker.receive()
                 if row is None and job is not None and worker.lost:
-                    row = blank(job, fingerprints[job.program], worker.lost[0], worker.lost[1])
+                    row = blank(contest.domain, job, fingerprints[job.instance], *worker.lost)
                 if row is not None:
                     done(row)
             workers = [worker for worker in workers if not worker.lost]
@@ -68,21 +68,21 @@ def run_jobs(
 
 
 class _Queue:
-    """Jobs by program, in order."""
+    """Jobs by instance, in order."""
 
     def __init__(self, jobs: Iterable[Job]):
         self._waiting: dict[str, collections.deque[Job]] = {}
         for job in jobs:
-            self._waiting.setdefault(job.program, collections.deque()).append(job)
+            self._waiting.setdefault(job.instance, collections.deque()).append(job)
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def take(self, program: str | None, taken: set[str | None]) -> Job:
-        """The next job: of this program, of one that nobody has, or any."""
+    def take(self, instance: str | None, taken: set[str | None]) -> Job:
+        """The next job: of this instance, of one that nobody has, or any."""
         waiting = [name for name, row in self._waiting.items() if row]
         free = [name for name in waiting if name not in taken]
-        name = program if program in waiting else (free or waiting)[0]
+        name = instance if instance in waiting else (free or waiting)[0]
         return self._waiting[name].popleft()
 
 
@@ -92,15 +92,15 @@ class _Worker:
     lost: status and reason of its job after the process was lost, None while it works.
     """
 
-    def __init__(self, bench: Bench):
+    def __init__(self, contest: Contest):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, bench), daemon=True)
+        self._process = context.Process(target=_work, args=(theirs, contest), daemon=True)
         self._process.start()
         theirs.close()
         self.ready = False
         self.job: Job | None = None
-        self.program: str | None = None
+        self.instance: str | None = None
         self.lost: tuple[str, str] | None = None
         self._limit_s = self._deadline = float("inf")
 
@@ -114,7 +114,7 @@ class _Worker:
         return self._deadline - time.monotonic()
 
     def start(self, job: Job, limit_s: float) -> None:
-        self.job, self.program, self._limit_s = job, job.program, limit_s
+        self.job, self.instance, self._limit_s = job, job.instance, limit_s
         self._deadline = time.monotonic() + limit_s
         with contextlib.suppress(OSError):  # if it has just died: `receive` reports that
             self._pipe.send(job)
@@ -148,7 +148,7 @@ class _Worker:
     def _lose(self, status: str, reason: str) -> None:
         self.end()
         if not self.ready:
-            raise InputError(f"a process for mappers could not start: {reason}")
+            raise InputError(f"a process for solvers could not start: {reason}")
         self.lost = status, reason
 
 
@@ -166,37 +166,36 @@ def _ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(pipe: connection.Connection, bench: Bench) -> None:
+def _work(pipe: connection.Connection, contest: Contest) -> None:
     """The process: reads jobs, sends rows, ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Processes on one accelerator share its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
-        bench.prepare()
+        contest.prepare()
         pipe.send((READY, None))
-        path, subject = None, None
+        instance = None
         while True:
             job: Job = pipe.recv()
-            if subject is None or path != job.path:
-                program = load_program(job.path)
-                path, subject = job.path, (program, load_production(job.path, program))
-            pipe.send((ROW, _row(job, bench, *subject)))
+            if instance is None or instance.name != job.instance:
+                instance = contest.domain.instances([job.source])[0]
+            pipe.send((ROW, _row(job, contest, instance)))
     except InputError as error:
         pipe.send((UNUSABLE, str(error)))
     except EOFError:
         pass
 
 
-def _row(job: Job, bench: Bench, program: Any, production: Any) -> Row:
+def _row(job: Job, contest: Contest, instance: Instance) -> Row:
     started = time.perf_counter()
     try:
-        outcome = bench.run(program, production, job.entry)
-    except Exception as error:  # whatever a mapper does wrong costs its row
+        solved = contest.run(instance, job.entry)
+    except Exception as error:  # whatever a solver does wrong costs its row
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
-        row = blank(job, program.fingerprint, FAILED, f"{kind}{error}")
-        return row | {"seconds": time.perf_counter() - started}
-    return measure(job, program, outcome)
+        row = blank(contest.domain, job, instance.fingerprint, FAILED, f"{kind}{error}")
+        return dataclasses.replace(row, seconds=time.perf_counter() - started)
+    return measure(contest.domain, job, instance, solved)
 
 
 def _end_with_parent() -> None:

@@ -1,0 +1,57 @@
+"""The best solution of each instance that was ever found, in a folder."""
+
+from __future__ import annotations
+
+import fcntl
+import warnings
+from pathlib import Path
+
+from agent.run.player import solution_file
+from gamekit.domain import Domain, Instance, Solution
+from gamekit.errors import InputError
+
+
+class BestStore:
+    """Files of solutions, each verified by the judge and never replaced by a worse one.
+
+    Several runs and plays may offer solutions to one folder at the same time.
+    """
+
+    def __init__(self, domain: Domain, folder: Path):
+        self._domain, self._folder = domain, folder
+
+    def path(self, instance: Instance) -> Path:
+        """Where the instance's best solution is, if there is one."""
+        return self._folder / solution_file(self._domain, instance)
+
+    def score(self, instance: Instance) -> float | None:
+        """The score of the best solution; None without one, or with one that is unusable."""
+        path = self.path(instance)
+        try:
+            kept = self._domain.load(path, instance) if path.exists() else None
+        except InputError:
+            return None
+        verdict = self._domain.judge(instance, kept) if kept is not None else None
+        return verdict.score if verdict and verdict.valid else None
+
+    def offer(self, instance: Instance, solution: Solution) -> bool:
+        """Keeps the solution if the judge accepts it and it is better than the one that is kept.
+
+        Returns whether it is kept; warns if the judge rejects it.
+        """
+        verdict = self._domain.judge(instance, solution)
+        if not verdict.valid:
+            warnings.warn(
+                f"{instance.name}: the judge rejects a {self._domain.words.solution}: "
+                f"{verdict.why}",
+                stacklevel=2,
+            )
+            return False
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with open(self._folder / ".lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            kept = self.score(instance)
+            if kept is not None and kept >= verdict.score:
+                return False
+            self._domain.save(solution, self.path(instance))
+            return True

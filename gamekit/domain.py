@@ -1,0 +1,233 @@
+"""What a game is beside its moves: instances, solutions, a judge, opponents.
+
+`train.py` and `evaluate.py` reach a game through its `Domain` and know nothing else of it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gamekit.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gamekit.environment import Environment
+    from gamekit.evaluation.evaluation import Finished
+    from gamekit.evaluation.rows import Row
+
+# The solver that stands for the reference solutions of the instances.
+Solution = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """One problem to be solved.
+
+    name: unique among those of a run; files are named after it.
+    fingerprint: of its content: equal names with other content are other instances.
+    source: what `Domain.instances` finds it by.
+    content: the game's own.
+    reference: the solution that others are compared with, None without one.
+    """
+
+    name: str
+    fingerprint: str
+    source: str
+    content: Any
+    reference: Solution | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What a judge, which is not the game, says of a solution.
+
+    score: on the scale of the environment's score.
+    valid: whether it keeps the rules; why: the first one that it breaks.
+    figures: further ones, by name, for the results.
+    """
+
+    score: float
+    valid: bool = True
+    why: str | None = None
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Solved:
+    """What a solver made of an instance.
+
+    solution: None for one that only proves a limit.
+    seconds: wall time. moves, backtracks: of the game that made it, 0 without one.
+    figures: further ones, by name, for the results.
+    """
+
+    solution: Solution | None
+    seconds: float
+    moves: int = 0
+    backtracks: int = 0
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Solver:
+    """An opponent.
+
+    run: (instance, options of the game, budget in seconds, seed) to what it made; None where it
+        does not apply.
+    searches: whether it uses the budget. seeded: whether it uses the seed.
+    on_demand: whether it runs only where it is asked for.
+    package: that it needs, and extra: of this project, that brings it.
+    """
+
+    run: Callable[[Instance, Any, float, int], Solved | None]
+    searches: bool = False
+    seeded: bool = False
+    on_demand: bool = False
+    package: str | None = None
+    extra: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Words:
+    """What a game calls things in its files and messages.
+
+    reference: the name of the reference solutions among the solvers.
+    score: as in "22 % saved". score_field and the fields below it: keys of a row of results.
+    """
+
+    instance: str = "instance"
+    solver: str = "solver"
+    solution: str = "solution"
+    reference: str = "reference"
+    score: str = "score"
+    score_field: str = "score"
+    valid_field: str = "valid"
+    why_field: str = "why"
+    moves_field: str = "moves"
+    backtracks_field: str = "backtracks"
+
+
+class Domain(abc.ABC):
+    """A game with everything around it.
+
+    name, version: as in the environment's `Spec`.
+    options: a frozen dataclass of the game's options, which a configuration's `game` section sets.
+    solvers: the opponents by name, in the order in which results show them.
+    blank_figures: the figures of a row of results that has none, by name.
+    """
+
+    name: str
+    version: int
+    options: type
+    words: Words = Words()
+    solvers: Mapping[str, Solver] = {}
+    blank_figures: Mapping[str, Any] = {}
+
+    @abc.abstractmethod
+    def instances(self, names: Sequence[str]) -> list[Instance]:
+        """The instances that names lead to: of suites, files, folders, whatever the game has.
+
+        Raises:
+          InputError: there are none, one is invalid, or two have one name.
+        """
+
+    def knows(self, name: str) -> bool:
+        """Whether a name leads to instances of this game; cheap, and without reading them."""
+        del name
+        return False
+
+    @abc.abstractmethod
+    def build(self, instances: Sequence[Instance], options: Any) -> Environment[Any]:
+        """An environment of these instances."""
+
+    @abc.abstractmethod
+    def solution(
+        self, environment: Environment[Any], instance: Instance, index: int, moves: np.ndarray
+    ) -> Solution:
+        """The solution that the moves of a finished game make.
+
+        index: of the instance in the environment. moves: int32 [n], of the final branch.
+        """
+
+    @abc.abstractmethod
+    def save(self, solution: Solution, path: Path) -> None:
+        """Writes a solution to a file.
+
+        Raises:
+          InputError: the place cannot be written.
+        """
+
+    @abc.abstractmethod
+    def load(self, path: Path, instance: Instance) -> Solution:
+        """Reads a solution of this instance.
+
+        Raises:
+          InputError: the file is unusable or belongs to another instance.
+        """
+
+    @abc.abstractmethod
+    def judge(self, instance: Instance, solution: Solution) -> Verdict:
+        """Verifies and scores a solution, by other code than the environment's."""
+
+    def limit(self, instance: Instance, figures: Mapping[str, Any]) -> Verdict:
+        """The score that no solution exceeds, from the figures of a solver that proved it."""
+        raise InputError(f"{self.name}: {instance.name}: no solver of this game proves a limit")
+
+    def gain(self, score: float, reference: float) -> float:
+        """How much better a score is than the reference's."""
+        return score - reference
+
+    def show(self, score: float) -> str:
+        """A score for people."""
+        return f"{score:.4g}"
+
+    def demonstrations(
+        self, instance: Instance, options: Any, names: Sequence[str], seconds: float, seed: int
+    ) -> list[np.ndarray]:
+        """Moves of finished games in which solvers' solutions are imitated, int32 [n] each.
+
+        Raises:
+          InputError: a name is unknown, or the game cannot imitate.
+        """
+        raise InputError(f"demonstrations: the game {self.name!r} cannot imitate solutions")
+
+    def compared(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows of one instance with what the reference makes of each: the figure `gain`."""
+        done = [row for row in rows if row.is_done]
+        of_reference = [row for row in done if row.solver == self.words.reference]
+        if not of_reference:
+            return list(rows)
+        reference = of_reference[0].score
+        return [
+            row.with_figures(gain=self.gain(row.score, reference)) if row.is_done else row
+            for row in rows
+        ]
+
+    def facts(self, instances: Sequence[Instance]) -> dict[str, Any]:
+        """What results say about the instances, by name."""
+        del instances
+        return {}
+
+    def report(self, finished: Finished) -> None:
+        """Prints the results of an evaluation, and writes what people read beside them.
+
+        Raises:
+          InputError: the place cannot be written.
+        """
+        from gamekit.evaluation.table import report
+
+        report(self, finished)
+
+    def compare(self, first: Path, second: Path, out: Path | None) -> None:
+        """Prints what changed from one `results.json` to another.
+
+        Raises:
+          InputError: a file is unusable, or the game has no comparison.
+        """
+        del first, second, out
+        raise InputError(f"--compare: the game {self.name!r} has no comparison of results")

@@ -1,0 +1,199 @@
+"""An evaluation from the first row to the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gamekit.domain import Domain, Instance
+from gamekit.errors import InputError
+from gamekit.evaluation.contest import Contest, Player
+from gamekit.evaluation.plan import Entry, plan_jobs
+from gamekit.evaluation.pool import run_jobs
+from gamekit.evaluation.progress import Progress
+from gamekit.evaluation.rows import UNFINISHED, Row, finish, row_record
+from gamekit.evaluation.rows_file import RowsFile
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What to evaluate, and where the results go.
+
+    game: its name. player: the trained agent, None without one.
+    grace_s: seconds that a row may take beyond its budget.
+    retry: rows that came to nothing are run again; overwrite: all are.
+    """
+
+    game: str
+    domain: Domain
+    suite: str
+    instances: Sequence[Instance]
+    entries: Sequence[Entry]
+    player: Player | None
+    command: list[str]
+    out: Path
+    grace_s: float
+    processes: int
+    retry: bool
+    overwrite: bool
+    pictures: bool
+
+    @property
+    def solutions(self) -> Path:
+        """The folder for solutions."""
+        return self.out / f"{self.domain.words.solution}s"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A finished evaluation, for reports.
+
+    rows: all of them. results: what `results.json` will hold; a report may add to it.
+    """
+
+    evaluation: Evaluation
+    rows: Sequence[Row]
+    results: dict[str, Any]
+
+
+def evaluate(evaluation: Evaluation) -> int:
+    """Runs what is not there yet, then writes and prints results; returns the exit code.
+
+    Raises:
+      InputError: the folder or the player cannot be used.
+    """
+    domain = evaluation.domain
+    _check_best_games(evaluation)
+    _make_room(evaluation)
+    jobs = plan_jobs(domain, evaluation.instances, evaluation.entries, evaluation.solutions)
+    file = RowsFile(domain, evaluation.out, _configuration(evaluation))
+    try:
+        if evaluation.retry:
+            file.forget(UNFINISHED)
+        waiting = [job for job in jobs if job.key not in file.found]
+        if len(waiting) < len(jobs):
+            print(f"{len(jobs) - len(waiting)} rows are there already", file=sys.stderr)
+        with Progress(domain, waiting, len(jobs), evaluation.processes) as progress:
+
+            def take(row: Row) -> None:
+                file.add(row)
+                progress.show(row)
+
+            run_jobs(
+                waiting,
+                {instance.name: instance.fingerprint for instance in evaluation.instances},
+                Contest(evaluation.game, evaluation.player),
+                processes=evaluation.processes,
+                limit_s=lambda job: (job.entry.budget_s or 0.0) + evaluation.grace_s,
+                done=take,
+            )
+    finally:
+        file.close()
+    rows = finish(
+        domain, file.found, evaluation.instances, evaluation.entries, evaluation.solutions
+    )
+    _report(evaluation, rows)
+    return _verdict(domain, rows)
+
+
+def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
+    """Prints, writes what people read, and at last `results.json`: then all is there."""
+    domain, out = evaluation.domain, evaluation.out
+    results = {
+        "suite": evaluation.suite,
+        **domain.facts(evaluation.instances),
+        "versions": _versions(domain),
+        "command": evaluation.command,
+        "rows": [row_record(domain, row) for row in rows],
+    }
+    domain.report(Finished(evaluation, rows, results))
+    try:
+        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(out, error) from None
+
+
+def unwritable(out: Path, error: OSError) -> InputError:
+    """What to say of a results folder that cannot be written."""
+    return InputError(f"--out {out}: cannot be written: {error.strerror or error}")
+
+
+def _check_best_games(evaluation: Evaluation) -> None:
+    """The training's best games must be of these very instances; said before anything is run."""
+    player, domain = evaluation.player, evaluation.domain
+    wanted = any(entry.solver == "trained_best" for entry in evaluation.entries)
+    for instance in evaluation.instances if player and wanted else ():
+        assert player is not None
+        path = player.best_game(domain, instance)
+        if path.exists():
+            domain.load(path, instance)
+
+
+def _make_room(evaluation: Evaluation) -> None:
+    """Refuses finished results, or takes away what is to be made again."""
+    out, word = evaluation.out, evaluation.domain.words.solution
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: must be a folder, got a file")
+    again = evaluation.retry or evaluation.overwrite
+    if (out / "results.json").exists() and not again:
+        raise InputError(
+            f"--out {out}: holds results already; choose another or say --overwrite "
+            "(--retry: only what failed)"
+        )
+    patterns = ["results.json"] if again else []
+    if evaluation.overwrite:
+        patterns += ["rows.jsonl", "tables.md", "report.html", f"{word}s/*.{word}.json.gz"]
+        patterns += ["pictures/*.svg", "pictures/*.png", "traces/*.trace.json"]
+    try:
+        for pattern in patterns:
+            for path in out.glob(pattern):
+                path.unlink()
+    except OSError as error:
+        raise unwritable(out, error) from None
+
+
+def _configuration(evaluation: Evaluation) -> dict[str, Any]:
+    """What rows depend on."""
+    entries, words = evaluation.entries, evaluation.domain.words
+    instances, player = evaluation.instances, evaluation.player
+    return {
+        "game": evaluation.domain.version,
+        f"{words.instance}s": {i.name: i.fingerprint for i in instances},
+        words.reference: [i.name for i in instances if i.reference is not None],
+        f"{words.solver}s": list(dict.fromkeys(entry.solver for entry in entries)),
+        "budget": list(dict.fromkeys(e.budget_s for e in entries if e.budget_s is not None)),
+        "seeds": list(dict.fromkeys(e.seed for e in entries if e.seed is not None)),
+        "checkpoint": player.identity() if player else {},
+    }
+
+
+def _versions(domain: Domain) -> dict[str, str]:
+    names = ("jax", "flax", "optax", "mctx", "numpy")
+    own = {"game": str(domain.version), "python": sys.version.split()[0]}
+    return own | {name: metadata.version(name) for name in names}
+
+
+def _verdict(domain: Domain, rows: Sequence[Row]) -> int:
+    """Names rows without a valid solution; 1 if there are any.
+
+    Reference solutions may break rules.
+    """
+    reference = domain.words.reference
+    bad = [row for row in rows if not row.is_done]
+    rejected = [
+        row
+        for row in rows
+        if row.is_done
+        and not row.valid
+        and reference not in (row.solver, row.figures.get("better_is"))
+    ]
+    for row in bad:
+        print(f"{row.instance}: {row.solver}: {row.status}: {row.reason}", file=sys.stderr)
+    for row in rejected:
+        print(f"{row.instance}: {row.solver}: the judge rejects it: {row.why}", file=sys.stderr)
+    return 1 if bad or rejected else 0
