@@ -9,12 +9,13 @@ groups or `late_eviction="backup"` compile that part.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from mallocgame.game.arrays import GameArrays
 from mallocgame.game.placement import at_row, find_offset, gather, insert_sorted, take_supply
 from mallocgame.game.state import (
     ARRIVING,
@@ -41,41 +42,38 @@ from mallocgame.game.state import (
 from mallocgame.game.tables import DEFINE, ENTRY, NEVER, READ, UPDATE, EventRow, SlotRow
 from mallocgame.program.latency import elapsed_time, supply_time
 
-if TYPE_CHECKING:
-    from mallocgame.game.environment import Game
 
-
-def start(game: Game, index: Array) -> State:
+def start(arrays: GameArrays, index: Array) -> State:
     """Games before their first slot."""
-    forced = game.events.shape[1] if game.can_backup else 0
+    forced = arrays.events.shape[1] if arrays.can_backup else 0
     return fresh_state(
-        index, game.table_size, game.config.prefetch_window, game.max_decisions, forced
+        index, arrays.table_size, arrays.config.prefetch_window, arrays.max_decisions, forced
     )
 
 
-def advance(game: Game, state: State, stragglers: int = 0) -> State:
+def advance(arrays: GameArrays, state: State, stragglers: int = 0) -> State:
     """Runs every game to its next question or its end.
 
     stragglers: the last so many games of a batch [B] go on in a batch of their own. Where memory is
         full for long a game may need hundreds of steps to its next question, most need a few.
     """
 
-    if game.can_backup:
-        return _run(game, state, stragglers)
+    if arrays.can_backup:
+        return _run(arrays, state, stragglers)
     # The log is not touched: kept out of the loop it costs nothing there.
     log = state.log
     without = state.replace(log=jnp.zeros((0, *log.shape[1:]), jnp.int8))
-    return _run(game, without, stragglers).replace(log=log)
+    return _run(arrays, without, stragglers).replace(log=log)
 
 
-def _run(game: Game, state: State, stragglers: int) -> State:
+def _run(arrays: GameArrays, state: State, stragglers: int) -> State:
     def run(state: State, most: int) -> State:
         """Steps until at most `most` games run."""
 
         def go_on(state: State) -> Array:
             return jnp.sum(~(state.waiting | state.done)) > most
 
-        return lax.while_loop(go_on, lambda state: micro_step(game, state), state)
+        return lax.while_loop(go_on, lambda state: micro_step(arrays, state), state)
 
     def run_rest(state: State) -> State:
         lanes = jnp.argsort(state.waiting | state.done, stable=True)[:stragglers]
@@ -88,42 +86,42 @@ def _run(game: Game, state: State, stragglers: int) -> State:
     return lax.cond(jnp.all(state.waiting | state.done), lambda s: s, run_rest, state)
 
 
-def micro_step(game: Game, state: State) -> State:
+def micro_step(arrays: GameArrays, state: State) -> State:
     """One uniform step of every game that waits for no answer.
 
     The conditions skip what no game of the batch needs, and keep the compiler from fusing one
     phase into the next, where it would work out the table anew for every use.
     """
     run = ~(state.waiting | state.done)
-    here = SlotRow(*gather(game.slots, state.program, state.slot))
+    here = SlotRow(*gather(arrays.slots, state.program, state.slot))
 
     def phase(function: Callable[..., State], state: State, do: Array, *rows: Any) -> State:
         return lax.cond(
-            jnp.any(do), lambda s: function(game, s, here, *rows, do), lambda s: s, state
+            jnp.any(do), lambda s: function(arrays, s, here, *rows, do), lambda s: s, state
         )
 
     state = phase(_apply, state, run & (state.pending >= 0))
-    row = EventRow(*gather(game.events, state.program, state.cursor))
+    row = EventRow(*gather(arrays.events, state.program, state.cursor))
     arriving = run & (state.phase == ARRIVING)
     state = phase(_arrive, state, arriving & (row.slot == state.slot), row)
-    if game.can_backup:
+    if arrays.can_backup:
         run = run & ~state.infeasible
         arriving = arriving & ~state.infeasible
     passed = (row.slot != state.slot) | ((row.last == 1) & ~state.asked)
     state = phase(_finish, state, arriving & passed)
-    state = _depart(game, state, run & (state.phase == DEPARTING))
-    state = _answer(game, state)
-    return _back_up(game, state) if game.can_backup else state
+    state = _depart(arrays, state, run & (state.phase == DEPARTING))
+    state = _answer(arrays, state)
+    return _back_up(arrays, state) if arrays.can_backup else state
 
 
-def _answer(game: Game, state: State) -> State:
+def _answer(arrays: GameArrays, state: State) -> State:
     """Answers what has a single answer or stands in the log; else the game waits."""
     asked, open_question = state.asked, state.asked & state.can
     state = state.replace(
         asked=jnp.zeros_like(asked),
         pending=jnp.where(asked & ~state.can, DROP, state.pending),
     )
-    if not game.can_backup:
+    if not arrays.can_backup:
         return state.replace(waiting=state.waiting | open_question)
     replays = open_question & (state.length < state.replay_until)
     forced = open_question & ~replays & state.must_drop
@@ -136,9 +134,9 @@ def _answer(game: Game, state: State) -> State:
     )
 
 
-def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
+def _apply(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
     """Applies the pending answer to the question."""
-    row = EventRow(*gather(game.events, state.program, state.event))
+    row = EventRow(*gather(arrays.events, state.program, state.event))
     departs = state.question == ASK_DEPART
     holds = do & (state.pending != DROP)
     t = state.slot
@@ -163,8 +161,8 @@ def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
         "decision": state.length - 1,
         "origin": state.event,
     }
-    table = insert_sorted(state.table, newcomer, _forgotten(game, state), comes)
-    if game.has_groups:
+    table = insert_sorted(state.table, newcomer, _forgotten(arrays, state), comes)
+    if arrays.has_groups:
         promised = newcomer | {
             "start": row.promise_slot,
             "end": row.ask_end,
@@ -172,7 +170,7 @@ def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
             "flags": jnp.full_like(t, PROMISED),
         }
         state = state.replace(table=table)
-        table = insert_sorted(table, promised, _forgotten(game, state), promise)
+        table = insert_sorted(table, promised, _forgotten(arrays, state), promise)
     gain = comes.astype(jnp.int32)
     copied = comes & ~defines
     return state.replace(
@@ -188,9 +186,9 @@ def _apply(game: Game, state: State, here: SlotRow, do: Array) -> State:
     )
 
 
-def _forgotten(game: Game, state: State) -> Array:
+def _forgotten(arrays: GameArrays, state: State) -> Array:
     """Residencies that no copy can reach back to."""
-    return state.table["end"] <= state.slot - game.config.prefetch_window
+    return state.table["end"] <= state.slot - arrays.config.prefetch_window
 
 
 def _leave(state: State, here: SlotRow, row: EventRow, which: Array, holds: Array) -> State:
@@ -221,7 +219,7 @@ def _leave(state: State, here: SlotRow, row: EventRow, which: Array, holds: Arra
     )
 
 
-def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -> State:
+def _arrive(arrays: GameArrays, state: State, here: SlotRow, row: EventRow, do: Array) -> State:
     """Meets one stop: what needs no answer happens, else the question is prepared."""
     table = dict(state.table)
     flags, t = table["flags"], state.slot
@@ -248,7 +246,7 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
     flags = jnp.where(late & ~is_update, flags & ~READ_LATE, flags)
     flags = jnp.where(late & ~is_update & (row.ask_end > 0), flags | READ_LATE, flags)
     flags = jnp.where(up, flags | UP, flags)
-    if game.has_groups:
+    if arrays.has_groups:
         flags = jnp.where(promised, DIRTY, flags)
     keeps_key = is_update & ~cancelled
     table |= {
@@ -258,7 +256,7 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
         "event": jnp.where((late | ends) & ~keeps_key, state.cursor, table["event"]),
     }
     resident = jnp.any(there, axis=0)
-    taken = jnp.any(promised, axis=0) if game.has_groups else jnp.zeros_like(resident)
+    taken = jnp.any(promised, axis=0) if arrays.has_groups else jnp.zeros_like(resident)
     asked = do & (
         ((row.kind == READ) | (row.kind == ENTRY)) & ~resident | ((row.kind == DEFINE) & ~taken)
     )
@@ -271,14 +269,14 @@ def _arrive(game: Game, state: State, here: SlotRow, row: EventRow, do: Array) -
         proxy=state.proxy + gain * here.weight * row.alone,
         cursor=state.cursor + (do & ~asked),
     )
-    if game.has_groups:
+    if arrays.has_groups:
         place, size = at_row(table["offset"], promised), at_row(table["size"], promised)
         clash = has(flags, EVICTING) & _overlaps(table, place, size)
         state = _blame(state, taken & jnp.any(clash, axis=0), promised)
         state = _check_promises(state, cancelled)
-    if game.config.late_eviction == "backup":
+    if arrays.config.late_eviction == "backup":
         state = _blame(state, do & jnp.any(late & ~is_update, axis=0), late)
-    return _ask_arrival(game, state, here, row, asked)
+    return _ask_arrival(arrays, state, here, row, asked)
 
 
 def _overlaps(table: dict[str, Array], place: Array, size: Array) -> Array:
@@ -298,9 +296,11 @@ def _check_promises(state: State, stays: Array) -> State:
     return _blame(state, jnp.any(meets, axis=0), meets & (table["offset"] == first))
 
 
-def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: Array) -> State:
+def _ask_arrival(
+    arrays: GameArrays, state: State, here: SlotRow, row: EventRow, asked: Array
+) -> State:
     """Finds the supply and the place that an arrival would take."""
-    table, t, window = state.table, state.slot, game.config.prefetch_window
+    table, t, window = state.table, state.slot, arrays.config.prefetch_window
     defines = row.kind == DEFINE
     own = table["value"] == row.value
     back = jnp.max(jnp.where(own & has(table["flags"], EVICTED), table["ticket"], 0), axis=0)
@@ -311,11 +311,11 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     late = jnp.where(defines, 0, here.weight * missing)
     end = jnp.where(row.kind == READ, t + 1, jnp.maximum(row.ask_end, t + 1))
     lowest = jnp.where(row.kind == READ, 0, row.reserved)
-    capacity = game.capacity[state.program]
+    capacity = arrays.capacity[state.program]
     # Not those that begin here: a group's result may lie where its parameter is read last.
     stay = (table["start"] < t) & (t < table["end"])
     free = capacity - jnp.sum(jnp.where(stay, table["size"], 0), axis=0)
-    can = _in_time(game, state, row, late) & _room(game, state, row.promise_slot >= 0, 1)
+    can = _in_time(arrays, state, row, late) & _room(arrays, state, row.promise_slot >= 0, 1)
     can = can & (row.inert_arrival == 0) & (row.size <= free)
 
     def search() -> tuple[Array, Array]:
@@ -323,13 +323,13 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
         both = jnp.stack([begin, t])
         blocks = (table["start"] < end)[:, None] & (table["end"][:, None] > both)
         low = jnp.broadcast_to(lowest, both.shape)
-        if game.has_reserved:
+        if arrays.has_reserved:
             low = jnp.maximum(
-                low, jnp.stack([_reserved_back(game, state, s) for s in (begin, t - reach)])
+                low, jnp.stack([_reserved_back(arrays, state, s) for s in (begin, t - reach)])
             )
         need = jnp.broadcast_to(row.size, both.shape)
         columns = table["offset"][:, None], table["size"][:, None]
-        return find_offset(*columns, blocks, low, need, capacity, game.config.placement)
+        return find_offset(*columns, blocks, low, need, capacity, arrays.config.placement)
 
     # The search is most of a step's time, and a game whose memory is full for long needs none.
     nowhere = jnp.zeros((2, *t.shape), bool), jnp.zeros((2, *t.shape), jnp.int32)
@@ -344,9 +344,9 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     begin = jnp.where(waits, t - slots, begin)
     late = jnp.where(waits, here.weight * missing, late)
     supply_after = jnp.where(waits, supply_then, supply_after)
-    can = can & (found[0] | waits & _in_time(game, state, row, late))
+    can = can & (found[0] | waits & _in_time(arrays, state, row, late))
     place = jnp.where(waits, place[1], place[0])
-    forced = _is_forced(game, state, state.cursor)
+    forced = _is_forced(arrays, state, state.cursor)
     return state.replace(
         asked=asked,
         question=jnp.where(asked, jnp.where(defines, ASK_DEFINE, ASK_READ), state.question),
@@ -360,44 +360,44 @@ def _ask_arrival(game: Game, state: State, here: SlotRow, row: EventRow, asked: 
     )
 
 
-def _in_time(game: Game, state: State, row: EventRow, late: Array) -> Array:
+def _in_time(arrays: GameArrays, state: State, row: EventRow, late: Array) -> Array:
     """Whether a copy may keep its reader waiting for `late` weighted ticks."""
-    if game.config.late_prefetch == "illegal":
+    if arrays.config.late_prefetch == "illegal":
         return late == 0
-    lowest_score = -game.total_ticks[state.program]
+    lowest_score = -arrays.total_ticks[state.program]
     return (late == 0) | ((late < row.worth) & (state.saved - late >= lowest_score))
 
 
-def _room(game: Game, state: State, promise: Array, others: int) -> Array:
+def _room(arrays: GameArrays, state: State, promise: Array, others: int) -> Array:
     """Whether the table has room for `others` residencies and a promised one."""
-    remembered = jnp.sum(~_forgotten(game, state), axis=0)
-    return remembered + others + promise <= game.config.max_residencies
+    remembered = jnp.sum(~_forgotten(arrays, state), axis=0)
+    return remembered + others + promise <= arrays.config.max_residencies
 
 
-def _reserved_back(game: Game, state: State, begin: Array) -> Array:
+def _reserved_back(arrays: GameArrays, state: State, begin: Array) -> Array:
     """The largest reservation over the slots [begin, t]."""
-    back = jnp.arange(game.config.prefetch_window + 1)
+    back = jnp.arange(arrays.config.prefetch_window + 1)
     slots = state.slot - back.reshape((-1,) + (1,) * state.slot.ndim)
     column = SlotRow._fields.index("reserved")
-    sizes = game.slots[state.program, jnp.maximum(slots, 0), column]
+    sizes = arrays.slots[state.program, jnp.maximum(slots, 0), column]
     return jnp.max(jnp.where(slots >= begin, sizes, 0), axis=0)
 
 
-def _is_forced(game: Game, state: State, event: Array) -> Array:
-    if not game.can_backup:
+def _is_forced(arrays: GameArrays, state: State, event: Array) -> Array:
+    if not arrays.can_backup:
         return jnp.zeros_like(state.done)
     word = jnp.arange(state.forced.shape[0]).reshape((-1,) + (1,) * event.ndim) == event // 32
     bits = jnp.max(jnp.where(word, state.forced, 0), axis=0)
     return ((bits >> (event % 32).astype(jnp.uint32)) & 1) == 1
 
 
-def _finish(game: Game, state: State, here: SlotRow, do: Array) -> State:
+def _finish(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
     """Finishes the slot: its time, its reward, the evictions it feeds, the supply it leaves."""
     table = dict(state.table)
     flags, t = table["flags"], state.slot
     evicting = has(flags, EVICTING)
     elapsed = elapsed_time(here.compute, here.read - state.read, here.write - state.write, jnp)
-    idle = supply_time(elapsed, here.bus - state.bus, game.config.supply, jnp)
+    idle = supply_time(elapsed, here.bus - state.bus, arrays.config.supply, jnp)
     queue = jnp.max(jnp.where(evicting, table["ticket"], 0), axis=0)
     fed = jnp.minimum(idle, queue)
     drains = here.segment_end == 1
@@ -425,7 +425,7 @@ def _finish(game: Game, state: State, here: SlotRow, do: Array) -> State:
     )
 
 
-def _depart(game: Game, state: State, do: Array) -> State:
+def _depart(arrays: GameArrays, state: State, do: Array) -> State:
     """Asks for the next departure of the slot; when there is none the game enters the next slot."""
     table, t = state.table, state.slot
     up = has(table["flags"], UP)
@@ -433,7 +433,7 @@ def _depart(game: Game, state: State, do: Array) -> State:
     which = up & (departure_order(table) == key)
     asked = do & jnp.any(up, axis=0)
     event = at_row(table["event"], which)
-    row = EventRow(*gather(game.events, state.program, event))
+    row = EventRow(*gather(arrays.events, state.program, event))
     offset, size = at_row(table["offset"], which), row.size
     promised = (
         has(table["flags"], PROMISED)
@@ -441,10 +441,10 @@ def _depart(game: Game, state: State, do: Array) -> State:
     )  # fmt: skip
     can = (row.ask_end > 0) & (row.inert_departure == 0)
     can = can & ((offset >= row.reserved) | (size == 0)) & ~jnp.any(promised, axis=0)
-    if game.has_groups:
+    if arrays.has_groups:
         promise = row.promise_slot >= 0
-        can = can & (~promise | _room(game, state, promise, 0))
-    forced = _is_forced(game, state, event) & (row.kind == ENTRY)
+        can = can & (~promise | _room(arrays, state, promise, 0))
+    forced = _is_forced(arrays, state, event) & (row.kind == ENTRY)
     moves = do & ~asked
     slot = state.slot + moves
     state = state.replace(
@@ -459,11 +459,11 @@ def _depart(game: Game, state: State, do: Array) -> State:
         read=jnp.where(moves, 0, state.read),
         write=jnp.where(moves, 0, state.write),
         bus=jnp.where(moves, 0, state.bus),
-        done=state.done | (moves & (slot >= game.num_slots[state.program])),
+        done=state.done | (moves & (slot >= arrays.num_slots[state.program])),
     )
-    if game.has_reserved:
+    if arrays.has_reserved:
         column = SlotRow._fields.index("reserved")
-        reserved = game.slots.at[state.program, slot, column].get(mode="clip")
+        reserved = arrays.slots.at[state.program, slot, column].get(mode="clip")
         inside = has(table["flags"], EVICTING) & (table["offset"] < reserved) & (table["size"] > 0)
         first = jnp.min(jnp.where(inside, table["end"], 2 * NEVER - 1), axis=0)
         culprit = inside & (table["end"] == first)
@@ -483,9 +483,9 @@ def _blame(state: State, infeasible: Array, culprit: Array) -> State:
     )
 
 
-def _back_up(game: Game, state: State) -> State:
+def _back_up(arrays: GameArrays, state: State) -> State:
     """Starts infeasible games over, to replay the log up to the culprit's arrival, now forced."""
-    if not game.config.drop_backup:
+    if not arrays.config.drop_backup:
         return state.replace(
             done=state.done | state.infeasible,
             failed=state.failed | state.infeasible,
@@ -496,7 +496,7 @@ def _back_up(game: Game, state: State) -> State:
         words = jnp.arange(state.forced.shape[0]).reshape((-1,) + (1,) * state.slot.ndim)
         origin = state.culprit_origin
         bit = jnp.uint32(1) << (origin % 32).astype(jnp.uint32)
-        again = start(game, state.program).replace(
+        again = start(arrays, state.program).replace(
             log=write_log(
                 state.log, state.culprit_decision, jnp.full_like(origin, DROP), state.infeasible
             ),

@@ -1,19 +1,19 @@
 """What the agent sees of a state: a fixed number of features, whatever the program.
 
-Static knowledge of a stop (its size, what it can save, how far the next read is) is worked out on
-the host, a row a stop.  The observation joins the row of the stop in question and those of the
-next stops with what is known of the memory, the copy supply and the bus.  Quantities are shares of
-the capacity or of the program's latency, compressed by `log1p` where they span decades.
+The observation joins what was known before of the stop in question and of the next ones
+(`static.stop_features`) with what is known now of the memory, the copy supply and the bus.
+Quantities are shares of the capacity or of the program's latency, compressed by `log1p` where they
+span decades.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from mallocgame.game.arrays import GameArrays
+from mallocgame.game.observe.static import STATIC, UPCOMING
 from mallocgame.game.placement import at_row, gather
 from mallocgame.game.state import (
     ASK_READ,
@@ -25,80 +25,33 @@ from mallocgame.game.state import (
     departure_order,
     has,
 )
-from mallocgame.game.tables import EventRow, SlotRow, Tables
+from mallocgame.game.tables import EventRow, SlotRow
 from mallocgame.program.latency import elapsed_time
 
-if TYPE_CHECKING:
-    from mallocgame.game.environment import Game
-
-WINDOW = 12
+UPCOMING_STOPS = 12
 AHEAD = (0, 1, 2, 4, 8, 16, 32, 64)
 BACK = (1, 4, 16, 64)
-NUM_KINDS = 5
-STATIC = NUM_KINDS + 15
-UPCOMING = 6
 DYNAMIC = 4 + 5 + len(AHEAD) + 1 + len(BACK) + 3 + 5
 
 
-def observation_size(game: Game) -> int:
+def observation_size(arrays: GameArrays) -> int:
     """Number of features F."""
-    return STATIC + DYNAMIC + WINDOW * (UPCOMING + 2)
+    return STATIC + DYNAMIC + UPCOMING_STOPS * (UPCOMING + 2)
 
 
-def compress(x: np.ndarray, scale: float) -> np.ndarray:
-    return np.log1p(np.maximum(x, 0) * scale) / np.log1p(scale)
-
-
-def stop_features(tables: Tables) -> np.ndarray:
-    """Float32 [E, STATIC]: what is known of each stop before the game.
-
-    The first `UPCOMING` columns are the ones shown of the stops to come.
-    """
-    events = EventRow(*tables.events.T.astype(np.float64))
-    num_slots = max(len(tables.slots), 1)
-    count = max(len(tables.events), 1)
-    slots = tables.slots[tables.events[:, 0]] if len(tables.events) else tables.slots[:0]
-    here, after = tables.savings[:, 0] - tables.savings[:, 1], tables.savings[:, 1]
-    following = tables.following
-    distance = np.where(events.ask_end > 0, events.ask_end - 1 - events.slot, 0)
-    size = events.size / tables.capacity
-    capacity_ticks = max(tables.capacity_ticks, 1.0)
-    values = [tables.program.values[int(v)] for v in events.value]
-    density = following / np.maximum(size * np.maximum(distance, 1), 1e-6)
-    columns = [
-        compress(size, 100.0),
-        compress(here * count, 10.0),
-        compress(after * count, 10.0),
-        compress(distance / num_slots, 100.0),
-        (events.ask_end > 0).astype(float),
-        (events.write > 0).astype(float),
-        compress(following * count, 10.0),
-        compress(density, 100.0),
-        compress(here / np.maximum(size, 1e-6), 100.0),
-        compress(events.demand / capacity_ticks, 100.0),
-        compress(size * distance / num_slots, 100.0),
-        events.writeback,
-        np.array([v.is_input for v in values], float),
-        np.array([v.is_output for v in values], float),
-        compress(slots[:, SlotRow._fields.index("weight")] - 1.0, 1.0) if count else size,
-    ]
-    kinds = (events.kind[:, None] == np.arange(NUM_KINDS)).astype(float)
-    return np.concatenate([np.stack(columns, axis=1), kinds], axis=1).astype(np.float32)
-
-
-def observe(game: Game, state: State) -> Array:
+def observe(arrays: GameArrays, state: State) -> Array:
     """Float32 [..., F]."""
-    return jnp.concatenate([observe_question(game, state), _upcoming(game, state)], axis=-1)
+    return jnp.concatenate([observe_question(arrays, state), _upcoming(arrays, state)], axis=-1)
 
 
-def observe_question(game: Game, state: State) -> Array:
+def observe_question(arrays: GameArrays, state: State) -> Array:
     """Float32 [..., STATIC + DYNAMIC]: the stop in question, the memory, the supply, the bus."""
-    row = EventRow(*gather(game.events, state.program, state.event))
-    here = SlotRow(*gather(game.slots, state.program, state.slot))
+    row = EventRow(*gather(arrays.events, state.program, state.event))
+    here = SlotRow(*gather(arrays.slots, state.program, state.slot))
     table, t = state.table, state.slot
-    capacity = game.capacity[state.program].astype(jnp.float32)
-    total = game.total_ticks[state.program].astype(jnp.float32)
-    whole_copy = jnp.maximum(game.capacity_ticks[state.program], 1.0)
+    capacity = arrays.capacity[state.program].astype(jnp.float32)
+    total = arrays.total_ticks[state.program].astype(jnp.float32)
+    whole_copy = jnp.maximum(arrays.capacity_ticks[state.program], 1.0)
     held = jnp.where(has(table["flags"], PROMISED), 0, table["size"])
 
     used = [
@@ -123,16 +76,16 @@ def observe_question(game: Game, state: State) -> Array:
         state.can.astype(jnp.float32),
         log_scaled(decisions, 10.0),
         log_scaled((now - here.bus + state.bus) / jnp.maximum(now, 1), 1.0),
-        log_scaled((t - state.begin) / game.config.prefetch_window, 10.0),
+        log_scaled((t - state.begin) / arrays.config.prefetch_window, 10.0),
         dirty.astype(jnp.float32),
-        log_scaled(since / game.num_slots[state.program], 100.0),
+        log_scaled(since / arrays.num_slots[state.program], 100.0),
         *[u.astype(jnp.float32) for u in used],
         _largest_gap(state, capacity),
         *[log_scaled(b, 10.0) for b in back],
         log_scaled(queue / whole_copy, 10.0),
         log_scaled(row.demand / jnp.maximum(supply[-1], 1), 1.0),
         log_scaled(1000.0 * jnp.where(state.question == ASK_READ, state.late, 0) / total, 10.0),
-        t / game.num_slots[state.program],
+        t / arrays.num_slots[state.program],
         state.saved / total,
         here.slow_elapsed * here.weight / total * 100.0,
         log_scaled((here.slow_elapsed - here.compute) / jnp.maximum(here.slow_elapsed, 1), 1.0),
@@ -140,7 +93,7 @@ def observe_question(game: Game, state: State) -> Array:
         jnp.minimum(state.place / capacity, 1.0),
     ]
     dynamic = jnp.stack([jnp.asarray(s, jnp.float32) for s in scalars], axis=-1)
-    static = game.features.at[state.program, state.event].get(mode="clip")
+    static = arrays.features.at[state.program, state.event].get(mode="clip")
     return jnp.concatenate([static, dynamic], axis=-1)
 
 
@@ -164,18 +117,18 @@ def _largest_gap(state: State, capacity: Array) -> Array:
     return jnp.maximum(largest, capacity - begin) / capacity
 
 
-def _upcoming(game: Game, state: State) -> Array:
+def _upcoming(arrays: GameArrays, state: State) -> Array:
     """The next stops: what they are, how far, and whether their values are in fast memory."""
     rows = []
-    last = game.events.shape[1] - 1
+    last = arrays.events.shape[1] - 1
     table = state.table
-    for ahead in range(1, WINDOW + 1):
+    for ahead in range(1, UPCOMING_STOPS + 1):
         index = jnp.minimum(state.cursor + ahead - (state.question == 2), last)
-        slot = game.events[state.program, index, 0]
-        value = game.events[state.program, index, 2]
+        slot = arrays.events[state.program, index, 0]
+        value = arrays.events[state.program, index, 2]
         there = (table["value"] == value) & (table["end"] > state.slot)
         resident = jnp.any(there & (table["start"] <= state.slot), axis=0)
-        features = game.features[state.program, index, :UPCOMING]
+        features = arrays.features[state.program, index, :UPCOMING]
         distance = jnp.where(index < last, slot - state.slot, 64)
         extra = jnp.stack(
             [log_scaled(distance / 64.0, 10.0), resident.astype(jnp.float32)], axis=-1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mallocgame.game.environment import Game, build_game
-from mallocgame.game.observe import rich as rich
-from mallocgame.game.observe.plain import STATIC
+from mallocgame.game.observe import rich
+from mallocgame.game.observe.static import STATIC, slot_prospects
 from mallocgame.game.options import GameConfig
 from mallocgame.game.state import ASK_DEPART, ASK_READ, State
 from mallocgame.game.tables import EventRow, Tables, compile_program
@@ -130,7 +130,7 @@ def state_offset(state: State, lane: int, value: int) -> int:
 
 def test_prospects_count_what_is_alive_and_what_can_be_copied(tables):
     for table in tables:
-        found = rich.slot_prospects(table).reshape(-1, rich.PROSPECTS, len(rich.TIMES))
+        found = slot_prospects(table).reshape(-1, rich.PROSPECTS, len(rich.TIMES))
         rows = [EventRow(*row) for row in table.events]
         for slot in range(0, len(table.slots), 5):
             for i, ahead in enumerate(rich.TIMES):
