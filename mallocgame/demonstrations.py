@@ -73,7 +73,6 @@ def demonstrate(
         if mapping is None:
             continue
         state = finish_plans(game, rules.imitate(tables, mapping))
-        # A failed game (-1, only without Drop-backup) shows nothing.
         if game.saved_fraction(state)[0] > saved:
             saved = float(game.saved_fraction(state)[0])
             length = int(game.decision_index(state)[0])

@@ -136,8 +136,8 @@ class Game(GameArrays):
         return state.done
 
     def saved_ticks(self, state: State) -> Array:
-        """Int32 [...]; ticks saved so far, -total where the game failed."""
-        return jnp.where(state.failed, -self.total_ticks[state.program], state.saved)
+        """Int32 [...]; ticks saved so far."""
+        return state.saved
 
     def saved_fraction(self, state: State) -> Array:
         """Float32 [...]; fraction of the all-slow latency saved so far."""
@@ -166,8 +166,7 @@ class Game(GameArrays):
         return jnp.moveaxis(state.log, 0, -1)
 
     def _score(self, state: State) -> Array:
-        score = state.proxy if self.config.reward == "proxy" else state.saved
-        return jnp.where(state.failed, -self.total_ticks[state.program], score)
+        return state.proxy if self.config.reward == "proxy" else state.saved
 
 
 def build_game(programs: Sequence[Program], config: GameConfig) -> Game:

@@ -1,4 +1,4 @@
-"""Where a residency goes, over a table kept sorted by offset: best fit, first fit, two-ended.
+"""Where a residency goes, over a table kept sorted by offset: best fit or two-ended.
 
 Table arrays have the residency axis first and any batch axes behind it, so that the same code
 serves one game and a batch, and so that a batch fills the vector lanes.
@@ -50,10 +50,8 @@ def find_offset(
 
     def consider(best: tuple[Array, Array], begin: Array, gap: Array) -> tuple[Array, Array]:
         fits = (gap >= need) & (gap < best[0])
-        # First fit ranks every sufficient gap alike, so that the lowest one stays.
-        rank = jnp.zeros_like(gap) if placement == "first_fit" else gap
         place = jnp.where(is_high, begin + gap - need, begin)
-        return jnp.where(fits, rank, best[0]), jnp.where(fits, place, best[1])
+        return jnp.where(fits, gap, best[0]), jnp.where(fits, place, best[1])
 
     def visit(carry: tuple, residency: tuple[Array, Array, Array]) -> tuple[tuple, None]:
         begin, best = carry
@@ -63,9 +61,9 @@ def find_offset(
 
     none = jnp.full_like(need, NO_GAP)
     (begin, best), _ = lax.scan(visit, (lowest, (none, none)), (offset, size, blocks))
-    rank, place = consider(best, begin, capacity - begin)
+    smallest, place = consider(best, begin, capacity - begin)
     empty = need == 0
-    return (rank < NO_GAP) | empty, jnp.where(empty, 0, place)
+    return (smallest < NO_GAP) | empty, jnp.where(empty, 0, place)
 
 
 def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array, do: Array) -> dict:

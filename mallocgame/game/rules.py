@@ -397,7 +397,7 @@ def _finish(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State
     flags, t = table["flags"], state.slot
     evicting = has(flags, EVICTING)
     elapsed = elapsed_time(here.compute, here.read - state.read, here.write - state.write, jnp)
-    idle = supply_time(elapsed, here.bus - state.bus, arrays.config.supply, jnp)
+    idle = supply_time(elapsed, here.bus - state.bus, jnp)
     queue = jnp.max(jnp.where(evicting, table["ticket"], 0), axis=0)
     fed = jnp.minimum(idle, queue)
     drains = here.segment_end == 1
@@ -485,12 +485,6 @@ def _blame(state: State, infeasible: Array, culprit: Array) -> State:
 
 def _back_up(arrays: GameArrays, state: State) -> State:
     """Starts infeasible games over, to replay the log up to the culprit's arrival, now forced."""
-    if not arrays.config.drop_backup:
-        return state.replace(
-            done=state.done | state.infeasible,
-            failed=state.failed | state.infeasible,
-            infeasible=jnp.zeros_like(state.infeasible),
-        )
 
     def rewind(state: State) -> State:
         words = jnp.arange(state.forced.shape[0]).reshape((-1,) + (1,) * state.slot.ndim)

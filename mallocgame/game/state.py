@@ -65,7 +65,6 @@ class State(struct.PyTreeNode):
     waiting: Array
     pending: Array
     done: Array
-    failed: Array
     infeasible: Array
     culprit_decision: Array
     culprit_origin: Array
@@ -119,7 +118,6 @@ def fresh_state(
         waiting=no,
         pending=zero - 1,
         done=no,
-        failed=no,
         infeasible=no,
         culprit_decision=zero,
         culprit_origin=zero,

@@ -67,7 +67,7 @@ def replay_game(
     moves[: len(actions)] = actions
     recorder = _Recorder()
     state = _play_through(game, index, jnp.asarray(moves), len(actions), recorder)
-    if not bool(state.done) or bool(state.failed):
+    if not bool(state.done):
         raise ValueError(
             f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
             "they do not finish a game"

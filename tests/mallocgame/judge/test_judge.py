@@ -113,14 +113,11 @@ def test_what_supply_lacks_is_a_stall():
     assert s.bus_busy_s.tolist() == [0, 12, 8, 10]
 
 
-def test_supply_idle_and_elapsed():
+def test_supply_is_what_the_instruction_leaves_idle():
     values = [Value("w", 100, is_input=True), Value("big", 80, is_input=True)]
     p = program([10, 1], values, reads=[(0, 1), (1, 0)])
     m = mapping([(0, 0, 0, 2, COPIED)], [(0, 0, 1)])
     assert simulate(p, m).stall_s.tolist() == [0, 8]  # 80 of 100 bytes of slot 0 are its own
-    assert simulate(p, m, supply="elapsed").stall_s.tolist() == [0, 0]
-    with pytest.raises(ValueError, match="busy"):
-        simulate(p, m, supply="busy")
 
 
 def test_reads_before_a_prefetch_is_complete_are_slow():
@@ -589,8 +586,7 @@ def test_latency_formula_in_ticks_and_in_jax():
     for xp in (np, jnp):
         elapsed = latency.elapsed_time(*(xp.asarray(x) for x in (compute, read, write)), xp)
         assert elapsed.tolist() == [3, 5, 0] and "int" in str(elapsed.dtype)
-        assert latency.supply_time(elapsed, xp.asarray([1, 9, 0]), "idle", xp).tolist() == [2, 0, 0]
-        assert latency.supply_time(elapsed, 9, "elapsed", xp).tolist() == [3, 5, 0]
+        assert latency.supply_time(elapsed, xp.asarray([1, 9, 0]), xp).tolist() == [2, 0, 0]
 
 
 def test_default_times_are_bytes_over_bandwidth():
