@@ -58,7 +58,7 @@ class Game(GameArrays):
         """
         before = self._score(state)
         playing = state.waiting & ~state.done
-        legal = jnp.where(action == _yes(state), state.can, False)
+        legal = jnp.where(action == _yes(state), state.may_accept, False)
         action = jnp.where(legal, action, DROP).astype(jnp.int32)
         length = state.length + playing
         after = advance(
@@ -87,8 +87,8 @@ class Game(GameArrays):
 
     def legal_actions(self, state: State) -> Array:
         """Bool [..., 3]; all true for finished games."""
-        copy = state.can & (state.question == ASK_READ)
-        hold = state.can & (state.question != ASK_READ)
+        copy = state.may_accept & (state.question == ASK_READ)
+        hold = state.may_accept & (state.question != ASK_READ)
         legal = jnp.stack([copy, hold, jnp.ones_like(copy)], axis=-1)
         return legal | state.done[..., None]
 
@@ -102,9 +102,9 @@ class Game(GameArrays):
         the value in question in fast memory; for a value that is there already, from now on."""
         row = EventRow(*gather(self.events, state.program, state.event))
         t, reads = state.slot, state.question == ASK_READ
-        arrives = jnp.where(reads, t + 1, jnp.maximum(row.ask_end, t + 1))
+        arrives = jnp.where(reads, t + 1, jnp.maximum(row.hold_until, t + 1))
         holds = (state.question == ASK_DEPART) | (row.kind == ENTRY)
-        return jnp.where(reads, state.begin, t), jnp.where(holds, row.hold_end, arrives)
+        return jnp.where(reads, state.begin, t), jnp.where(holds, row.stay_end, arrives)
 
     def stop(self, program: Array, question: Array) -> tuple[Array, Array]:
         """Int32 [...] each: slot and value of the stop that a question, by its number, is about."""
@@ -129,7 +129,7 @@ class Game(GameArrays):
     def observation_size(self) -> int:
         if self.config.observation == "rich":
             return rich_observation.LAYOUT.size
-        return observation.observation_size(self)
+        return observation.observation_size()
 
     def done(self, state: State) -> Array:
         """Bool [...]."""

@@ -66,24 +66,26 @@ def find_offset(
     return (smallest < NO_GAP) | empty, jnp.where(empty, 0, place)
 
 
-def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array, do: Array) -> dict:
+def insert_sorted(
+    columns: dict[str, Array], row: dict[str, Array], dead: Array, mask: Array
+) -> dict:
     """Inserts `row` into the table at its offset's position, overwriting one dead entry.
 
     Args:
       columns: int32 [R, ...] each, sorted by "offset".
       row: int32 [...] each, the same keys.
       dead: bool [R, ...]; entries that may be overwritten; where none is, nothing happens.
-      do: bool [...]; where not, nothing happens.
+      mask: bool [...]; where not, nothing happens.
     """
     offset = columns["offset"]
     index = jnp.arange(offset.shape[0]).reshape((-1,) + (1,) * (offset.ndim - 1))
     victim = jnp.max(jnp.where(dead, index, -1), axis=0)
     position = jnp.sum(offset <= row["offset"], axis=0)
-    do = do & (victim >= 0)
-    to_right = do & (victim >= position)
-    to_left = do & (victim < position)
+    mask = mask & (victim >= 0)
+    to_right = mask & (victim >= position)
+    to_left = mask & (victim < position)
     target = jnp.where(to_right, position, position - 1)
-    here = do & (index == target)
+    here = mask & (index == target)
     from_left = to_right & (index > position) & (index <= victim)
     from_right = to_left & (index >= victim) & (index < target)
 

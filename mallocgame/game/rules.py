@@ -23,14 +23,8 @@ from mallocgame.game.state import (
     ASK_DEPART,
     ASK_READ,
     DEPARTING,
-    DIRTY,
-    DONE,
     DROP,
-    EVICTED,
-    EVICTING,
-    PROMISED,
-    READ_LATE,
-    UP,
+    Flag,
     State,
     departure_order,
     fresh_state,
@@ -95,9 +89,9 @@ def micro_step(arrays: GameArrays, state: State) -> State:
     run = ~(state.waiting | state.done)
     here = SlotRow(*gather(arrays.slots, state.program, state.slot))
 
-    def phase(function: Callable[..., State], state: State, do: Array, *rows: Any) -> State:
+    def phase(function: Callable[..., State], state: State, mask: Array, *rows: Any) -> State:
         return lax.cond(
-            jnp.any(do), lambda s: function(arrays, s, here, *rows, do), lambda s: s, state
+            jnp.any(mask), lambda s: function(arrays, s, here, *rows, mask), lambda s: s, state
         )
 
     state = phase(_apply, state, run & (state.pending >= 0))
@@ -116,46 +110,52 @@ def micro_step(arrays: GameArrays, state: State) -> State:
 
 def _answer(arrays: GameArrays, state: State) -> State:
     """Answers what has a single answer or stands in the log; else the game waits."""
-    asked, open_question = state.asked, state.asked & state.can
+    asked, open_question = state.asked, state.asked & state.may_accept
     state = state.replace(
         asked=jnp.zeros_like(asked),
-        pending=jnp.where(asked & ~state.can, DROP, state.pending),
+        pending=jnp.where(asked & ~state.may_accept, DROP, state.pending),
     )
     if not arrays.can_backup:
         return state.replace(waiting=state.waiting | open_question)
     replays = open_question & (state.length < state.replay_until)
     forced = open_question & ~replays & state.must_drop
-    told = read_log(state.log, state.length)
+    logged = read_log(state.log, state.length)
     return state.replace(
-        pending=jnp.where(replays, told, jnp.where(forced, DROP, state.pending)),
-        log=write_log(state.log, state.length, jnp.full_like(told, DROP), forced),
+        pending=jnp.where(replays, logged, jnp.where(forced, DROP, state.pending)),
+        log=write_log(state.log, state.length, jnp.full_like(logged, DROP), forced),
         length=state.length + (replays | forced),
         waiting=state.waiting | (open_question & ~replays & ~forced),
     )
 
 
-def _apply(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
+def _apply(arrays: GameArrays, state: State, here: SlotRow, mask: Array) -> State:
     """Applies the pending answer to the question."""
     row = EventRow(*gather(arrays.events, state.program, state.event))
     departs = state.question == ASK_DEPART
-    holds = do & (state.pending != DROP)
+    holds = mask & (state.pending != DROP)
     t = state.slot
     comes = holds & ~departs
     defines = state.question == ASK_DEFINE
     entry = row.kind == ENTRY
-    up = jnp.where(defines, (row.ask_end == 0) & (row.writeback == 1), (row.ask_end > 0) & ~entry)
-    end = jnp.where(entry, row.hold_end, jnp.where(defines, jnp.maximum(row.ask_end, t + 1), t + 1))
-    leaving = has(state.table["flags"], UP) & (departure_order(state.table) == state.key)
+    up_at_once = jnp.where(
+        defines, (row.hold_until == 0) & (row.writeback == 1), (row.hold_until > 0) & ~entry
+    )
+    end = jnp.where(
+        entry, row.stay_end, jnp.where(defines, jnp.maximum(row.hold_until, t + 1), t + 1)
+    )
+    leaving = has(state.table["flags"], Flag.UP) & (
+        departure_order(state.table) == state.departure_key
+    )
     promise = holds & (row.promise_slot >= 0)
     place = jnp.where(departs, at_row(state.table["offset"], leaving), state.place)
-    state = _leave(state, here, row, leaving & do & departs, holds)
+    state = _leave(state, here, row, leaving & mask & departs, holds)
     newcomer = {
         "offset": place,
         "size": row.size,
         "start": state.begin,
         "end": end,
         "value": row.value,
-        "flags": jnp.where(defines, DIRTY, 0) | jnp.where(up, UP, 0),
+        "flags": jnp.where(defines, Flag.DIRTY, 0) | jnp.where(up_at_once, Flag.UP, 0),
         "event": state.event,
         "ticket": jnp.zeros_like(t),
         "decision": state.length - 1,
@@ -165,9 +165,9 @@ def _apply(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
     if arrays.has_groups:
         promised = newcomer | {
             "start": row.promise_slot,
-            "end": row.ask_end,
+            "end": row.hold_until,
             "value": row.promise_value,
-            "flags": jnp.full_like(t, PROMISED),
+            "flags": jnp.full_like(t, Flag.PROMISED),
         }
         state = state.replace(table=table)
         table = insert_sorted(table, promised, _forgotten(arrays, state), promise)
@@ -176,13 +176,13 @@ def _apply(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
     return state.replace(
         table=table,
         supply=jnp.where(copied, state.supply_after, state.supply),
-        saved=state.saved - jnp.where(copied, state.late, 0),
+        saved=state.saved - jnp.where(copied, state.stall, 0),
         read=state.read + gain * row.read,
         write=state.write + gain * row.write,
         bus=state.bus + gain * row.bus,
-        proxy=state.proxy + gain * here.weight * row.alone,
-        cursor=state.cursor + (do & ~departs),
-        pending=jnp.where(do, -1, state.pending),
+        proxy=state.proxy + gain * here.weight * row.saving_if_alone,
+        cursor=state.cursor + (mask & ~departs),
+        pending=jnp.where(mask, -1, state.pending),
     )
 
 
@@ -197,19 +197,19 @@ def _leave(state: State, here: SlotRow, row: EventRow, which: Array, holds: Arra
     flags, end, ticket = table["flags"], table["end"], table["ticket"]
     t = state.slot
     held = which & holds
-    evicted = which & ~holds & has(flags, DIRTY)
-    queue = jnp.max(jnp.where(has(flags, EVICTING), ticket, 0), axis=0)
+    evicted = which & ~holds & has(flags, Flag.DIRTY)
+    queue = jnp.max(jnp.where(has(flags, Flag.EVICTING), ticket, 0), axis=0)
     at_once = here.segment_end == 1
     stall = jnp.any(evicted, axis=0) & at_once
-    ticket = jnp.where(which & has(flags, DONE), t + 1, ticket)
-    cleared = jnp.where(which, flags & ~(UP | DONE), flags)
-    started = cleared & ~(READ_LATE | EVICTED) | EVICTING
-    finished = cleared & ~DIRTY | EVICTED
+    ticket = jnp.where(which & has(flags, Flag.DONE), t + 1, ticket)
+    cleared = jnp.where(which, flags & ~(Flag.UP | Flag.DONE), flags)
+    started = cleared & ~(Flag.READ_LATE | Flag.EVICTED) | Flag.EVICTING
+    finished = cleared & ~Flag.DIRTY | Flag.EVICTED
     table["flags"] = jnp.where(evicted, jnp.where(at_once, finished, started), cleared)
     table["ticket"] = jnp.where(evicted, jnp.where(at_once, t + 1, queue + row.demand), ticket)
     table["end"] = jnp.where(
         held,
-        row.hold_end,
+        row.stay_end,
         jnp.where(evicted & ~at_once, NEVER + state.evictions, end),
     )
     return state.replace(
@@ -219,45 +219,46 @@ def _leave(state: State, here: SlotRow, row: EventRow, which: Array, holds: Arra
     )
 
 
-def _arrive(arrays: GameArrays, state: State, here: SlotRow, row: EventRow, do: Array) -> State:
+def _arrive(arrays: GameArrays, state: State, here: SlotRow, row: EventRow, mask: Array) -> State:
     """Meets one stop: what needs no answer happens, else the question is prepared."""
     table = dict(state.table)
     flags, t = table["flags"], state.slot
-    own = (table["value"] == row.value) & do
-    promised = own & has(flags, PROMISED) & (row.kind == DEFINE)
-    there = (
-        own & ~has(flags, PROMISED) & (table["start"] <= t) & (t < table["end"])
+    same_value = (table["value"] == row.value) & mask
+    promised = same_value & has(flags, Flag.PROMISED) & (row.kind == DEFINE)
+    present = (
+        same_value & ~has(flags, Flag.PROMISED) & (table["start"] <= t) & (t < table["end"])
         & (row.kind != DEFINE)
     )  # fmt: skip
-    late = there & has(flags, EVICTING)
+    in_eviction = present & has(flags, Flag.EVICTING)
     is_update = row.kind == UPDATE
-    cancelled = late & is_update
-    ends = (there & ~late & (table["end"] == t + 1)) | cancelled
-    gone = jnp.any(cancelled, axis=0)
+    cancelled = in_eviction & is_update
+    ends = (present & ~in_eviction & (table["end"] == t + 1)) | cancelled
+    any_cancelled = jnp.any(cancelled, axis=0)
     own_ticket, position = at_row(table["ticket"], cancelled), at_row(table["end"], cancelled)
     # By position in the queue: what has no bytes has its predecessor's ticket.
-    ahead = has(flags, EVICTING) & (table["end"] < position)
+    ahead = has(flags, Flag.EVICTING) & (table["end"] < position)
     before = jnp.max(jnp.where(ahead, table["ticket"], 0), axis=0)
-    behind = has(flags, EVICTING) & gone & (table["end"] > position)
-    dirty = has(flags, DIRTY) | is_update
-    up = ends & ((row.ask_end > 0) | (dirty & (row.writeback == 1)))
-    flags = jnp.where(there & is_update, flags | DIRTY, flags)
-    flags = jnp.where(cancelled, flags & ~(EVICTING | READ_LATE), flags)
-    flags = jnp.where(late & ~is_update, flags & ~READ_LATE, flags)
-    flags = jnp.where(late & ~is_update & (row.ask_end > 0), flags | READ_LATE, flags)
-    flags = jnp.where(up, flags | UP, flags)
+    behind = has(flags, Flag.EVICTING) & any_cancelled & (table["end"] > position)
+    dirty = has(flags, Flag.DIRTY) | is_update
+    now_up = ends & ((row.hold_until > 0) | (dirty & (row.writeback == 1)))
+    flags = jnp.where(present & is_update, flags | Flag.DIRTY, flags)
+    flags = jnp.where(cancelled, flags & ~(Flag.EVICTING | Flag.READ_LATE), flags)
+    read_late = in_eviction & ~is_update
+    flags = jnp.where(read_late, flags & ~Flag.READ_LATE, flags)
+    flags = jnp.where(read_late & (row.hold_until > 0), flags | Flag.READ_LATE, flags)
+    flags = jnp.where(now_up, flags | Flag.UP, flags)
     if arrays.has_groups:
-        flags = jnp.where(promised, DIRTY, flags)
+        flags = jnp.where(promised, Flag.DIRTY, flags)
     keeps_key = is_update & ~cancelled
     table |= {
         "flags": flags,
         "end": jnp.where(cancelled, t + 1, table["end"]),
         "ticket": jnp.where(behind, table["ticket"] - (own_ticket - before), table["ticket"]),
-        "event": jnp.where((late | ends) & ~keeps_key, state.cursor, table["event"]),
+        "event": jnp.where((in_eviction | ends) & ~keeps_key, state.cursor, table["event"]),
     }
-    resident = jnp.any(there, axis=0)
+    resident = jnp.any(present, axis=0)
     taken = jnp.any(promised, axis=0) if arrays.has_groups else jnp.zeros_like(resident)
-    asked = do & (
+    asked = mask & (
         ((row.kind == READ) | (row.kind == ENTRY)) & ~resident | ((row.kind == DEFINE) & ~taken)
     )
     gain = (resident | taken).astype(jnp.int32)
@@ -266,16 +267,16 @@ def _arrive(arrays: GameArrays, state: State, here: SlotRow, row: EventRow, do: 
         read=state.read + gain * row.read,
         write=state.write + gain * row.write,
         bus=state.bus + gain * row.bus,
-        proxy=state.proxy + gain * here.weight * row.alone,
-        cursor=state.cursor + (do & ~asked),
+        proxy=state.proxy + gain * here.weight * row.saving_if_alone,
+        cursor=state.cursor + (mask & ~asked),
     )
     if arrays.has_groups:
         place, size = at_row(table["offset"], promised), at_row(table["size"], promised)
-        clash = has(flags, EVICTING) & _overlaps(table, place, size)
+        clash = has(flags, Flag.EVICTING) & _overlaps(table, place, size)
         state = _blame(state, taken & jnp.any(clash, axis=0), promised)
         state = _check_promises(state, cancelled)
     if arrays.config.late_eviction == "backup":
-        state = _blame(state, do & jnp.any(late & ~is_update, axis=0), late)
+        state = _blame(state, mask & jnp.any(read_late, axis=0), in_eviction)
     return _ask_arrival(arrays, state, here, row, asked)
 
 
@@ -290,7 +291,7 @@ def _check_promises(state: State, stays: Array) -> State:
     cancelled, lies where a held group's result begins in this slot; the group is the culprit."""
     table = state.table
     place, size = at_row(table["offset"], stays), at_row(table["size"], stays)
-    begins = has(table["flags"], PROMISED) & (table["start"] == state.slot)
+    begins = has(table["flags"], Flag.PROMISED) & (table["start"] == state.slot)
     meets = jnp.any(stays, axis=0) & begins & _overlaps(table, place, size)
     first = jnp.min(jnp.where(meets, table["offset"], NEVER), axis=0)
     return _blame(state, jnp.any(meets, axis=0), meets & (table["offset"] == first))
@@ -302,21 +303,25 @@ def _ask_arrival(
     """Finds the supply and the place that an arrival would take."""
     table, t, window = state.table, state.slot, arrays.config.prefetch_window
     defines = row.kind == DEFINE
-    own = table["value"] == row.value
-    back = jnp.max(jnp.where(own & has(table["flags"], EVICTED), table["ticket"], 0), axis=0)
-    earliest = jnp.maximum(here.segment_start, jnp.maximum(row.valid, back))
+    same_value = table["value"] == row.value
+    back = jnp.max(
+        jnp.where(same_value & has(table["flags"], Flag.EVICTED), table["ticket"], 0), axis=0
+    )
+    earliest = jnp.maximum(here.segment_start, jnp.maximum(row.slow_from, back))
     reach = jnp.minimum(t - earliest, window)
     missing, slots, supply_after = take_supply(state.supply, reach, row.demand)
     begin = jnp.where(defines, t, t - slots)
-    late = jnp.where(defines, 0, here.weight * missing)
-    end = jnp.where(row.kind == READ, t + 1, jnp.maximum(row.ask_end, t + 1))
+    stall = jnp.where(defines, 0, here.weight * missing)
+    end = jnp.where(row.kind == READ, t + 1, jnp.maximum(row.hold_until, t + 1))
     lowest = jnp.where(row.kind == READ, 0, row.reserved)
     capacity = arrays.capacity[state.program]
     # Not those that begin here: a group's result may lie where its parameter is read last.
     stay = (table["start"] < t) & (t < table["end"])
     free = capacity - jnp.sum(jnp.where(stay, table["size"], 0), axis=0)
-    can = _in_time(arrays, state, row, late) & _room(arrays, state, row.promise_slot >= 0, 1)
-    can = can & (row.inert_arrival == 0) & (row.size <= free)
+    may_accept = _in_time(arrays, state, row, stall) & _room(
+        arrays, state, row.promise_slot >= 0, 1
+    )
+    may_accept = may_accept & (row.inert_arrival == 0) & (row.size <= free)
 
     def search() -> tuple[Array, Array]:
         """A place from `begin` on, and one from this slot on."""
@@ -333,7 +338,7 @@ def _ask_arrival(
 
     # The search is most of a step's time, and a game whose memory is full for long needs none.
     nowhere = jnp.zeros((2, *t.shape), bool), jnp.zeros((2, *t.shape), jnp.int32)
-    found, place = lax.cond(jnp.any(asked & can), search, lambda: nowhere)
+    found, place = lax.cond(jnp.any(asked & may_accept), search, lambda: nowhere)
     # A copy without a place as early as it should begins when there is one.
     waits = ~found[0] & found[1] & ~defines
     before = _overlaps(table, place[1], row.size) & (table["end"] <= t)
@@ -342,9 +347,9 @@ def _ask_arrival(
         state.supply, jnp.minimum(reach, t - clear), row.demand
     )
     begin = jnp.where(waits, t - slots, begin)
-    late = jnp.where(waits, here.weight * missing, late)
+    stall = jnp.where(waits, here.weight * missing, stall)
     supply_after = jnp.where(waits, supply_then, supply_after)
-    can = can & (found[0] | waits & _in_time(arrays, state, row, late))
+    may_accept = may_accept & (found[0] | waits & _in_time(arrays, state, row, stall))
     place = jnp.where(waits, place[1], place[0])
     forced = _is_forced(arrays, state, state.cursor)
     return state.replace(
@@ -354,18 +359,18 @@ def _ask_arrival(
         place=jnp.where(asked, place, state.place),
         begin=jnp.where(asked, begin, state.begin),
         supply_after=jnp.where(asked, supply_after, state.supply_after),
-        late=jnp.where(asked, late, state.late),
-        can=jnp.where(asked, can, state.can),
+        stall=jnp.where(asked, stall, state.stall),
+        may_accept=jnp.where(asked, may_accept, state.may_accept),
         must_drop=jnp.where(asked, forced, state.must_drop),
     )
 
 
-def _in_time(arrays: GameArrays, state: State, row: EventRow, late: Array) -> Array:
-    """Whether a copy may keep its reader waiting for `late` weighted ticks."""
+def _in_time(arrays: GameArrays, state: State, row: EventRow, stall: Array) -> Array:
+    """Whether a copy may keep its reader waiting for `stall` weighted ticks."""
     if arrays.config.late_prefetch == "illegal":
-        return late == 0
+        return stall == 0
     lowest_score = -arrays.total_ticks[state.program]
-    return (late == 0) | ((late < row.worth) & (state.saved - late >= lowest_score))
+    return (stall == 0) | ((stall < row.worth) & (state.saved - stall >= lowest_score))
 
 
 def _room(arrays: GameArrays, state: State, promise: Array, others: int) -> Array:
@@ -391,68 +396,70 @@ def _is_forced(arrays: GameArrays, state: State, event: Array) -> Array:
     return ((bits >> (event % 32).astype(jnp.uint32)) & 1) == 1
 
 
-def _finish(arrays: GameArrays, state: State, here: SlotRow, do: Array) -> State:
+def _finish(arrays: GameArrays, state: State, here: SlotRow, mask: Array) -> State:
     """Finishes the slot: its time, its reward, the evictions it feeds, the supply it leaves."""
     table = dict(state.table)
     flags, t = table["flags"], state.slot
-    evicting = has(flags, EVICTING)
+    evicting = has(flags, Flag.EVICTING)
     elapsed = elapsed_time(here.compute, here.read - state.read, here.write - state.write, jnp)
     idle = supply_time(elapsed, here.bus - state.bus, jnp)
     queue = jnp.max(jnp.where(evicting, table["ticket"], 0), axis=0)
     fed = jnp.minimum(idle, queue)
     drains = here.segment_end == 1
     stall = jnp.where(drains, queue - fed, 0)
-    ready = do & evicting & ((table["ticket"] <= fed) | drains)
-    row_up = ready & has(flags, READ_LATE)
+    ready = mask & evicting & ((table["ticket"] <= fed) | drains)
+    asks_again = ready & has(flags, Flag.READ_LATE)
     position = table["end"] - NEVER
-    clean = flags & ~(EVICTING | READ_LATE | DIRTY) | EVICTED
+    clean = flags & ~(Flag.EVICTING | Flag.READ_LATE | Flag.DIRTY) | Flag.EVICTED
     table |= {
-        "flags": jnp.where(ready, jnp.where(row_up, clean | UP | DONE, clean), flags),
+        "flags": jnp.where(ready, jnp.where(asks_again, clean | Flag.UP | Flag.DONE, clean), flags),
         "end": jnp.where(ready, t + 1, table["end"]),
         "ticket": jnp.where(
             ready,
-            jnp.where(row_up, position, t + 1),
-            jnp.where(do & evicting, table["ticket"] - fed, table["ticket"]),
+            jnp.where(asks_again, position, t + 1),
+            jnp.where(mask & evicting, table["ticket"] - fed, table["ticket"]),
         ),
     }
     left = jnp.concatenate([(idle - fed)[None], state.supply[:-1]])
     saving = here.weight * (here.slow_elapsed - elapsed - stall)
     return state.replace(
         table=table,
-        supply=jnp.where(do, left, state.supply),
-        saved=state.saved + jnp.where(do, saving, 0),
-        phase=jnp.where(do, DEPARTING, state.phase),
+        supply=jnp.where(mask, left, state.supply),
+        saved=state.saved + jnp.where(mask, saving, 0),
+        phase=jnp.where(mask, DEPARTING, state.phase),
     )
 
 
-def _depart(arrays: GameArrays, state: State, do: Array) -> State:
+def _depart(arrays: GameArrays, state: State, mask: Array) -> State:
     """Asks for the next departure of the slot; when there is none the game enters the next slot."""
     table, t = state.table, state.slot
-    up = has(table["flags"], UP)
-    key = jnp.min(jnp.where(up, departure_order(table), 2 * NEVER - 1), axis=0)
-    which = up & (departure_order(table) == key)
-    asked = do & jnp.any(up, axis=0)
+    leaving = has(table["flags"], Flag.UP)
+    key = jnp.min(jnp.where(leaving, departure_order(table), 2 * NEVER - 1), axis=0)
+    which = leaving & (departure_order(table) == key)
+    asked = mask & jnp.any(leaving, axis=0)
     event = at_row(table["event"], which)
     row = EventRow(*gather(arrays.events, state.program, event))
     offset, size = at_row(table["offset"], which), row.size
     promised = (
-        has(table["flags"], PROMISED)
-        & (table["start"] < row.ask_end) & (table["end"] > t + 1) & _overlaps(table, offset, size)
-    )  # fmt: skip
-    can = (row.ask_end > 0) & (row.inert_departure == 0)
-    can = can & ((offset >= row.reserved) | (size == 0)) & ~jnp.any(promised, axis=0)
+        has(table["flags"], Flag.PROMISED)
+        & (table["start"] < row.hold_until)
+        & (table["end"] > t + 1)
+        & _overlaps(table, offset, size)
+    )
+    may_accept = (row.hold_until > 0) & (row.inert_departure == 0)
+    may_accept = may_accept & ((offset >= row.reserved) | (size == 0)) & ~jnp.any(promised, axis=0)
     if arrays.has_groups:
         promise = row.promise_slot >= 0
-        can = can & (~promise | _room(arrays, state, promise, 0))
+        may_accept = may_accept & (~promise | _room(arrays, state, promise, 0))
     forced = _is_forced(arrays, state, event) & (row.kind == ENTRY)
-    moves = do & ~asked
+    moves = mask & ~asked
     slot = state.slot + moves
     state = state.replace(
         asked=state.asked | asked,
         question=jnp.where(asked, ASK_DEPART, state.question),
         event=jnp.where(asked, event, state.event),
-        key=jnp.where(asked, key, state.key),
-        can=jnp.where(asked, can, state.can),
+        departure_key=jnp.where(asked, key, state.departure_key),
+        may_accept=jnp.where(asked, may_accept, state.may_accept),
         must_drop=jnp.where(asked, forced, state.must_drop),
         slot=slot,
         phase=jnp.where(moves, ARRIVING, state.phase),
@@ -464,7 +471,9 @@ def _depart(arrays: GameArrays, state: State, do: Array) -> State:
     if arrays.has_reserved:
         column = SlotRow._fields.index("reserved")
         reserved = arrays.slots.at[state.program, slot, column].get(mode="clip")
-        inside = has(table["flags"], EVICTING) & (table["offset"] < reserved) & (table["size"] > 0)
+        inside = (
+            has(table["flags"], Flag.EVICTING) & (table["offset"] < reserved) & (table["size"] > 0)
+        )
         first = jnp.min(jnp.where(inside, table["end"], 2 * NEVER - 1), axis=0)
         culprit = inside & (table["end"] == first)
         state = _blame(state, moves & ~state.done & jnp.any(inside, axis=0), culprit)

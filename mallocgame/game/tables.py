@@ -28,20 +28,28 @@ MAX_TICKS = 1 << 29
 class EventRow(NamedTuple):
     """Columns of the event list; each field is int32, of any batch shape.
 
-    slot: when; kind: READ .. EXIT; value: whose stop; size, demand: aligned bytes, ticks of a copy.
-    valid: first slot at which slow memory may hold the value after its last write.
-    ask_end: end of the interval that a hold asks for, 0 where the value has no later read.
-    hold_end: end of the residency that results (a group's parameter gives up the rest).
+    slot: when the game meets the stop.
+    kind: READ, DEFINE, UPDATE, ENTRY or EXIT.
+    value: whose stop it is.
+    size: aligned bytes of the value.
+    demand: ticks of a copy of the value.
+    slow_from: first slot at which slow memory may hold the value after its last write.
+    hold_until: end of the interval that a hold asks for, 0 where the value has no later read.
+    stay_end: end of the residency that results (a group's parameter gives up the rest).
     reserved: largest reservation, aligned, that a hold meets.
-    read, write, bus, alone: ticks that the access in fast memory takes off the instruction's reads,
-        writes and bus, and ticks saved were it the only one.
+    read: ticks that the access in fast memory takes off the instruction's reads.
+    write: the same of its writes.
+    bus: the same of its time on the slow bus.
+    saving_if_alone: ticks that the access in fast memory saves if it is the only one there.
     worth: weighted ticks that the value's accesses from here to the end of the next hold save at
         most; a copy must not stall for longer.
-    writeback: a dirty value without later read must be evicted here.
-    inert_arrival, inert_departure: the question is answered DROP by rule, for too small a saving or
-        because the group's result may not be in fast memory.
-    promise_slot, promise_value: where a held group's result is defined, -1 without a group.
-    last: the slot's last event.
+    writeback: 1 where a dirty value without later read must be evicted.
+    inert_arrival: 1 where an arrival is answered DROP by rule, for too small a saving or because
+        the group's result may not be in fast memory.
+    inert_departure: the same of a departure.
+    promise_slot: where a held group's result is defined, -1 without a group.
+    promise_value: that result, -1 without a group.
+    last: 1 for the slot's last event.
     """
 
     slot: Any
@@ -49,14 +57,14 @@ class EventRow(NamedTuple):
     value: Any
     size: Any
     demand: Any
-    valid: Any
-    ask_end: Any
-    hold_end: Any
+    slow_from: Any
+    hold_until: Any
+    stay_end: Any
     reserved: Any
     read: Any
     write: Any
     bus: Any
-    alone: Any
+    saving_if_alone: Any
     worth: Any
     writeback: Any
     inert_arrival: Any
@@ -338,15 +346,15 @@ class _Compiler:
             if kind == DEFINE and not self._needed(v, t):
                 continue
             later = next((r for r, level in reads if r > t and level == self.level[t]), None)
-            ask_end = 0 if later is None else later + 1
-            hold_end = ask_end
+            hold_until = 0 if later is None else later + 1
+            stay_end = hold_until
             promise = (-1, -1)
             lone = False
             if kind == ENTRY:
-                ask_end = hold_end = self.program.loops[loop].exit + 1
+                hold_until = stay_end = self.program.loops[loop].exit + 1
                 group = self.parameters.get((loop, v))
                 if group is not None:
-                    hold_end = 1 + max(s for s, *_ in stops if t < s < ask_end - 1)
+                    stay_end = 1 + max(s for s, *_ in stops if t < s < hold_until - 1)
                     written = [a for a in self.accesses_of[group.result] if a.defines]
                     promise = (written[0].instruction, group.result)
                     lone = not self.in_play[group.result]
@@ -361,16 +369,16 @@ class _Compiler:
                 value=v,
                 size=self._align(size),
                 demand=self.demand(size),
-                valid=max((w + 1 for w in writes if w < t), default=0),
-                ask_end=ask_end,
-                hold_end=hold_end,
-                reserved=self._largest_reservation(held_from, max(ask_end, held_from + 1))
-                if ask_end or kind == DEFINE
+                slow_from=max((w + 1 for w in writes if w < t), default=0),
+                hold_until=hold_until,
+                stay_end=stay_end,
+                reserved=self._largest_reservation(held_from, max(hold_until, held_from + 1))
+                if hold_until or kind == DEFINE
                 else 0,
                 read=delta if kind == READ else 0,
                 write=delta if kind in (DEFINE, UPDATE) else 0,
                 bus=bus,
-                alone=self._alone(t, access, delta),
+                saving_if_alone=self._saving_if_alone(t, access, delta),
                 worth=sum(b for s, b in saving_at if t <= s <= until),
                 writeback=int(self._writeback(v, t)),
                 inert_arrival=int(from_here < self.threshold or lone),
@@ -419,12 +427,14 @@ class _Compiler:
             last = int(events.slot[of_v].max())
             if any(a.kind == "write" for a in self.accesses_of[v]):
                 last += int(np.argmax(self.segment_end[last:]))
-            last = max(last, int(events.ask_end[of_v].max()) - 1)
+            last = max(last, int(events.hold_until[of_v].max()) - 1)
             first = int(arrivals[0]) + window + 1
             if last + window >= first:
                 change[first] += 1
                 change[last + window + 1] -= 1
-        for slot, end in zip(events.slot, events.ask_end * (events.promise_slot >= 0), strict=True):
+        for slot, end in zip(
+            events.slot, events.hold_until * (events.promise_slot >= 0), strict=True
+        ):
             if end:
                 change[slot] += 1
                 change[end + window] -= 1
@@ -448,7 +458,7 @@ class _Compiler:
         rows = self.program.instructions[start:end]
         return self._align(max((i.reserved_bytes for i in rows), default=0))
 
-    def _alone(self, t: int, access: Access | None, delta: int) -> int:
+    def _saving_if_alone(self, t: int, access: Access | None, delta: int) -> int:
         if access is None:
             return 0
         read = self.read[t] - (delta if access.kind == "read" else 0)
@@ -461,7 +471,7 @@ def _savings_of_next(events: EventRow, savings: np.ndarray) -> np.ndarray:
     at = {(v, t): i for i, (v, t) in enumerate(zip(events.value, events.slot, strict=True))}
     following = np.zeros(len(savings))
     for i, (value, end, kind) in enumerate(
-        zip(events.value, events.ask_end, events.kind, strict=True)
+        zip(events.value, events.hold_until, events.kind, strict=True)
     ):
         later = at.get((value, end - 1)) if end else None
         if end and kind == ENTRY:

@@ -15,15 +15,28 @@ import numpy as np
 from jax import Array, lax
 
 from mallocgame.game.arrays import GameArrays
-from mallocgame.game.observe.plain import DYNAMIC, log_scaled, observe_question
+from mallocgame.game.observe.plain import (
+    log_scaled,
+    observe_question,
+    question_names,
+    stack_features,
+)
 from mallocgame.game.observe.static import PROSPECTS, STATIC, TIMES, WINDOW
 from mallocgame.game.placement import at_row
-from mallocgame.game.state import ASK_DEPART, EVICTING, UP, State, departure_order, has
+from mallocgame.game.state import (
+    ASK_DEPART,
+    Flag,
+    State,
+    departure_order,
+    has,
+)
 from mallocgame.game.tables import EventRow
 
 # Bins of offsets.
 BINS = 24
-TOKEN = STATIC + 6
+# What is known now of each stop of the window, beside `STOP_FEATURES`.
+WINDOW_NOW = ("distance", "is_resident", "is_leaving", "same_value", "same_group", "exists")
+TOKEN = STATIC + len(WINDOW_NOW)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +46,11 @@ class Layout:
     question: features of the question, the memory and the supply now.
     profile: [TIMES, BINS]; share of each bin of offsets that is occupied at each time ahead.
     footprint: [BINS]; share of each bin that the value in question takes, or would take.
-    prospects: [PROSPECTS, TIMES]; see `slot_prospects`.
+    prospects: [TIMES, PROSPECTS]; see `static.slot_prospects`.
     window: [1 + WINDOW, TOKEN]; the stop in question and the next ones: the features of
-        `observation.stop_features`, then how far it is, whether its value is in fast memory or
-        being evicted, is the value in question, or one of its carried group, and whether there is
-        such a stop.
+        `static.stop_features`, then how far it is, whether its value is in fast memory or being
+        evicted, is the value in question, or one of its carried group, and whether there is such a
+        stop.
     """
 
     question: slice
@@ -54,10 +67,10 @@ class Layout:
 
 def _layout() -> Layout:
     sizes = (
-        STATIC + DYNAMIC,
+        len(question_names()),
         len(TIMES) * BINS,
         BINS,
-        PROSPECTS * len(TIMES),
+        len(TIMES) * PROSPECTS,
         (1 + WINDOW) * TOKEN,
     )
     ends = np.cumsum(sizes).tolist()
@@ -91,12 +104,14 @@ def _memory(arrays: GameArrays, state: State) -> tuple[Array, Array]:
     profile = jnp.einsum("...tr,...rb->...tb", there.astype(jnp.float32), covered)
     # In the slot where a held group's result takes over, its parameter is still there.
     profile = jnp.minimum(profile, 1.0)
-    asking = has(state.table["flags"], UP) & (departure_order(state.table) == state.key)
+    asking = has(state.table["flags"], Flag.UP) & (
+        departure_order(state.table) == state.departure_key
+    )
     departs = state.question == ASK_DEPART
     offset = jnp.where(departs, at_row(state.table["offset"], asking), state.place)
     arriving = arrays.events[state.program, state.event, EventRow._fields.index("size")]
     size = jnp.where(departs, at_row(state.table["size"], asking), arriving)
-    size = jnp.where(departs | state.can, size, 0)
+    size = jnp.where(departs | state.may_accept, size, 0)
     footprint = _bins(offset[..., None] * scale, (offset + size)[..., None] * scale)[..., 0, :]
     return profile.reshape(*profile.shape[:-2], -1), footprint
 
@@ -122,20 +137,19 @@ def _window(arrays: GameArrays, state: State) -> Array:
     exists = slot < arrays.num_slots[state.program][..., None]
     table, now = state.table, state.slot
     lives = (table["start"] <= now) & (table["end"] > now)
-    status = jnp.where(lives, 1 + has(table["flags"], EVICTING), 0)  # [R, ...]
+    status = jnp.where(lives, 1 + has(table["flags"], Flag.EVICTING), 0)  # [R, ...]
     mine = table["value"] == jnp.moveaxis(value, -1, 0)[:, None]  # [1 + WINDOW, R, ...]
     status = jnp.moveaxis(jnp.max(jnp.where(mine, status, 0), axis=1), 0, -1)
     distance = jnp.where(exists, slot - now[..., None], 64)
-    extra = [
-        log_scaled(distance / 64.0, 10.0),
-        status > 0,
-        status > 1,
-        exists & (value == value[..., :1]),
-        exists & (group == group[..., :1]) & (group >= 0),
-        exists,
-    ]
-    extra = jnp.stack([x.astype(jnp.float32) for x in extra], axis=-1)
-    tokens = jnp.concatenate([rows(arrays.features), extra], axis=-1)
+    extra = {
+        "distance": log_scaled(distance / 64.0, 10.0),
+        "is_resident": status > 0,
+        "is_leaving": status > 1,
+        "same_value": exists & (value == value[..., :1]),
+        "same_group": exists & (group == group[..., :1]) & (group >= 0),
+        "exists": exists,
+    }
+    tokens = jnp.concatenate([rows(arrays.features), stack_features(extra, WINDOW_NOW)], axis=-1)
     return tokens.reshape(*tokens.shape[:-2], -1)
 
 
