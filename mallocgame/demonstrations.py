@@ -18,9 +18,9 @@ import numpy as np
 from agent.run.hosts import from_first
 from agent.selfplay.rollout import Best
 from gamekit.errors import InputError
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import Game, stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import compile_program
 from mallocgame.mappers.in_game import simple as rules
 from mallocgame.mappers.in_game.plans import finish_plans
 from mallocgame.mappers.registry import MAPPERS

@@ -90,7 +90,7 @@ class Bench:
         return self._game[1]
 
     def _imitate(self, program: Program, production: Mapping, config: GameConfig) -> Outcome:
-        from mallocgame.game.tables import compile_program
+        from mallocgame.game.compile_program import compile_program
         from mallocgame.mappers.in_game import simple as rules
         from mallocgame.mappers.in_game.plans import play_plans
 

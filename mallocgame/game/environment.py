@@ -16,6 +16,7 @@ from flax import struct
 from jax import Array, lax
 
 from mallocgame.game.arrays import GameArrays, stack_tables
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.observe import plain as observation
 from mallocgame.game.observe import rich as rich_observation
 from mallocgame.game.options import GameConfig
@@ -31,7 +32,7 @@ from mallocgame.game.state import (
     select,
     write_log,
 )
-from mallocgame.game.tables import ENTRY, EventRow, Tables, compile_program
+from mallocgame.game.tables import ENTRY, EventRow, Tables
 from mallocgame.program import Program
 
 NUM_ACTIONS = 3

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.observe import rich
 from mallocgame.game.observe.static import PROSPECT_FEATURES, STATIC, TIMES, slot_prospects
 from mallocgame.game.options import GameConfig
 from mallocgame.game.state import ASK_DEPART, ASK_READ, State
-from mallocgame.game.tables import EventRow, Tables, compile_program
+from mallocgame.game.tables import EventRow, Tables
 from mallocgame.synthetic.random_programs import random_program
 
 CONFIG = GameConfig(observation="rich")
