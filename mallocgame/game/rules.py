@@ -4,6 +4,8 @@ Between two questions a game advances in small uniform steps: apply the pending 
 next stop, finish the slot, look for the next departure.  An infeasible state starts over and
 replays the log up to the decision that Drop-backup forces; only games with reservations, carried
 groups or `late_eviction="backup"` compile that part.
+
+The rules are one file so that they can be read beside the contract, section by section.
 """
 
 from __future__ import annotations

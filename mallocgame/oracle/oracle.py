@@ -3,7 +3,8 @@
 Written from `docs/game.md` alone (section numbers below are that page's); it shares the data
 model and nothing else with the game.  It is meant to be obviously right rather than fast: times are
 Python integers, residencies immutable records, and Drop-backup returns to a snapshot taken before
-each decision, where the fast game replays its log.
+each decision, where the fast game replays its log.  One class in one file, so that it can be read
+beside that page, section by section.
 
 Terms: a *slot* is an instruction's index, times are integer ticks of `OracleTables.tick_s` seconds,
 sizes and offsets are bytes, intervals half-open.
