@@ -45,7 +45,6 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "no_deviating_games": ("rollout.deviating=0",),
     "demonstrations": ("demonstrations=[production,local_search]",),
     "uncommitted": (UNCOMMITTED,),
-    "uncommitted_no_drop_backup": (UNCOMMITTED, "game.drop_backup=false"),
 }
 
 
@@ -116,7 +115,7 @@ def _table(rows: list[dict]) -> str:
             mine = [r for r in rows if (r["variant"], r["program"]) == (variant, program)]
             saved = [100 * row["saved"] for row in mine if row["saved"] is not None]
             iterations = statistics.fmean(row["iterations"] for row in mine)
-            # A game that fails saves nothing: without Drop-backup that can be all of them.
+            # Runs that found nothing better than all of it in slow memory are left out.
             found = "none"
             if saved:
                 found = f"{statistics.fmean(saved):.2f} % ({min(saved):.2f} to {max(saved):.2f})"

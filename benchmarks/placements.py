@@ -14,9 +14,9 @@ import sys
 import numpy as np
 
 from gamekit.errors import InputError
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
 from mallocgame.game.options import PLACEMENTS, GameConfig
-from mallocgame.game.tables import compile_program
 from mallocgame.judge import simulate
 from mallocgame.mappers.in_game.plans import score_plans
 from mallocgame.mappers.in_game.simple import greedy, imitate

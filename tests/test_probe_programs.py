@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +11,7 @@ from agent.learning.learner import make_iteration
 from agent.run.checkpoint import Agent
 from agent.run.play import play
 from mallocgame.game.environment import Game, build_game
+from mallocgame.game.state import COPY, NO_COPY
 from tests.support.agent_setup import one_device, small_config
 from tests.support.handmade import FREE
 from tests.support.probe_programs import (
@@ -50,15 +49,13 @@ def test_the_trap_is_one_that_only_a_backup_escapes(every):
     assert (backups[[n for n in range(len(PROBES)) if n != trap]] == 0).all()
     sprung = backups[trap] > 0
     assert sprung.mean() > 0.1 and saved[trap][sprung].max() < saved[trap].max() - 0.1
-    without = build_game([alias_trap()], dataclasses.replace(FREE, drop_backup=False))
-    lost = every_game(without, MOVES)[0][0] == -1.0
-    assert lost.any()
-    # From the move that lets q in, every game is lost, whatever is played afterwards.
-    state = without.init(jnp.zeros(1, jnp.int32))
-    for action in (0, 1):  # COPY p at the loop's entry, NO_COPY of q
-        assert bool(without.legal_actions(state)[0, action])
-        state, _ = jax.jit(Game.step)(without, state, jnp.array([action]))
-    assert bool(state.failed[0]) or not bool(game.legal_actions(state)[0, :2].any())
+    # The move that lets q in springs it: nothing is left to be played before the backup.
+    state = game.init(jnp.array([trap]))
+    for action in (COPY, NO_COPY):  # p at the loop's entry, q
+        assert bool(game.legal_actions(state)[0, action])
+        assert int(game.backups(state)[0]) == 0
+        state, _ = jax.jit(Game.step)(game, state, jnp.array([action]))
+    assert int(game.backups(state)[0]) == 1
 
 
 @pytest.mark.slow

@@ -6,12 +6,11 @@ import dataclasses
 import math
 
 from gamekit.errors import InputError
-from mallocgame.program.latency import SUPPLIES
 
 # Grows with every change after which the same moves may make another game, or the same observation
 # mean something else: what was trained or measured before belongs to another game.
 GAME_VERSION = 1
-PLACEMENTS = ("best_fit", "first_fit", "two_ended")
+PLACEMENTS = ("best_fit", "two_ended")
 # From one part in so many of the capacity on, "two_ended" takes a value for a large one.
 LARGE = 4
 LATE_EVICTIONS = ("stay", "backup")
@@ -27,15 +26,12 @@ class GameConfig:
     prefetch_window: slots that a prefetch may start before its read, at least 1.
     max_residencies: residencies the game remembers at once, at least 1; an arrival that would
         exceed it is illegal.
-    placement: "best_fit" takes the smallest sufficient gap, "first_fit" the lowest; "two_ended" is
-        best fit where values of less than a quarter of the capacity lie at the gap's high end.
+    placement: "best_fit" takes the smallest sufficient gap; "two_ended" is best fit where values of
+        less than a quarter of the capacity lie at the gap's high end.
     late_prefetch: what a copy is that the supply cannot feed in time: "stall" lets its reader wait
         for the rest where that can pay, "illegal" forbids it, as the paper's game does.
     late_eviction: what a read during an eviction means: "stay" reads from fast memory, "backup"
         makes the state infeasible, as XLA's uncommitted buffers.
-    supply: time that copies may use: "idle" time of the slow bus, or as in XLA all "elapsed" time.
-    drop_backup: return from infeasible states to the culprit's arrival; without it the episode
-        ends there with return -1.
     inert_fraction: values and questions that can save less than this fraction of the all-slow
         latency are answered by the game itself; in [0, 1).
     reward: "exact" pays saved latency, "proxy" what each access would save were it the only one.
@@ -51,8 +47,6 @@ class GameConfig:
     placement: str = "best_fit"
     late_prefetch: str = "stall"
     late_eviction: str = "stay"
-    supply: str = "idle"
-    drop_backup: bool = True
     inert_fraction: float = 1e-6
     reward: str = "exact"
     observation: str = "plain"
@@ -66,15 +60,12 @@ class GameConfig:
             ("placement", PLACEMENTS),
             ("late_prefetch", LATE_PREFETCHES),
             ("late_eviction", LATE_EVICTIONS),
-            ("supply", SUPPLIES),
             ("reward", REWARDS),
             ("observation", OBSERVATIONS),
         ):
             choice = getattr(self, field)
             if choice not in choices:
                 raise InputError(f"game config: {field}: {choice!r} is none of {choices}")
-        if not isinstance(self.drop_backup, bool):
-            raise InputError(f"game config: drop_backup: {self.drop_backup!r} is no boolean")
         fraction = self.inert_fraction
         if not isinstance(fraction, (int, float)) or not (
             math.isfinite(fraction) and 0 <= fraction < 1

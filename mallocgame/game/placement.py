@@ -1,4 +1,4 @@
-"""Where a residency goes, over a table kept sorted by offset: best fit, first fit, two-ended.
+"""Where a residency goes, over a table kept sorted by offset: best fit or two-ended.
 
 Table arrays have the residency axis first and any batch axes behind it, so that the same code
 serves one game and a batch, and so that a batch fills the vector lanes.
@@ -50,10 +50,8 @@ def find_offset(
 
     def consider(best: tuple[Array, Array], begin: Array, gap: Array) -> tuple[Array, Array]:
         fits = (gap >= need) & (gap < best[0])
-        # First fit ranks every sufficient gap alike, so that the lowest one stays.
-        rank = jnp.zeros_like(gap) if placement == "first_fit" else gap
         place = jnp.where(is_high, begin + gap - need, begin)
-        return jnp.where(fits, rank, best[0]), jnp.where(fits, place, best[1])
+        return jnp.where(fits, gap, best[0]), jnp.where(fits, place, best[1])
 
     def visit(carry: tuple, residency: tuple[Array, Array, Array]) -> tuple[tuple, None]:
         begin, best = carry
@@ -63,29 +61,31 @@ def find_offset(
 
     none = jnp.full_like(need, NO_GAP)
     (begin, best), _ = lax.scan(visit, (lowest, (none, none)), (offset, size, blocks))
-    rank, place = consider(best, begin, capacity - begin)
+    smallest, place = consider(best, begin, capacity - begin)
     empty = need == 0
-    return (rank < NO_GAP) | empty, jnp.where(empty, 0, place)
+    return (smallest < NO_GAP) | empty, jnp.where(empty, 0, place)
 
 
-def insert_sorted(columns: dict[str, Array], row: dict[str, Array], dead: Array, do: Array) -> dict:
+def insert_sorted(
+    columns: dict[str, Array], row: dict[str, Array], dead: Array, mask: Array
+) -> dict:
     """Inserts `row` into the table at its offset's position, overwriting one dead entry.
 
     Args:
       columns: int32 [R, ...] each, sorted by "offset".
       row: int32 [...] each, the same keys.
       dead: bool [R, ...]; entries that may be overwritten; where none is, nothing happens.
-      do: bool [...]; where not, nothing happens.
+      mask: bool [...]; where not, nothing happens.
     """
     offset = columns["offset"]
     index = jnp.arange(offset.shape[0]).reshape((-1,) + (1,) * (offset.ndim - 1))
     victim = jnp.max(jnp.where(dead, index, -1), axis=0)
     position = jnp.sum(offset <= row["offset"], axis=0)
-    do = do & (victim >= 0)
-    to_right = do & (victim >= position)
-    to_left = do & (victim < position)
+    mask = mask & (victim >= 0)
+    to_right = mask & (victim >= position)
+    to_left = mask & (victim < position)
     target = jnp.where(to_right, position, position - 1)
-    here = do & (index == target)
+    here = mask & (index == target)
     from_left = to_right & (index > position) & (index <= victim)
     from_right = to_left & (index >= victim) & (index < target)
 

@@ -16,11 +16,8 @@ from mallocgame.game.rules import micro_step, start
 from mallocgame.game.state import (
     ASK_DEPART,
     ASK_READ,
-    DIRTY,
     DROP,
-    EVICTED,
-    EVICTING,
-    PROMISED,
+    Flag,
     State,
 )
 from mallocgame.game.tables import EventRow
@@ -66,7 +63,7 @@ def replay_game(
     moves[: len(actions)] = actions
     recorder = _Recorder()
     state = _play_through(game, index, jnp.asarray(moves), len(actions), recorder)
-    if not bool(state.done) or bool(state.failed):
+    if not bool(state.done):
         raise ValueError(
             f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
             "they do not finish a game"
@@ -95,7 +92,7 @@ def _trace(game: Game, state: State, moves: jax.Array, count: jax.Array) -> tupl
         action = moves[jnp.minimum(state.length, len(moves) - 1)]
         plays = state.waiting & ~state.done & (state.length < count)
         state = state.replace(
-            pending=jnp.where(plays, jnp.where(state.can, action, DROP), state.pending),
+            pending=jnp.where(plays, jnp.where(state.may_accept, action, DROP), state.pending),
             length=state.length + plays,
             replay_until=state.length + plays,
             waiting=state.waiting & ~plays,
@@ -137,18 +134,18 @@ class _Recorder:
             self.residencies.append([value, offset, begin, end, COPIED if copied else DEFINED])
             if copied:
                 self.prefetches.append(Transfer(value, begin, slot))
-            self.flags[value] = flags & ~EVICTED
+            self.flags[value] = flags & ~Flag.EVICTED
         residency = self.residencies[self.current[value]]
         if begin != residency[2] or end < residency[3]:
             return  # An older one, that outlived the newest in the table.
         before = self.flags[value]
-        if flags & EVICTING and not before & EVICTING:
+        if flags & Flag.EVICTING and not before & Flag.EVICTING:
             self.eviction_start[value] = slot + 1
-        elif before & EVICTING and not flags & EVICTING and flags & EVICTED:
+        elif before & Flag.EVICTING and not flags & Flag.EVICTING and flags & Flag.EVICTED:
             self.evictions.append(Transfer(value, self.eviction_start[value], end))
-        elif before & DIRTY and not flags & (DIRTY | EVICTING):
+        elif before & Flag.DIRTY and not flags & (Flag.DIRTY | Flag.EVICTING):
             self.evictions.append(Transfer(value, ticket, ticket))
-        if not flags & EVICTING:
+        if not flags & Flag.EVICTING:
             residency[3] = end
         self.flags[value] = flags
 
@@ -165,7 +162,7 @@ class _Recorder:
 def _newest(table: np.ndarray) -> list[list[int]]:
     """Of each value in the table [R, columns] the residency that ends last."""
     newest: dict[int, list[int]] = {}
-    there = (table[:, 2] > 0) & ((table[:, 4] & PROMISED) == 0)
+    there = (table[:, 2] > 0) & ((table[:, 4] & Flag.PROMISED) == 0)
     for row in table[there].tolist():
         if row[0] not in newest or row[2] > newest[row[0]][2]:
             newest[row[0]] = row

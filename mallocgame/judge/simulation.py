@@ -42,19 +42,13 @@ class Simulation:
     fast_bytes: np.ndarray
 
 
-def simulate(program: Program, mapping: Mapping, supply: str = "idle") -> Simulation:
+def simulate(program: Program, mapping: Mapping) -> Simulation:
     """Runs a program with a mapping, in float64 seconds.
 
     Copies share the supply of their windows, earliest deadline first.  A copy's deadline is its
     `end`; what is missing there is a stall, of instruction `end` for a prefetch, of instruction
     `end - 1` for an eviction.  What a mapping holds beyond the program (unknown values, times
     outside the schedule) is left out; the figures of a mapping that breaks rules mean little.
-
-    Args:
-      supply: "idle", or "elapsed" as the compiler assumes (docs/game.md, section 1).
-
-    Raises:
-      ValueError: unknown `supply`.
     """
     reading = Reading(program, mapping)
     in_fast = _placed_in_fast(program, reading)
@@ -63,7 +57,7 @@ def simulate(program: Program, mapping: Mapping, supply: str = "idle") -> Simula
     slow_elapsed, _ = _times(program, np.zeros(len(program.accesses), bool))
     fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
     floor_elapsed, _ = _times(program, fits)
-    budget = np.asarray(latency.supply_time(elapsed, own_bus, supply), dtype=np.float64)
+    budget = np.asarray(latency.supply_time(elapsed, own_bus), dtype=np.float64)
     copies, stalls = _share_supply(program, reading, budget)
     stall = stalls.sum(axis=0)
     total = math.fsum(weights * (elapsed + stall))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gamekit.errors import InputError
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import Tables, compile_program
+from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped, Mapper
 from mallocgame.mappers.in_game import simple as rules
 from mallocgame.mappers.in_game.evolution import evolution

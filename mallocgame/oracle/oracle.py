@@ -3,7 +3,8 @@
 Written from `docs/game.md` alone (section numbers below are that page's); it shares the data
 model and nothing else with the game.  It is meant to be obviously right rather than fast: times are
 Python integers, residencies immutable records, and Drop-backup returns to a snapshot taken before
-each decision, where the fast game replays its log.
+each decision, where the fast game replays its log.  One class in one file, so that it can be read
+beside that page, section by section.
 
 Terms: a *slot* is an instruction's index, times are integer ticks of `OracleTables.tick_s` seconds,
 sizes and offsets are bytes, intervals half-open.
@@ -225,7 +226,7 @@ class Oracle:
     def _finish(self) -> None:
         """C: the instruction's time is known; it feeds the evictions and pays the reward."""
         state, t = self._state, self._state.slot
-        elapsed, supply = self.tables.elapsed(t, state.fast, self.config.supply)
+        elapsed, supply = self.tables.elapsed(t, state.fast)
         stall, evicted = 0, []
         for i in list(state.queue):
             v, demand = state.stays[i].value, state.stays[i].demand
@@ -431,8 +432,6 @@ class Oracle:
             free_from = max(free_from, high)
         if not gaps:
             return None
-        if self.config.placement == "first_fit":
-            return gaps[0][1]
         gap, place = min(gaps)
         at_high_end = self.config.placement == "two_ended" and 4 * size < capacity
         return place + gap - size if at_high_end else place
@@ -447,7 +446,7 @@ class Oracle:
         """An access finds its value in fast memory; the proxy pays as if it were the only one."""
         t = self._state.slot
         self._state.fast.add((v, kind))
-        alone, _ = self.tables.elapsed(t, {(v, kind)}, self.config.supply)
+        alone, _ = self.tables.elapsed(t, {(v, kind)})
         self._pay(0, self.program.weights[t] * (self.tables.all_slow[t] - alone))
 
     def _change(self, v: int, **changes: int | bool) -> None:
@@ -489,10 +488,6 @@ class Oracle:
 
     def _back_up(self, origin: Question) -> None:
         """Drop-backup (6): back to the culprit's arrival, which from now on is a DROP."""
-        if not self.config.drop_backup:
-            self._state.saved = self._state.paid = -self.total_ticks
-            self._state.done = True
-            return
         self.backups += 1
         self._forced.add(self._identity(origin))
         question, state = self._snapshots.pop()

@@ -112,10 +112,10 @@ class OracleTables:
             math.ceil(value.size_bytes / machine.slow_bandwidth / self.tick_s)
             for value in program.values
         ]
-        self.all_slow = [self.elapsed(t, (), "idle")[0] for t in slots]
+        self.all_slow = [self.elapsed(t, ())[0] for t in slots]
         self.all_fast = [
             self.elapsed(
-                t, [(a.value, a.kind) for a in program.accesses_at[t] if program.fits(a.value)], ""
+                t, [(a.value, a.kind) for a in program.accesses_at[t] if program.fits(a.value)]
             )[0]
             for t in slots
         ]
@@ -139,12 +139,11 @@ class OracleTables:
     def _ticks(self, seconds: float) -> int:
         return math.floor(seconds / self.tick_s + 0.5)
 
-    def elapsed(self, t: int, fast: Iterable[tuple[int, str]], supply: str) -> tuple[int, int]:
+    def elapsed(self, t: int, fast: Iterable[tuple[int, str]]) -> tuple[int, int]:
         """Elapsed ticks of slot t and the copy supply of it.
 
         Args:
           fast: the accesses (value, kind) of t that find their value in fast memory.
-          supply: "idle" or "elapsed", the rule for the supply.
         """
         instruction, bandwidth = self.program.instructions[t], self.program.machine.slow_bandwidth
         time = {
@@ -161,7 +160,7 @@ class OracleTables:
                 time[access.kind] += self._ticks(slow_s)
                 bus += self._ticks(access.bytes / bandwidth)
         elapsed = max(self._ticks(instruction.compute_s), time["read"], time["write"])
-        return elapsed, elapsed if supply == "elapsed" else max(0, elapsed - bus)
+        return elapsed, max(0, elapsed - bus)
 
     # --- Inert steps (2) ---
 

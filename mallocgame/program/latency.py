@@ -13,8 +13,6 @@ import numpy as np
 
 from mallocgame.program.program import Program
 
-SUPPLIES = ("idle", "elapsed")
-
 
 def elapsed_time(compute: Any, read: Any, write: Any, xp: ModuleType | Any = np) -> Any:
     """Time of an instruction that computes, reads and writes at once: the largest of the three.
@@ -25,23 +23,14 @@ def elapsed_time(compute: Any, read: Any, write: Any, xp: ModuleType | Any = np)
     return xp.maximum(compute, xp.maximum(read, write))
 
 
-def supply_time(
-    elapsed: Any, slow_bus: Any, supply: str = "idle", xp: ModuleType | Any = np
-) -> Any:
-    """Time of an instruction in which copies may use the slow memory's bus.
+def supply_time(elapsed: Any, slow_bus: Any, xp: ModuleType | Any = np) -> Any:
+    """Time of an instruction in which copies may use the slow memory's bus: what it leaves idle.
 
     elapsed: the instruction's time without stalls.
     slow_bus: physical bytes of the instruction's own slow-memory traffic over the slow bandwidth,
         same unit and shape.
-    supply: "idle" leaves the copies what the instruction does not use itself; "elapsed" is XLA's
-        assumption that the whole time is theirs.
-
-    Raises:
-      ValueError: unknown `supply`.
     """
-    if supply not in SUPPLIES:
-        raise ValueError(f"supply {supply!r}: unknown; one of {', '.join(SUPPLIES)}")
-    return elapsed if supply == "elapsed" else xp.maximum(elapsed - slow_bus, 0)
+    return xp.maximum(elapsed - slow_bus, 0)
 
 
 def access_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from mallocgame.game.options import GameConfig
 from mallocgame.oracle import Oracle
 from mallocgame.program import Access, CarriedGroup, Instruction, Loop, Program, Value, validate
@@ -96,6 +98,20 @@ def play(oracle: Oracle, *moves: tuple[str, str, int, int]) -> float:
 def seconds(oracle: Oracle) -> float:
     """Latency saved so far."""
     return oracle.saved_ticks * oracle.tables.tick_s
+
+
+def approx(expected: float):
+    """The number, up to rounding to ticks."""
+    return pytest.approx(expected, abs=1e-6)
+
+
+def stays(oracle: Oracle) -> dict[str, list[tuple[int, int, int, str]]]:
+    """(offset, start, end, arrival) of every residency of the finished game, by name."""
+    found: dict[str, list[tuple[int, int, int, str]]] = {}
+    for r in oracle.mapping().residencies:
+        name = oracle.program.values[r.value].name
+        found.setdefault(name, []).append((r.offset, r.start, r.end, r.arrival))
+    return found
 
 
 # --- Programs; those who play them by hand say what happens and why ---

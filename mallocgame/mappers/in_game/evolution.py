@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamekit.errors import InputError
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import Game, stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import Tables, compile_program
+from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game.plans import Plans, Played, play_plans, score_plans
 from mallocgame.mappers.in_game.simple import THRESHOLDS, densities, greedy, levels_of

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import EventRow, Tables, compile_program
+from mallocgame.game.tables import EventRow, Tables
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game.plans import Plans, play_plans, score_plans
 from mallocgame.mappers.in_game.simple import THRESHOLDS, greedy, imitate

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import compile_program
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game import simple
 from mallocgame.mappers.in_game.plans import finish_plans, play_plans

@@ -44,7 +44,7 @@ def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
 
     def move(state: State) -> State:
         event = state.event
-        brings = arrive[lanes, event] & (late[lanes, event] | (state.late == 0))
+        brings = arrive[lanes, event] & (late[lanes, event] | (state.stall == 0))
         wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], brings)
         yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
         return game.step(state, jnp.where(wants, yes, DROP))[0]

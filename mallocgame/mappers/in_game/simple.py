@@ -32,7 +32,7 @@ def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
     """
     events = EventRow(*tables.events.T.astype(np.float64))
     size = np.maximum(events.size / tables.capacity, 1e-9)
-    slots = np.where(events.ask_end > 0, np.maximum(events.ask_end - 1 - events.slot, 1), 1)
+    slots = np.where(events.hold_until > 0, np.maximum(events.hold_until - 1 - events.slot, 1), 1)
     own = tables.savings[:, 0] - tables.savings[:, 1]
     hold = tables.following / (size * slots)
     arrive = np.maximum(np.where(events.kind == ENTRY, 0.0, own / size), hold)
@@ -64,7 +64,9 @@ def belady(tables: Tables) -> Plans:
     quantiles, any distance first, each without late copies and with them.
     """
     events = EventRow(*tables.events.T.astype(np.float64))
-    near = np.where(events.ask_end > 0, 1.0 / np.maximum(events.ask_end - 1 - events.slot, 1), 0.0)
+    near = np.where(
+        events.hold_until > 0, 1.0 / np.maximum(events.hold_until - 1 - events.slot, 1), 0.0
+    )
     levels = levels_of(near)
     return _with_and_without_late(np.ones((len(levels), len(near)), bool), near >= levels[:, None])
 
@@ -82,13 +84,13 @@ def imitate(tables: Tables, mapping: Mapping) -> Plans:
     events = EventRow(*tables.events.T)
     arrive = np.zeros(len(tables.events), bool)
     hold = np.zeros(len(tables.events), bool)
-    for i, (value, slot, ask_end) in enumerate(
-        zip(events.value.tolist(), events.slot.tolist(), events.ask_end.tolist(), strict=True)
+    for i, (value, slot, hold_until) in enumerate(
+        zip(events.value.tolist(), events.slot.tolist(), events.hold_until.tolist(), strict=True)
     ):
         covering = [r for r in stays.get(value, []) if r.start <= slot < r.end]
         arrive[i] = bool(covering)
-        hold[i] = any(r.end >= ask_end > 0 for r in covering)
+        hold[i] = any(r.end >= hold_until > 0 for r in covering)
         if events.kind[i] == ENTRY:
             # Only what the mapping keeps over the whole loop, or up to its last use there.
-            arrive[i] = hold[i] = any(r.end >= events.hold_end[i] for r in covering)
+            arrive[i] = hold[i] = any(r.end >= events.stay_end[i] for r in covering)
     return Plans(arrive[None], hold[None], np.ones_like(arrive)[None])

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import Game, build_game
-from mallocgame.game.observe import rich as rich
-from mallocgame.game.observe.plain import STATIC
+from mallocgame.game.observe import rich
+from mallocgame.game.observe.static import PROSPECT_FEATURES, STATIC, TIMES, slot_prospects
 from mallocgame.game.options import GameConfig
 from mallocgame.game.state import ASK_DEPART, ASK_READ, State
-from mallocgame.game.tables import EventRow, Tables, compile_program
+from mallocgame.game.tables import EventRow, Tables
 from mallocgame.synthetic.random_programs import random_program
 
 CONFIG = GameConfig(observation="rich")
@@ -86,8 +87,8 @@ def test_the_profile_is_what_lies_in_memory_at_later_times(seen, tables):
     occupied = twice = 0
     for state, lane, observation in running(pairs):
         capacity = tables[state.program[lane]].capacity
-        found = observation[LAYOUT.profile].reshape(len(rich.TIMES), rich.BINS)
-        for row, ahead in zip(found, rich.TIMES, strict=True):
+        found = observation[LAYOUT.profile].reshape(len(TIMES), rich.BINS)
+        for row, ahead in zip(found, TIMES, strict=True):
             # Two values share a place only where a group's result takes over.
             painted = np.zeros(capacity * rich.BINS, int)
             for entry in entries(state, lane):
@@ -111,7 +112,7 @@ def test_the_footprint_is_where_the_value_in_question_lies_or_would_lie(seen, ta
             offsets = {e["offset"] for e in entries(state, lane) if e["value"] == row.value}
             offset = state_offset(state, lane, row.value)
             assert offset in offsets
-        elif state.can[lane]:
+        elif state.may_accept[lane]:
             offset = int(state.place[lane])
         else:
             offset = None
@@ -130,25 +131,25 @@ def state_offset(state: State, lane: int, value: int) -> int:
 
 def test_prospects_count_what_is_alive_and_what_can_be_copied(tables):
     for table in tables:
-        found = rich.slot_prospects(table).reshape(-1, rich.PROSPECTS, len(rich.TIMES))
+        found = slot_prospects(table).reshape(-1, len(TIMES), len(PROSPECT_FEATURES))
         rows = [EventRow(*row) for row in table.events]
         for slot in range(0, len(table.slots), 5):
-            for i, ahead in enumerate(rich.TIMES):
+            for i, ahead in enumerate(TIMES):
                 then = slot + ahead
                 alive = {
                     r.value: r.size
                     for r in rows
-                    if r.ask_end and not r.inert_arrival and r.slot <= then < r.ask_end
+                    if r.hold_until and not r.inert_arrival and r.slot <= then < r.hold_until
                 }
                 if then >= len(table.slots):
                     alive = {}
                 share = np.log2(1 + sum(alive.values()) / table.capacity)
-                assert found[slot, 0, i] == pytest.approx(share, abs=1e-5)
+                assert found[slot, i, 0] == pytest.approx(share, abs=1e-5)
                 idle = sum(max(0, row[4] - row[3]) for row in table.slots[slot:then].tolist())
                 copies = np.log1p(10 * idle / table.capacity_ticks) / np.log(11)
-                assert found[slot, 1, i] == pytest.approx(copies, abs=1e-5)
+                assert found[slot, i, 1] == pytest.approx(copies, abs=1e-5)
                 reserved = table.slots[then, 6] if then < len(table.slots) else 0
-                assert found[slot, 2, i] == pytest.approx(reserved / table.capacity, abs=1e-6)
+                assert found[slot, i, 2] == pytest.approx(reserved / table.capacity, abs=1e-6)
 
 
 def test_the_window_shows_the_stop_in_question_and_the_next_ones(seen, tables):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import evaluate
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import build_game
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import compile_program
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.in_game.plans import play_plans
 from mallocgame.mappers.in_game.simple import imitate
