@@ -57,7 +57,7 @@ class Import:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _KeptGraph:
     """What is kept: steps in slot order and values, with old to new numbers."""
 
     graph: Graph
@@ -82,11 +82,11 @@ def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Impo
     graph = build_graph(dump.base, source)
     for compiled in dump.compiles:
         check_schedule(dump.base, compiled.schedule, str(compiled.folder / "scheduleinfo.csv"))
-    layout = _select(graph)
+    kept = _select(graph)
     fast_space = FAST_SPACES.get(machine.name, LATER_FAST_SPACE)
-    samples = _samples(dump, layout, fast_space)
+    samples = _samples(dump, kept, fast_space)
     calibration = calibrate(samples)
-    left_out = _left_out(dump, layout, source)
+    left_out = _left_out(dump, kept, source)
     items = []
     for compiled in dump.compiles:
         capacity = compiled.capacity_bytes or machine.fast_capacity_bytes
@@ -94,21 +94,21 @@ def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Impo
             name or f"{folder.name}_{capacity >> 20}mib",
             machine.with_capacity(capacity),
             dump,
-            layout,
+            kept,
             calibration,
             left_out,
             compiled.scratch if fast_space == LATER_FAST_SPACE else None,
         )
         validate(program, str(compiled.folder))
-        mapping, notes = _mapping(program, dump, compiled, layout, fast_space)
-        cycles = _estimated_cycles(compiled, layout)
+        mapping, notes = _mapping(program, dump, compiled, kept, fast_space)
+        cycles = _estimated_cycles(compiled, kept)
         made = {"production": {"estimated_cycles": cycles, "notes": list(notes)}}
         program = dataclasses.replace(program, provenance={**program.provenance, **made})
         items.append(Imported(program, mapping, notes, cycles))
     return Import(tuple(items), calibration)
 
 
-def _select(graph: Graph) -> _Layout:
+def _select(graph: Graph) -> _KeptGraph:
     """Steps with a cost, a marker or a kept access; arrays in slow memory that are accessed."""
     kept: dict[int, None] = {}
     for step in graph.steps:
@@ -124,19 +124,21 @@ def _select(graph: Graph) -> _Layout:
             slot_of_step[number] = len(steps)
             steps.append(step)
     values = tuple(sorted(kept))
-    return _Layout(graph, tuple(steps), values, slot_of_step, {v: i for i, v in enumerate(values)})
+    return _KeptGraph(
+        graph, tuple(steps), values, slot_of_step, {v: i for i, v in enumerate(values)}
+    )
 
 
-def _accesses(layout: _Layout) -> list[list[Access]]:
+def _accesses(kept: _KeptGraph) -> list[list[Access]]:
     """Accesses per slot, without times; operands of one value are one access."""
-    graph, result = layout.graph, []
-    for slot, step in enumerate(layout.steps):
+    graph, result = kept.graph, []
+    for slot, step in enumerate(kept.steps):
         merged: dict[tuple[int, str], Access] = {}
         numbers = {index: i for i, (index, _) in enumerate(leaves(step.hlo.shape))}
         found = [(r.value, "read", r.operand, r.bytes, False) for r in step.reads]
         found += [(w.value, "write", numbers[w.index], w.bytes, w.defines) for w in step.writes]
         for raw, kind, number, size, defines in found:
-            value = layout.value_of.get(graph.find(raw))
+            value = kept.value_of.get(graph.find(raw))
             if value is None:
                 continue
             old = merged.get((value, kind), Access(slot, value, kind))
@@ -148,13 +150,13 @@ def _accesses(layout: _Layout) -> list[list[Access]]:
     return result
 
 
-def _samples(dump: Dump, layout: _Layout, fast_space: int) -> dict[int, Sample]:
+def _samples(dump: Dump, kept: _KeptGraph, fast_space: int) -> dict[int, Sample]:
     """Per slot with an estimate: its accesses and its cycles under every placement."""
-    accesses = _accesses(layout)
+    accesses = _accesses(kept)
     samples = {}
     modules = [*(compiled.module for compiled in dump.compiles), *dump.probes]
     places = [_instructions(module) for module in modules]
-    for slot, step in enumerate(layout.steps):
+    for slot, step in enumerate(kept.steps):
         if not step.hlo.estimated_cycles or step.is_marker:
             continue
         reads = [a for a in accesses[slot] if a.kind == "read"]
@@ -213,27 +215,27 @@ def _access_is_fast(
     return bool(arrays) and all(array.memory_space == fast_space for array in arrays)
 
 
-def _padded_sizes(dump: Dump, layout: _Layout) -> dict[int, int]:
+def _padded_sizes(dump: Dump, kept: _KeptGraph) -> dict[int, int]:
     """Bytes of values whose layout is printed without its tiles: the dump knows them padded."""
     sizes = {}
     for compiled in dump.compiles:
         for buffer in compiled.buffers.values():
-            raw = layout.graph.positions.get(buffer.instruction, {}).get(buffer.index)
-            value = None if raw is None else layout.value_of.get(layout.graph.find(raw))
+            raw = kept.graph.positions.get(buffer.instruction, {}).get(buffer.index)
+            value = None if raw is None else kept.value_of.get(kept.graph.find(raw))
             if value is not None and raw is not None:
-                shape = layout.graph.values[raw].shape
+                shape = kept.graph.values[raw].shape
                 if not shape.tiles and buffer.size_bytes > shape.size_bytes:
                     sizes[value] = buffer.size_bytes
     return sizes
 
 
-def _left_out(dump: Dump, layout: _Layout, source: str) -> list[dict[str, Any]]:
+def _left_out(dump: Dump, kept: _KeptGraph, source: str) -> list[dict[str, Any]]:
     """Buffers of the dump that are no value, each with the reason.
 
     Raises:
       InputError: sizes differ, or more than 2 % of the bytes are left out.
     """
-    graph, left_out, total, missing = layout.graph, [], 0, 0
+    graph, left_out, total, missing = kept.graph, [], 0, 0
     seen: set[tuple[str, tuple[int, ...]]] = set()
     for compiled in dump.compiles:
         for buffer in compiled.buffers.values():
@@ -251,7 +253,7 @@ def _left_out(dump: Dump, layout: _Layout, source: str) -> list[dict[str, Any]]:
                         f"{compiled.folder / 'bufferinfo.csv'}: size: {buffer.instruction} has "
                         f"{buffer.size_bytes}, its shape in {source} has {size}"
                     )
-            if value is None or graph.find(value) not in layout.value_of:
+            if value is None or graph.find(value) not in kept.value_of:
                 missing += buffer.size_bytes
                 reason = "not in the module without assignment" if value is None else "not used"
                 left_out.append(
@@ -269,16 +271,16 @@ def _program(
     name: str,
     machine: Machine,
     dump: Dump,
-    layout: _Layout,
+    kept: _KeptGraph,
     calibration: Calibration,
     left_out: list[dict[str, Any]],
     scratch: dict[str, int] | None,
 ) -> Program:
     """A compile's program; without ``scratch`` instructions say themselves what CMEM they take."""
-    graph = layout.graph
+    graph = kept.graph
     second = 1.0 / (machine.clock_hz or 1.0)
     instructions, accesses = [], []
-    for slot, (step, found) in enumerate(zip(layout.steps, _accesses(layout), strict=True)):
+    for slot, (step, found) in enumerate(zip(kept.steps, _accesses(kept), strict=True)):
         fit = calibration.fits.get(slot)
         instructions.append(
             Instruction(
@@ -291,7 +293,7 @@ def _program(
             )
         )
         accesses.extend(_timed(found, fit, second))
-    padded = _padded_sizes(dump, layout)
+    padded = _padded_sizes(dump, kept)
     values = tuple(
         Value(
             name=graph.values[v].name,
@@ -299,15 +301,15 @@ def _program(
             is_input=graph.values[v].is_input,
             is_output=graph.values[v].is_output,
         )
-        for number, v in enumerate(layout.values)
+        for number, v in enumerate(kept.values)
     )
     loops, carried = [], []
     for number, loop in enumerate(graph.loops):
         loops.append(
-            Loop(layout.slot_of_step[loop.entry], layout.slot_of_step[loop.exit], loop.trip_count)
+            Loop(kept.slot_of_step[loop.entry], kept.slot_of_step[loop.exit], loop.trip_count)
         )
         for parameter, result in loop.carries:
-            old, new = (layout.value_of.get(graph.find(v)) for v in (parameter, result))
+            old, new = (kept.value_of.get(graph.find(v)) for v in (parameter, result))
             if old is not None and new is not None:
                 carried.append(CarriedGroup(number, old, new))
     return Program(
@@ -321,7 +323,7 @@ def _program(
         provenance={
             "source": f"compiler dump {dump.folder.name}",
             **dump.provenance,
-            "all_slow_cycles": sum(s.hlo.estimated_cycles or 0 for s in layout.steps),
+            "all_slow_cycles": sum(s.hlo.estimated_cycles or 0 for s in kept.steps),
             "calibration": calibration.summary(),
             "left_out": left_out,
         },
@@ -363,31 +365,31 @@ def _timed(found: Sequence[Access], fit: Fit | None, second: float) -> list[Acce
 
 
 def _mapping(
-    program: Program, dump: Dump, compiled: Compile, layout: _Layout, fast_space: int
+    program: Program, dump: Dump, compiled: Compile, kept: _KeptGraph, fast_space: int
 ) -> tuple[Mapping, tuple[str, ...]]:
-    graph = layout.graph
-    slot_of = {step.name: slot for slot, step in enumerate(layout.steps)}
+    graph = kept.graph
+    slot_of = {step.name: slot for slot, step in enumerate(kept.steps)}
     on_graph = build_graph(compiled.module, str(compiled.folder / "msa_on.hlo.gz"))
     windows = copy_windows(compiled.module, on_graph, slot_of, fast_space)
     value_at = {
-        (name, index): layout.value_of[graph.find(value)]
+        (name, index): kept.value_of[graph.find(value)]
         for name, tree in graph.positions.items()
         for index, value in tree.items()
-        if graph.find(value) in layout.value_of
+        if graph.find(value) in kept.value_of
     }
-    clock = slot_clock(dump.base, layout.steps, compiled.schedule)
-    places = _slow_places(program, compiled, layout, fast_space)
+    clock = slot_clock(dump.base, kept.steps, compiled.schedule)
+    places = _slow_places(program, compiled, kept, fast_space)
     return production_mapping(program, compiled, clock, windows, value_at, places)
 
 
 def _slow_places(
-    program: Program, compiled: Compile, layout: _Layout, fast_space: int
+    program: Program, compiled: Compile, kept: _KeptGraph, fast_space: int
 ) -> dict[tuple[int, int], bool]:
     """For every (slot, value) read or written: whether the compile does so in slow memory."""
     found = _instructions(compiled.module)
     places = {}
     for access in program.accesses:
-        step = layout.steps[access.instruction]
+        step = kept.steps[access.instruction]
         if step.name in found:
             is_fast = _access_is_fast(access, *found[step.name], fast_space)
             key = (access.instruction, access.value)
@@ -395,8 +397,8 @@ def _slow_places(
     return places
 
 
-def _estimated_cycles(compiled: Compile, layout: _Layout) -> int:
+def _estimated_cycles(compiled: Compile, kept: _KeptGraph) -> int:
     """Sum of the compiler's estimates in a compile, each loop body once."""
     found = _instructions(compiled.module)
-    names = [s.name for s in layout.steps if not s.is_marker and s.name in found]
+    names = [s.name for s in kept.steps if not s.is_marker and s.name in found]
     return sum(found[name][1].estimated_cycles or 0 for name in names)

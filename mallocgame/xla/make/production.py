@@ -10,7 +10,7 @@ from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Tran
 from mallocgame.xla.make.boundaries import within_loops
 from mallocgame.xla.make.repair import single_copies, whole_places
 from mallocgame.xla.read.dump import AllocationRow, Compile
-from mallocgame.xla.read.schedule import Clock, CopyWindow
+from mallocgame.xla.read.schedule import CopyWindow, SlotClock
 
 REPLACED_SLOTS = 2
 Positions = dict[tuple[str, tuple[int, ...]], int]
@@ -20,7 +20,7 @@ Places = dict[tuple[int, int], bool]
 def production_mapping(
     program: Program,
     compiled: Compile,
-    clock: Clock,
+    clock: SlotClock,
     windows: Sequence[CopyWindow],
     value_at: Positions,
     is_slow: Places,
@@ -103,7 +103,7 @@ def _member(program: Program, group: Sequence[int], start: int) -> int:
     return max(alive or group, key=lambda v: (defined(v) <= start, defined(v), -v))
 
 
-def _slots(program: Program, clock: Clock, row: AllocationRow) -> tuple[int, int]:
+def _slots(program: Program, clock: SlotClock, row: AllocationRow) -> tuple[int, int]:
     """Half-open slots of a row's inclusive times; to a body's last time means over its exit.
 
     The schedule lists a body's last instruction, its root, right in front of the ``while``.

@@ -19,7 +19,7 @@ from mallocgame.program import Access, Instruction, Loop, Program, Value, load_p
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 from mallocgame.report import (
-    Layout,
+    DrawnMapping,
     ProgramPictures,
     draw_layout,
     draw_layouts,
@@ -29,7 +29,7 @@ from mallocgame.report import (
     summarize,
     write_report,
 )
-from mallocgame.report.benefit import benefit, in_fast, served_by, wanted_bytes
+from mallocgame.report.benefit import benefit, served_by, wanted_bytes
 from mallocgame.report.buffers import buffer_shares, draw_buffers
 from mallocgame.report.program_pictures import shown
 from mallocgame.report.statistics import geometric, interval, mean, median, pool_seeds
@@ -218,8 +218,8 @@ def layouts():
     p = program()
     nothing = all_slow(p)
     return p, [
-        Layout("hand", MAPPING, simulate(p, MAPPING)),
-        Layout("nothing", nothing, simulate(p, nothing)),
+        DrawnMapping("hand", MAPPING, simulate(p, MAPPING)),
+        DrawnMapping("nothing", nothing, simulate(p, nothing)),
     ]
 
 
@@ -245,7 +245,7 @@ def test_layout_is_an_svg_with_every_residency(layouts):
 def test_layout_names_loops():
     (path,) = find_programs(["tpu_v4_sample/lstm_scan_v4_64mib"])
     p = load_program(path)
-    image = draw_layout(p, Layout("all slow", all_slow(p), simulate(p, all_slow(p))))
+    image = draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
     assert "loop, 64 times" in image and "each loop body once" in image
 
 
@@ -267,7 +267,7 @@ def test_layout_is_reproducible(layouts):
 def test_layouts_of_odd_mappings_and_programs():
     for seed in range(3):
         p = random_program(np.random.default_rng(seed))
-        assert draw_layout(p, Layout("all slow", all_slow(p), simulate(p, all_slow(p))))
+        assert draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
     idle = Program("idle", MACHINE, (Instruction("i"),) * 3, (Value("v", 9, is_input=True),), ())
     beyond = Mapping(
         "idle",
@@ -275,7 +275,7 @@ def test_layouts_of_odd_mappings_and_programs():
         (Residency(7, 0, 0, 1, COPIED), Residency(0, 0, 2, 99, COPIED), Residency(0, 0, 5, 6, "")),
         (Transfer(0, 4, 9), Transfer(0, -2, 1), Transfer(0, 1, 80)),
     )
-    assert "takes no time" in draw_layout(idle, Layout("odd", beyond, simulate(idle, beyond)))
+    assert "takes no time" in draw_layout(idle, DrawnMapping("odd", beyond, simulate(idle, beyond)))
     assert draw_buffers(idle, {"odd": beyond}) == ""
     assert json.dumps(trace(idle, beyond, simulate(idle, beyond), "odd"), allow_nan=False)
     assert open_windows(beyond.prefetches, 3).tolist() == [1, 1, 1]
@@ -291,7 +291,9 @@ def test_served_accesses_make_the_judges_times(name):
     p = load_program(path)
     mapping = load_production(path, p)
     assert mapping is not None
-    served = in_fast(p, served_by(p, mapping))
+    served = np.zeros(len(p.accesses), dtype=bool)
+    for accesses in served_by(p, mapping):
+        served[accesses] = True
     reads, writes = np.zeros(len(p.instructions)), np.zeros(len(p.instructions))
     for access, fast in zip(p.accesses, served, strict=True):
         seconds = access.fast_s if fast else access.slow_s
