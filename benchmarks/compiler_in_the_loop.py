@@ -22,8 +22,8 @@ from mallocgame.program.mapping import load_mapping
 from mallocgame.suites import find_programs
 from mallocgame.xla.compile.compiler import require_libtpu
 from mallocgame.xla.steer.bufferinfo import buffer_benefits
-from mallocgame.xla.steer.in_the_loop import Search, begin, search
-from mallocgame.xla.steer.roundtrip import Bench
+from mallocgame.xla.steer.in_the_loop import CompilerSearch, begin, search
+from mallocgame.xla.steer.roundtrip import CompilerBench
 from mallocgame.xla.steer.steer import chip_of
 
 
@@ -52,11 +52,11 @@ def main() -> int:
     return 0
 
 
-def _searched(options: argparse.Namespace, name: str) -> tuple[Search, Search]:
+def _searched(options: argparse.Namespace, name: str) -> tuple[CompilerSearch, CompilerSearch]:
     """The searches from production's order and from the mapping."""
     (path,) = find_programs([f"{options.suite}/{name}"])
     program = load_program(path)
-    bench = Bench(program, options.work / name, chip_of(program))
+    bench = CompilerBench(program, options.work / name, chip_of(program))
     bench.check()
     benefits = buffer_benefits(program, bench.account(), bench.work)
     mapping = load_mapping(options.mappings / f"{name}.{options.mapper}.mapping.json", program)
@@ -72,12 +72,12 @@ def _searched(options: argparse.Namespace, name: str) -> tuple[Search, Search]:
     return states[0], states[1]
 
 
-def _progress(state: Search, is_better: bool) -> None:
+def _progress(state: CompilerSearch, is_better: bool) -> None:
     if is_better:
         print(f"  {state.line()}", file=sys.stderr, flush=True)
 
 
-def table(pairs: list[tuple[Search, Search]]) -> list[str]:
+def table(pairs: list[tuple[CompilerSearch, CompilerSearch]]) -> list[str]:
     """Lines of a Markdown table, a row a program."""
     lines = [
         "| program | production | round trip of the mapping | search from production's order "
@@ -97,7 +97,7 @@ def table(pairs: list[tuple[Search, Search]]) -> list[str]:
     return lines
 
 
-def _caught_up(plain: Search, mapped: Search) -> str:
+def _caught_up(plain: CompilerSearch, mapped: CompilerSearch) -> str:
     """Compiles that the search from the mapping took to what the other had in the end."""
     for _, compiles, cycles in mapped.history:
         if cycles <= plain.cycles_best:

@@ -28,7 +28,7 @@ from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.suites import find_programs, load_production
 from mallocgame.xla.compile.compiler import require_libtpu
-from mallocgame.xla.steer.roundtrip import Bench, round_trip
+from mallocgame.xla.steer.roundtrip import CompilerBench, round_trip
 from mallocgame.xla.steer.steer import chip_of
 
 FORMAT, VERSION = "mallocgame.roundtrips", 1
@@ -76,7 +76,7 @@ def _row(options: argparse.Namespace, name: str, mapper: str) -> dict[str, Any]:
     production = load_production(path, program)
     if production is None:
         raise InputError(f"{path}: production's mapping is not beside it")
-    bench = Bench(program, options.work / name, chip_of(program))
+    bench = CompilerBench(program, options.work / name, chip_of(program))
     mapping = production if mapper == "production" else _mapping(options, program, mapper)
     try:
         trip = round_trip(bench, mapping, production)

@@ -20,7 +20,7 @@ def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any
     """Reads a `.json` or `.json.gz` object that declares `file_format` and `version`.
 
     Raises:
-      InputError: the file is missing, truncated, no JSON, or of another format or version.
+      InputError: the file is missing, truncated, not JSON, or of another format or version.
     """
     path = Path(path)
     try:
@@ -33,17 +33,17 @@ def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path}: truncated or garbled gzip: {error}") from None
+        raise InputError(f"{path}: must be a complete gzip file, got: {error}") from None
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
-        raise InputError(f"{path}: no valid JSON: {error}") from None
+        raise InputError(f"{path}: must be valid JSON, got: {error}") from None
     if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(data).__name__}")
+        raise InputError(f"{path}: must be a JSON object, got {type(data).__name__}")
     if data.get("format") != file_format:
         found = _short(data.get("format"))
-        raise InputError(f"{path}: format: expected {file_format!r}, found {found}")
+        raise InputError(f"{path}: format: must be {file_format!r}, got {found}")
     if type(data.get("version")) is not int or data["version"] != version:
         found = _short(data.get("version"))
-        raise InputError(f"{path}: version: this release reads version {version}, found {found}")
+        raise InputError(f"{path}: version: must be {version} for this release, got {found}")
     return data
 
 
@@ -61,7 +61,7 @@ def write_json(path: str | Path, data: dict[str, Any]) -> None:
     """Writes `data` atomically; the same data gives the same bytes.
 
     Raises:
-      InputError: the place cannot be written.
+      InputError: the file cannot be written.
     """
     path = Path(path)
     raw = json.dumps(data, separators=(",", ":")).encode()
@@ -102,16 +102,17 @@ class Record:
         return default
 
     def error(self, key: str, message: str) -> InputError:
+        """An error that names the file and the field, to be raised by the caller."""
         return InputError(f"{self._source}: {self._prefix}{key}: {message}")
 
     def _typed(self, key: str, default: Any, kinds: tuple[type, ...], what: str) -> Any:
         value = self._get(key, default)
         if value is None and default is None:
-            return None  # null says what a missing optional number says
+            return None  # null means the same as a missing optional number
         if key in self._data and (
             not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         ):
-            raise self.error(key, f"expected {what}, found {_short(value)}")
+            raise self.error(key, f"must be {what}, got {_short(value)}")
         return value
 
     def string(self, key: str, default: Any = _MISSING) -> str:
@@ -128,13 +129,15 @@ class Record:
         try:
             return value if value is None else float(value)
         except OverflowError:
-            raise self.error(key, f"{_short(value)} is too large") from None
+            raise self.error(
+                key, f"must fit a 64-bit float, got {_short(value)}, which is too large"
+            ) from None
 
     def integers(self, key: str, default: Any = _MISSING) -> tuple[int, ...]:
         values = self._typed(key, default, (list,), "a list of integers")
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool):
-                raise self.error(key, f"expected a list of integers, found {_short(value)}")
+                raise self.error(key, f"must be a list of integers, got {_short(value)}")
         return tuple(values)
 
     def mapping(self, key: str, default: Any = _MISSING) -> dict[str, Any]:
@@ -147,5 +150,5 @@ class Record:
         values: Sequence[Any] = self._typed(key, default, (list,), "a list of objects")
         for i, value in enumerate(values):
             if not isinstance(value, dict):
-                raise self.error(f"{key}[{i}]", f"expected an object, found {_short(value)}")
+                raise self.error(f"{key}[{i}]", f"must be an object, got {_short(value)}")
             yield Record(value, self._source, f"{self._prefix}{key}[{i}].")

@@ -15,6 +15,7 @@ from mallocgame.judge.reading import Report, Stay
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Transfer
+from mallocgame.program.needs import Needs
 
 # What happens to a value around one slot, in this order.
 PREFETCH_END, PREFETCH_START, READ, DEFINE, UPDATE, EVICTION_END, EVICTION_START, STAY_END = range(
@@ -57,7 +58,7 @@ def follow(
             row.append((access.instruction, kind, -1))
     facts = _Facts(program, levels, stays, dict((i, t) for t, i in prefetches), evictions, report)
     # A group's result is followed before its parameter, which depends on it: it is defined later.
-    for value in sorted(events, key=lambda v: facts.defined_at.get(v, -1), reverse=True):
+    for value in sorted(events, key=lambda v: facts.needs.defined_at.get(v, -1), reverse=True):
         _Follower(facts, value, sorted(events[value])).run()
 
 
@@ -75,13 +76,7 @@ class _Facts:
     ):
         self.program, self.levels, self.report = program, levels, report
         self.stays, self.prefetch_of, self.evictions = stays, prefetch_of, evictions
-        self.defined_at = {a.value: a.instruction for a in program.accesses if a.defines}
-        self.reads: dict[int, list[int]] = {}
-        for access in program.accesses:
-            if access.kind == "read":
-                self.reads.setdefault(access.value, []).append(access.instruction)
-        for row in self.reads.values():
-            row.sort()
+        self.needs = Needs(program, levels)
         self.result_of = {(g.loop, g.parameter): g.result for g in program.carried}
         self.parameter_of = {(g.loop, g.result): g.parameter for g in program.carried}
         self.defined_stays: dict[tuple[int, int], list[int]] = {}
@@ -93,31 +88,6 @@ class _Facts:
                 if (loop, stay.value) in self.result_of and stay.start <= levels.loops[loop].entry:
                     self.entering.setdefault((loop, stay.value), []).append(i)
         self.slow_at_body_end: dict[tuple[int, int], bool] = {}
-
-    def read_in(self, value: int, first: int, end: int) -> bool:
-        """Whether an instruction of [first, end) reads the value."""
-        reads = self.reads.get(value, [])
-        i = bisect.bisect_left(reads, first)
-        return i < len(reads) and reads[i] < end
-
-    def needed(self, value: int, end: int) -> bool:
-        """Whether somebody needs, from slot `end` on, the content that the value has before it."""
-        if self.program.values[value].is_output:
-            return True
-        if self.read_in(value, end, len(self.program.instructions)):
-            return True
-        for i in self.levels.around(end - 1):  # the next iterations
-            loop = self.levels.loops[i]
-            if (i, value) in self.result_of:
-                return False  # a parameter's next content is the result's
-            parameter = self.parameter_of.get((i, value))
-            if parameter is not None and self.read_in(parameter, loop.entry + 1, loop.exit):
-                return True
-            if self.levels.inside(self.defined_at.get(value, -1), i):
-                return False
-            if self.read_in(value, loop.entry + 1, loop.exit):
-                return True
-        return False
 
 
 class _Follower:
@@ -293,7 +263,7 @@ class _Follower:
         self.alive.discard(i)
         if not had or self._in_fast() >= 0 or self.slow or self.evicting:
             return
-        if self.facts.needed(self.value, slot + 1):
+        if self.facts.needs(self.value, slot + 1, slot):
             why = "the only copy of its content is given up"
             if self.spoilt >= 0:
                 why += f"; instruction {self.spoilt} updated it while an eviction was under way"

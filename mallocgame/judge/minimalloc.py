@@ -41,13 +41,12 @@ def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
     Ids are `number:value's name`.  The result of a group begins at its definition, and in that
     slot, the last use of the parameter, both lie in one place: the parameter ends before it here.
     """
-    alignment = program.machine.alignment_bytes
     results = {g.parameter: g.result for g in program.carried}
     starts = {(r.value, r.start, r.offset) for r in mapping.residencies}
     buffers = []
     for number, r in enumerate(mapping.residencies):
         value = program.values[r.value]
-        size = -(-value.size_bytes // alignment) * alignment
+        size = program.machine.align(value.size_bytes)
         handed = (results.get(r.value), r.end - 1, r.offset) in starts
         upper = r.end - 1 if handed else r.end
         buffers.append(Buffer(f"{number}:{value.name}", r.start, upper, size, r.offset))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+import numpy as np
 
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Transfer
@@ -81,6 +85,23 @@ class Reading:
                     (value,),
                     (transfer.start,),
                 )
+
+    def served_fast(self) -> np.ndarray:
+        """Which of the program's accesses fast memory serves: bool [A]."""
+        spans: dict[int, list[tuple[int, int]]] = {}
+        for stay in self.stays:
+            spans.setdefault(stay.value, []).append((stay.ready, stay.end))
+        defined = {(s.value, s.start) for s in self.stays if s.defined}
+        merged = {value: _union(row) for value, row in spans.items()}
+        served = np.zeros(len(self.program.accesses), dtype=bool)
+        for i, access in enumerate(self.program.accesses):
+            if access.defines:
+                served[i] = (access.value, access.instruction) in defined
+            elif access.value in merged:
+                row = merged[access.value]
+                k = bisect.bisect_right(row, (access.instruction, math.inf)) - 1
+                served[i] = k >= 0 and access.instruction < row[k][1]
+        return served
 
     def _name(self, value: int) -> str:
         return repr(self.program.values[value].name)
@@ -179,12 +200,22 @@ class Reading:
         if fault:
             message = f"{self._name(value)}: residency [{start}, {end}) {fault}"
             self.report("source", message, (value,), (start,))
-        alignment = self.program.machine.alignment_bytes
-        size = -(-self.program.values[value].size_bytes // alignment) * alignment
+        size = self.program.machine.align(self.program.values[value].size_bytes)
         if offset is None:
             offset = size = 0  # already reported: nowhere it is in nobody's way
         defined = arrival == DEFINED and not fault
         self.stays.append(Stay(value, offset, size, start, end, ready, defined, not fault))
+
+
+def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Intervals [start, end) merged where they meet, sorted."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
 
 
 def _integer(number: Any) -> int | None:

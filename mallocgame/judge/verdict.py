@@ -12,14 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mallocgame.judge import Simulation, simulate
 from mallocgame.judge.contents import follow
 from mallocgame.judge.reading import Reading, Report, Stay, takes_over
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
-
-__all__ = ["KINDS", "Simulation", "Violation", "simulate", "verify"]
 
 KINDS = (
     "unknown_value",

@@ -9,8 +9,8 @@ from mallocgame.program.program import (
     Value,
     load_program,
     save_program,
-    validate,
 )
+from mallocgame.program.validation import validate
 
 __all__ = [
     "Access",

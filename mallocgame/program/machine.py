@@ -33,32 +33,39 @@ class Machine:
     source: str = ""
 
     def __post_init__(self) -> None:
+        machine = f"machine {self.name!r}"
         if not 0 < self.alignment_bytes <= self.fast_capacity_bytes < 2**30:
             raise InputError(
-                f"machine {self.name!r}: needs 0 < alignment_bytes <= fast_capacity_bytes < 2**30, "
-                f"found {self.alignment_bytes} and {self.fast_capacity_bytes}"
+                f"{machine}: must be 0 < alignment_bytes <= fast_capacity_bytes < 2**30, "
+                f"got {self.alignment_bytes} and {self.fast_capacity_bytes}"
             )
         if self.fast_capacity_bytes % self.alignment_bytes:
             raise InputError(
-                f"machine {self.name!r}: fast_capacity_bytes {self.fast_capacity_bytes} is no "
-                f"multiple of alignment_bytes {self.alignment_bytes}"
+                f"{machine}: fast_capacity_bytes: must be a multiple of alignment_bytes, "
+                f"{self.alignment_bytes}, got {self.fast_capacity_bytes}"
             )
         for field in ("slow_bandwidth", "fast_bandwidth"):
             bandwidth = getattr(self, field)
             if not 1 <= bandwidth <= 1e18:
                 raise InputError(
-                    f"machine {self.name!r}: {field}: {bandwidth} is not in [1, 1e18] bytes/s"
+                    f"{machine}: {field}: must be in [1, 1e18] bytes per second, got {bandwidth}"
                 )
         if self.clock_hz is not None and not (math.isfinite(self.clock_hz) and self.clock_hz > 0):
-            raise InputError(f"machine {self.name!r}: clock_hz: {self.clock_hz} is not positive")
+            raise InputError(
+                f"{machine}: clock_hz: must be a positive frequency in Hz, got {self.clock_hz}"
+            )
 
     def with_capacity(self, fast_capacity_bytes: int) -> Machine:
         """The same machine with less (or more) fast memory."""
         return dataclasses.replace(self, fast_capacity_bytes=fast_capacity_bytes)
 
+    def align(self, size_bytes: int) -> int:
+        """A size in bytes, rounded up to the alignment."""
+        return -(-size_bytes // self.alignment_bytes) * self.alignment_bytes
+
 
 def machine_from_record(record: Record) -> Machine:
-    """A machine out of its JSON object.
+    """The machine that a JSON object describes.
 
     Raises:
       InputError: names the file, the field and the offending value.
@@ -78,9 +85,10 @@ def machine_from_record(record: Record) -> Machine:
         raise InputError(f"{record.source}: {error}") from None
 
 
-# One core each, for that is what the compiler compiles for: a chip's published HBM bandwidth over
-# its cores.  On v4 the capacity is what the shipped compiler gives its memory space assignment.
-# Later chips use VMEM, of which a compiler keeps a part for its kernels: see `with_capacity`.
+# One core each, because the compiler compiles for one core: a chip's published HBM bandwidth is
+# divided by its cores.  On v4 the capacity is what the shipped compiler gives to its memory space
+# assignment.  Later chips use VMEM, part of which the compiler keeps for its kernels; see
+# `with_capacity`.
 _VMEM = (
     "VMEM and cores: jax, pallas/mosaic/tpu_info.py; fast bandwidth 22 times the slow one: "
     "jax-ml.github.io/scaling-book/tpus; alignment of one tile, 8 x 128 x 4 bytes, "
@@ -123,11 +131,11 @@ PRESETS: dict[str, Machine] = {
 
 
 def machine_by_name(name: str) -> Machine:
-    """The preset of that name.
+    """The preset with this name.
 
     Raises:
       InputError: no such preset.
     """
     if name not in PRESETS:
-        raise InputError(f"machine {name!r}: unknown; one of {', '.join(sorted(PRESETS))}")
+        raise InputError(f"machine: must be one of {', '.join(sorted(PRESETS))}, got {name!r}")
     return PRESETS[name]

@@ -1,7 +1,7 @@
 """A mapping: where and when values live in fast memory, and the copies that bring them there.
 
-It is the one currency of the project: games, heuristics, solvers and the importer of a compiler's
-own decisions produce it, `mallocgame.judge` reads it.
+Everything in the project exchanges mappings: games, heuristics, solvers and the importer of a
+compiler's own decisions produce them, and `mallocgame.judge` reads them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ DEFINED, COPIED = "defined", "copied"
 class Residency:
     """A value's stay in fast memory: bytes [offset, offset + size) over the slots [start, end).
 
-    arrival: "defined" where the value is produced there, "copied" where a prefetch brings it.
+    value: index of the value in the program.
+    arrival: "defined" if the value is produced in fast memory, "copied" if a prefetch brings it.
     """
 
     value: int
@@ -35,10 +36,10 @@ class Residency:
 
 @dataclasses.dataclass(frozen=True)
 class Transfer:
-    """A copy between the memories that may use the idle supply of the slots [start, end).
+    """A copy between the memories, which may use the idle supply of the slots [start, end).
 
-    A prefetch is complete when instruction `end` begins (its residency begins at `start`).  Of an
-    evicted value slow memory holds a copy from slot `end` on.
+    A prefetch is complete when instruction `end` begins; its residency begins at `start`.  After an
+    eviction, slow memory holds the value from slot `end` on.
     """
 
     value: int
@@ -48,7 +49,7 @@ class Transfer:
 
 @dataclasses.dataclass(frozen=True)
 class Mapping:
-    """A complete answer for one program; `fingerprint` is the program's."""
+    """A complete answer for the program with this name and fingerprint."""
 
     program: str
     fingerprint: str
@@ -63,13 +64,13 @@ def all_slow(program: Program) -> Mapping:
 
 
 def save_mapping(mapping: Mapping, path: str | Path) -> None:
-    """Writes a mapping as JSON, gzipped where the name ends in `.gz`."""
+    """Writes a mapping as JSON, gzipped if the name ends in `.gz`."""
     record: dict[str, Any] = {"format": FORMAT, "version": VERSION}
     write_json(path, record | dataclasses.asdict(mapping))
 
 
 def load_mapping(path: str | Path, program: Program | None = None) -> Mapping:
-    """Reads a mapping, and where `program` is given checks that it was made for that program.
+    """Reads a mapping and, if `program` is given, checks that it was made for that program.
 
     Raises:
       InputError: names the file, the field and the offending value.
@@ -93,8 +94,8 @@ def load_mapping(path: str | Path, program: Program | None = None) -> Mapping:
     )
     if program is not None and mapping.fingerprint != program.fingerprint:
         raise InputError(
-            f"{path}: fingerprint: made for {mapping.program!r} ({mapping.fingerprint}), "
-            f"not for {program.name!r} ({program.fingerprint})"
+            f"{path}: fingerprint: must be that of {program.name!r}, {program.fingerprint}, "
+            f"got a mapping made for {mapping.program!r}, {mapping.fingerprint}"
         )
     return mapping
 

@@ -1,4 +1,4 @@
-"""What a program's instructions and accesses take, in one unit."""
+"""Times of a program's instructions and accesses, in one unit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from mallocgame.program.program import Program
 
 
 class Times:
-    """What instructions and accesses take, in units of the all-slow latency.
+    """Times of instructions and accesses, in units of the all-slow latency.
 
-    compute, fixed_read, fixed_write, fixed_bus, slow_elapsed, floor: [T]; the last two with every
-        access in slow memory and with all that fits in fast memory.
-    slow, fast, bus: [A]; demand: [V], of a copy; weight: [T], executions.
+    scale_s: the all-slow latency in seconds.
+    compute, fixed_read, fixed_write, fixed_bus: float64 [T], of each instruction.
+    slow_elapsed: float64 [T], with every access in slow memory.
+    floor: float64 [T], with everything that fits in fast memory.
+    slow, fast: float64 [A], of each access in slow and in fast memory.
+    bus: float64 [A], the slow bus's time for each access in slow memory.
+    demand: float64 [V], the slow bus's time for a copy of each value.
+    weight: float64 [T], executions of each instruction.
+    slot: int64 [A], the instruction of each access; reads: bool [A], whether it is a read.
     """
 
     def __init__(self, program: Program):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -58,14 +57,6 @@ def served_by(program: Program, mapping: Mapping) -> list[list[int]]:
             ]
         )
     return served
-
-
-def in_fast(program: Program, served: Sequence[Sequence[int]]) -> np.ndarray:
-    """Which accesses fast memory serves: bool [A]."""
-    answer = np.zeros(len(program.accesses), dtype=bool)
-    for accesses in served:
-        answer[list(accesses)] = True
-    return answer
 
 
 def wanted_bytes(program: Program) -> np.ndarray:

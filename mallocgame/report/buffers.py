@@ -9,10 +9,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
 from mallocgame.program.machine import MIB
 from mallocgame.program.mapping import Mapping
-from mallocgame.report.benefit import benefit, in_fast, served_by
+from mallocgame.report.benefit import benefit
 from mallocgame.report.figures import SOFT, embedded, styled, write_figure
 
 SHOWN = 20
@@ -34,7 +35,7 @@ def buffer_shares(
     of = np.array([a.value for a in program.accesses], dtype=np.int64)
     shares = np.zeros((len(values), len(mappings)))
     for column, mapping in enumerate(mappings.values()):
-        served = in_fast(program, served_by(program, mapping))
+        served = Reading(program, mapping).served_fast()
         got = np.bincount(of, worth.of_access * served, len(program.values))
         shares[:, column] = got[values] / worth.of_value[values]
     return values, shares

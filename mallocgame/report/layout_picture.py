@@ -38,7 +38,7 @@ Colour = Literal["kind", "saving"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class DrawnMapping:
     """A mapping as it is drawn; `title` names who made it."""
 
     title: str
@@ -47,7 +47,10 @@ class Layout:
 
 
 def draw_layout(
-    program: Program, layout: Layout, others: Sequence[Layout] = (), colour: Colour = "kind"
+    program: Program,
+    layout: DrawnMapping,
+    others: Sequence[DrawnMapping] = (),
+    colour: Colour = "kind",
 ) -> str:
     """One layout as markup for the page, where its rectangles tell what they are.
 
@@ -61,7 +64,7 @@ def draw_layout(
 
 
 def draw_layouts(
-    program: Program, layouts: Sequence[Layout], stem: Path, colour: Colour = "kind"
+    program: Program, layouts: Sequence[DrawnMapping], stem: Path, colour: Colour = "kind"
 ) -> None:
     """Writes layouts beside each other, on one scale, as `stem`.svg and `stem`.png.
 
@@ -80,7 +83,7 @@ def draw_layouts(
 class _Scale:
     """What layouts of one program share: the end and unit of time, and the colours of savings."""
 
-    def __init__(self, program: Program, layouts: Sequence[Layout]):
+    def __init__(self, program: Program, layouts: Sequence[DrawnMapping]):
         longest = max(float(slot_edges(layout.simulation)[-1]) for layout in layouts)
         idle = all(layout.simulation.elapsed_s.sum() <= 0 for layout in layouts)
         self.factor, self.unit = (1e3, "ms") if longest >= 2e-2 else (1e6, "µs")
@@ -92,7 +95,7 @@ class _Scale:
         most = max((s for row in self.savings.values() for s in row), default=0.0)
         self.norm: Normalize = LogNorm(most / 1e3, most, clip=True) if most > 0 else Normalize()
 
-    def _savings(self, program: Program, layout: Layout) -> list[float]:
+    def _savings(self, program: Program, layout: DrawnMapping) -> list[float]:
         served = served_by(program, layout.mapping)
         return [float(self._of_access[accesses].sum()) for accesses in served]
 
@@ -102,7 +105,11 @@ class _Scale:
 
 
 def _draw(
-    figure: Figure | SubFigure, program: Program, layout: Layout, scale: _Scale, colour: Colour
+    figure: Figure | SubFigure,
+    program: Program,
+    layout: DrawnMapping,
+    scale: _Scale,
+    colour: Colour,
 ) -> None:
     panels: Any = figure.subplots(4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8])
     memory, copies, bus, use = panels
@@ -129,7 +136,12 @@ def _headline(program: Program, simulation: Simulation) -> str:
 
 
 def _memory(
-    axes: Axes, program: Program, layout: Layout, edges: np.ndarray, scale: _Scale, colour: Colour
+    axes: Axes,
+    program: Program,
+    layout: DrawnMapping,
+    edges: np.ndarray,
+    scale: _Scale,
+    colour: Colour,
 ) -> None:
     capacity = program.machine.fast_capacity_bytes / MIB
     room = 1.06 if program.loops else 1.0  # for the loops' names
@@ -215,7 +227,7 @@ def _kind(program: Program, residency: Residency) -> str:
     return (first if inputs else third) if copied else second
 
 
-def _titles(program: Program, layout: Layout, scale: _Scale) -> dict[str, tuple[str, str]]:
+def _titles(program: Program, layout: DrawnMapping, scale: _Scale) -> dict[str, tuple[str, str]]:
     """What a rectangle says of itself on the page, and its colour by saving."""
     titles = {}
     for number, residency, _ in _places(program, layout.mapping, slot_edges(layout.simulation)):

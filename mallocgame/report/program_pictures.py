@@ -10,7 +10,7 @@ from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping
 from mallocgame.report.buffers import draw_buffers
 from mallocgame.report.html import ProgramPictures
-from mallocgame.report.layout_picture import Layout, draw_layout, draw_layouts
+from mallocgame.report.layout_picture import DrawnMapping, draw_layout, draw_layouts
 from mallocgame.report.statistics import TIE, Row, succeeded
 from mallocgame.report.trace import write_trace
 
@@ -34,7 +34,7 @@ def draw_program(
     program = load_program(path)
     mappings = _mappings(program, rows, out / "mappings")
     layouts = [
-        Layout(name, mappings[name], simulate(program, mappings[name]))
+        DrawnMapping(name, mappings[name], simulate(program, mappings[name]))
         for name in shown(rows)
         if name in mappings
     ]

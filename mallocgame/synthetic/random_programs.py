@@ -46,7 +46,7 @@ def random_program(
       loop_depth: how deep loops may nest, 0 for none.
     """
     while True:
-        builder = _Builder(rng, _Style.draw(rng, max_capacity_bytes), values)
+        builder = _ProgramBuilder(rng, _Style.draw(rng, max_capacity_bytes), values)
         for _ in range(int(rng.integers(1, max(2, values // 2)))):
             builder.new_value(is_input=True)
         builder.body(instructions, loop_depth)
@@ -114,7 +114,7 @@ class _Style:
         )
 
 
-class _Builder:
+class _ProgramBuilder:
     """Walks a schedule that it makes up, and keeps track of which values may still be used."""
 
     def __init__(self, rng: np.random.Generator, style: _Style, values: int):

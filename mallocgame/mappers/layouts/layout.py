@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mallocgame.mappers.layouts.stays import Stay
+from mallocgame.mappers.layouts.stays import PlannedStay
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program.times import Times
@@ -32,7 +32,7 @@ class Placed(NamedTuple):
     parts: its intervals in fast memory.
     """
 
-    stay: Stay
+    stay: PlannedStay
     offset: int
     fetch: tuple[tuple[int, float], ...]
     fetch_start: int
@@ -42,7 +42,7 @@ class Placed(NamedTuple):
     parts: tuple[Part, ...]
 
 
-class Layout:
+class MemoryLayout:
     """The state; times are in units of the all-slow latency.
 
     cost: latency with what is in the layout, in that unit.
@@ -68,9 +68,7 @@ class Layout:
         self.used = [0.0] * total
         self.cost = sum(w * e for w, e in zip(self.weight, self.elapsed, strict=True))
         self.capacity = program.machine.fast_capacity_bytes
-        alignment = program.machine.alignment_bytes
-        self.reserved = [-(-i.reserved_bytes // alignment) * alignment
-                         for i in program.instructions]  # fmt: skip
+        self.reserved = [program.machine.align(i.reserved_bytes) for i in program.instructions]
         self.has_reserved = any(self.reserved)
         self.full = [0] * total  # bytes in use
         self.at: list[dict[int, tuple[int, int]]] = [{} for _ in range(total)]
@@ -79,7 +77,7 @@ class Layout:
         self.of_value: dict[int, list[int]] = {}
         self.number = 0
 
-    def saving(self, stay: Stay) -> float:
+    def saving(self, stay: PlannedStay) -> float:
         """Latency that the accesses of a stay would save now, copies apart."""
         saved = 0.0
         unit = self.unit_s
@@ -88,7 +86,7 @@ class Layout:
             saved += self.weight[t] * (self.elapsed[t] - now)
         return saved
 
-    def most(self, stay: Stay) -> float:
+    def most(self, stay: PlannedStay) -> float:
         """Latency that the accesses of a stay could save at best, whatever else is fast."""
         times, unit = self.times, self.unit_s
         spread = times.slow_elapsed - times.floor
@@ -97,7 +95,7 @@ class Layout:
             for t, read, write, _ in stay.gains
         )
 
-    def try_place(self, stay: Stay, least: float, offset: int = -1) -> int:
+    def try_place(self, stay: PlannedStay, least: float, offset: int = -1) -> int:
         """Puts a stay in if it fits and saves more than `least`; its number, or -1.
 
         offset: where it must lie, -1 for best fit.
@@ -132,7 +130,7 @@ class Layout:
         self.cost = before
         return -1
 
-    def _room_from(self, stay: Stay, start: int, offset: int) -> int:
+    def _room_from(self, stay: PlannedStay, start: int, offset: int) -> int:
         """The first slot from `start` on from which there is room until the copy is complete."""
         low, high = offset, offset + stay.size
         for t in range(stay.fetch_by - 1, start - 1, -1):
@@ -200,7 +198,7 @@ class Layout:
         self.used[t] = max(0.0, self.used[t] + seconds)
         self.cost += self.weight[t] * max(0.0, self.used[t] - self.idle[t])
 
-    def _shift(self, stay: Stay, sign: float) -> None:
+    def _shift(self, stay: PlannedStay, sign: float) -> None:
         """Moves the accesses of a stay into fast memory (sign -1) or back."""
         factor = sign / self.unit_s
         for t, read, write, bus in stay.gains:
@@ -213,7 +211,9 @@ class Layout:
             self.idle[t] = idle = max(0.0, now - self.bus[t])
             self.cost += self.weight[t] * (now + max(0.0, self.used[t] - idle) - before)
 
-    def _fetch(self, stay: Stay, begin: int) -> tuple[tuple[tuple[int, float], ...], int, float]:
+    def _fetch(
+        self, stay: PlannedStay, begin: int
+    ) -> tuple[tuple[tuple[int, float], ...], int, float]:
         """Supply for a prefetch not before `begin`, latest first; its start; the weighted stall."""
         if not stay.copied:
             return (), stay.start, 0.0
@@ -230,7 +230,7 @@ class Layout:
                 start = t
         return tuple(taken), start, demand * self.weight[stay.fetch_by]
 
-    def _evict(self, stay: Stay) -> tuple[tuple[tuple[int, float], ...], int, float]:
+    def _evict(self, stay: PlannedStay) -> tuple[tuple[tuple[int, float], ...], int, float]:
         """Supply for the eviction, earliest first; its end; the weighted stall."""
         if stay.evict_from < 0:
             return (), -1, 0.0
@@ -247,7 +247,7 @@ class Layout:
                 end = t
         return tuple(taken), end, demand * self.weight[stay.evict_from - 1]
 
-    def _is_served(self, stay: Stay) -> bool:
+    def _is_served(self, stay: PlannedStay) -> bool:
         """Whether another stay serves some of the accesses already."""
         for value, first, last in stay.spans:
             for number in self.of_value.get(value, ()):
@@ -256,7 +256,7 @@ class Layout:
                         return True
         return False
 
-    def _orderly(self, stay: Stay, fetch_start: int, evict_end: int) -> bool:
+    def _orderly(self, stay: PlannedStay, fetch_start: int, evict_end: int) -> bool:
         """Whether slow memory holds what prefetches of the same value copy, here and later."""
         leaves = stay.spans[-1][0]
         for number in self.of_value.get(leaves, ()):
@@ -330,7 +330,7 @@ class Layout:
         )
 
 
-def _parts(stay: Stay, fetch_start: int, evict_end: int) -> tuple[Part, ...]:
+def _parts(stay: PlannedStay, fetch_start: int, evict_end: int) -> tuple[Part, ...]:
     if stay.result[0] < 0:
         return (Part(fetch_start, max(stay.end, evict_end)),)
     _, begin, end = stay.result

@@ -9,16 +9,17 @@ import numpy as np
 
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
+from mallocgame.judge.reading import Reading
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.layouts.layout import Layout, Placed
-from mallocgame.mappers.layouts.stays import Stay, possible_stays
+from mallocgame.mappers.layouts.layout import MemoryLayout, Placed
+from mallocgame.mappers.layouts.stays import PlannedStay, possible_stays
 from mallocgame.mappers.msa import msa
 from mallocgame.program import Program
-from mallocgame.program.mapping import COPIED, Mapping, all_slow
+from mallocgame.program.mapping import Mapping, all_slow
 
 # Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
 HOT, COLD, WORTH = 5e-4, 1e-6, 1e-9
-TRUST = 0.02  # in what a stay saves only together with others, see `Search.insert`
+TRUST = 0.02  # in what a stay saves only together with others, see `LayoutSearch.insert`
 # Shares of the steps that make room for one stay, and that clear some slots.
 WANTED, WINDOWS = 0.5, 0.35
 PRICING = 0.2  # share of the budget that the linear relaxation may take
@@ -34,7 +35,7 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
     """
     clock = Clock(budget_s)
     heuristic = msa(program, config, budget_s, seed).mapping
-    search = Search(program, seed)
+    search = LayoutSearch(program, seed)
     search.start()
     search.lay(fast_accesses(program, heuristic))
     search.learn_prices(PRICING * budget_s)
@@ -55,20 +56,15 @@ def best_legal(program: Program, *mappings: Mapping) -> Mapping:
 
 def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
     """Per value the slots at which a mapping has it in fast memory when it is accessed."""
-    ready = {(p.value, p.start): p.end for p in mapping.prefetches}
     found: dict[int, set[int]] = {}
-    stays: dict[int, list[tuple[int, int]]] = {}
-    for r in mapping.residencies:
-        first = ready.get((r.value, r.start), r.start) if r.arrival == COPIED else r.start
-        stays.setdefault(r.value, []).append((first, r.end))
-    for access in program.accesses:
-        t = access.instruction
-        if any(first <= t < end for first, end in stays.get(access.value, ())):
-            found.setdefault(access.value, set()).add(t)
+    served = Reading(program, mapping).served_fast()
+    for access, is_fast in zip(program.accesses, served, strict=True):
+        if is_fast:
+            found.setdefault(access.value, set()).add(access.instruction)
     return found
 
 
-class Search:
+class LayoutSearch:
     """A layout, the best one met, and the moves between.
 
     stays: of each value; hope: what each could save at best; values: those worth a place, worth:
@@ -80,12 +76,12 @@ class Search:
 
     def __init__(self, program: Program, seed: int):
         self.program, self.rng = program, random.Random(seed)
-        self.layout = Layout(program)
+        self.layout = MemoryLayout(program)
         self.slow = self.layout.cost
         self.stays = possible_stays(program)
         self.reach: dict[int, tuple[int, int]] = {}
         self.worth: dict[int, float] = {}
-        self.hope: dict[Stay, float] = {}
+        self.hope: dict[PlannedStay, float] = {}
         for v, stays in enumerate(self.stays):
             for stay in stays:
                 self.hope[stay] = self.layout.most(stay)
@@ -173,7 +169,7 @@ class Search:
         trust: how much counts what a stay would save if others came to help: an instruction may
             have to get several accesses into fast memory before it is faster at all.
         """
-        rated: list[tuple[float, float, int, Stay]] = []
+        rated: list[tuple[float, float, int, PlannedStay]] = []
         prices = self.price.get(v, ())
         priced = priced if prices else 0.0
         for i, stay in enumerate(self.stays[v]):
@@ -185,7 +181,7 @@ class Search:
             if score > 0 and self.hope[stay] > WORTH:
                 rated.append((score, due, -i, stay))
         rated.sort(key=lambda r: r[:3], reverse=True)
-        taken: list[Stay] = []
+        taken: list[PlannedStay] = []
         for _, due, _, stay in rated:
             free = all(s.last <= stay.first or stay.last <= s.first for s in taken)
             if free and self.layout.try_place(stay, due if due < 0 else max(due, WORTH)) >= 0:
@@ -200,7 +196,7 @@ class Search:
         layout, rng = self.layout, self.rng
         before = layout.cost
         kind = rng.random()
-        wanted: tuple[Stay, int] | None = None
+        wanted: tuple[PlannedStay, int] | None = None
         if kind < WANTED:
             wanted, ruin = self._want()
         elif kind < WANTED + WINDOWS:
@@ -252,7 +248,7 @@ class Search:
         for v in sorted(pool, key=lambda v: -keys[v]):
             self.insert(v, rent, trust, priced)
 
-    def _others(self, removed: list[Placed], wanted: tuple[Stay, int] | None) -> list[int]:
+    def _others(self, removed: list[Placed], wanted: tuple[PlannedStay, int] | None) -> list[int]:
         """Some values that are used about the same time."""
         anchors = [p.stay for p in removed] or ([wanted[0]] if wanted else [])
         if not anchors:
@@ -264,7 +260,7 @@ class Search:
         self.rng.shuffle(some)
         return some[: self.rng.randint(0, 12)]
 
-    def _want(self) -> tuple[tuple[Stay, int] | None, list[int]]:
+    def _want(self) -> tuple[tuple[PlannedStay, int] | None, list[int]]:
         """A stay that is not there, a place for it, and what stands in the way."""
         rng, layout = self.rng, self.layout
         for _ in range(20):

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mallocgame.mappers.linear.points import Needs
 from mallocgame.program import Program
 from mallocgame.program.latency import access_seconds, bus_seconds, copy_seconds
 from mallocgame.program.levels import Levels
+from mallocgame.program.needs import Needs
 
 LONGEST_CHAIN = 24
 
@@ -32,7 +32,7 @@ class Gain(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Stay:
+class PlannedStay:
     """One possible stay; an object equals only itself.
 
     value, size: whose, aligned bytes.
@@ -78,7 +78,7 @@ class Stay:
         return (own,) if self.result[0] < 0 else (own, self.result)
 
 
-class Stop(NamedTuple):
+class LevelStop(NamedTuple):
     """A value at one place of its level: [start, end) and the accesses in it; loop -1 for none."""
 
     start: int
@@ -87,12 +87,12 @@ class Stop(NamedTuple):
     loop: int
 
 
-def possible_stays(program: Program) -> list[list[Stay]]:
+def possible_stays(program: Program) -> list[list[PlannedStay]]:
     """The stays of each value: [V] lists; those of a group stand with its parameter."""
-    return Stays(program).run()
+    return StayFinder(program).run()
 
 
-class Stays:
+class StayFinder:
     def __init__(self, program: Program):
         self.program, self.levels = program, Levels(program)
         self.needed = Needs(program, self.levels)
@@ -114,10 +114,10 @@ class Stays:
         self.parameters = {(g.loop, g.parameter): g.result for g in program.carried}
         self.results = {(g.loop, g.result) for g in program.carried}
 
-    def run(self) -> list[list[Stay]]:
-        stays: list[list[Stay]] = []
+    def run(self) -> list[list[PlannedStay]]:
+        stays: list[list[PlannedStay]] = []
         for v, accesses in enumerate(self.of_value):
-            mine: list[Stay] = []
+            mine: list[PlannedStay] = []
             if self.program.fits(v) and accesses:
                 levels = {
                     level for i in accesses for level in [*self.levels.around(self._slot(i)), -1]
@@ -130,9 +130,9 @@ class Stays:
     def _slot(self, access: int) -> int:
         return self.program.accesses[access].instruction
 
-    def stops(self, v: int, level: int) -> list[Stop]:
+    def stops(self, v: int, level: int) -> list[LevelStop]:
         """The value's stops in the body of loop `level`, or at the outer level for -1."""
-        stops: list[Stop] = []
+        stops: list[LevelStop] = []
         for i in self.of_value[v]:
             slot = self._slot(i)
             around = [-1, *reversed(self.levels.around(slot))]
@@ -148,15 +148,15 @@ class Stays:
                 i_before = stops[-1].accesses
                 stops[-1] = stops[-1]._replace(accesses=(*i_before, i))
             else:
-                stops.append(Stop(start, end, (i,), loop))
+                stops.append(LevelStop(start, end, (i,), loop))
         return stops
 
-    def _chain_stays(self, v: int, stops: list[Stop]) -> list[Stay]:
-        stays: list[Stay] = []
+    def _chain_stays(self, v: int, stops: list[LevelStop]) -> list[PlannedStay]:
+        stays: list[PlannedStay] = []
         written = -1  # last slot before the stop that writes the value
         for i, stop in enumerate(stops):
             starts = self._may_start(v, stop)
-            chain: list[Stop] = []
+            chain: list[LevelStop] = []
             for other in stops[i : i + LONGEST_CHAIN] if starts else ():
                 if not self._may_cross(v, other):
                     break
@@ -172,19 +172,19 @@ class Stays:
                 written = stop.end - 1
         return stays
 
-    def _reads(self, chain: list[Stop]) -> bool:
+    def _reads(self, chain: list[LevelStop]) -> bool:
         kinds = {self.program.accesses[a].kind for stop in chain for a in stop.accesses}
         return "read" in kinds
 
-    def _may_start(self, v: int, stop: Stop) -> bool:
+    def _may_start(self, v: int, stop: LevelStop) -> bool:
         first = self.program.accesses[stop.accesses[0]]
         return first.defines if stop.loop < 0 and first.kind == "write" else True
 
-    def _may_cross(self, v: int, stop: Stop) -> bool:
+    def _may_cross(self, v: int, stop: LevelStop) -> bool:
         """Not a loop that defines the value."""
         return stop.loop < 0 or not any(self.program.accesses[a].defines for a in stop.accesses)
 
-    def _stay(self, v: int, chain: list[Stop], written: int) -> Stay:
+    def _stay(self, v: int, chain: list[LevelStop], written: int) -> PlannedStay:
         first, last = chain[0], chain[-1]
         accesses = [a for stop in chain for a in stop.accesses]
         copied = not self.program.accesses[first.accesses[0]].defines
@@ -193,9 +193,9 @@ class Stays:
         evict = (-1, -1)
         if writes and self.needed(v, last.end, last.end - 1):
             evict = self._eviction(v, last.end, max(writes))
-        return Stay(
+        return PlannedStay(
             value=v,
-            size=self._aligned(v),
+            size=self.program.machine.align(self.program.values[v].size_bytes),
             start=first.start,
             end=last.end,
             copied=copied,
@@ -214,7 +214,7 @@ class Stays:
         later = [self._slot(i) for i in self.of_value[v] if self._slot(i) >= end]
         return begin, min([self.segment_end[inside], *later])
 
-    def _group_stays(self, v: int, chain: list[Stop], written: int) -> list[Stay]:
+    def _group_stays(self, v: int, chain: list[LevelStop], written: int) -> list[PlannedStay]:
         """Stays that hold a carried group over its loop, the last of the chain."""
         index = chain[-1].loop
         loop, result = self.program.loops[index], self.parameters[index, v]
@@ -256,10 +256,6 @@ class Stays:
 
     def _within(self, loop: int, other: int) -> bool:
         return self.levels.inside(self.program.loops[loop].entry, other)
-
-    def _aligned(self, v: int) -> int:
-        alignment = self.program.machine.alignment_bytes
-        return -(-self.program.values[v].size_bytes // alignment) * alignment
 
     def _gains(self, accesses: list[int]) -> tuple[Gain, ...]:
         at: dict[int, np.ndarray] = {}

@@ -9,7 +9,7 @@ from scipy.optimize import milp as solve
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.layouts.local_search import Search, best_legal
+from mallocgame.mappers.layouts.local_search import LayoutSearch, best_legal
 from mallocgame.mappers.linear.relaxation import relax, wanted_accesses
 from mallocgame.program import Program
 from mallocgame.program.mapping import all_slow
@@ -46,7 +46,7 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
     if answer.mip_dual_bound is not None and np.isfinite(answer.mip_dual_bound):
         bound = max(bound, model.constant + float(answer.mip_dual_bound) - TOLERANCE)
     if answer.x is not None:
-        search = Search(program, seed)
+        search = LayoutSearch(program, seed)
         search.lay(wanted_accesses(model, answer.x))
         while clock.expects(0.0) and search.best_cost > bound + TOLERANCE:
             if not search.step():

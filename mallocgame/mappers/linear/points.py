@@ -12,6 +12,7 @@ import itertools
 
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
+from mallocgame.program.needs import Needs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,42 +66,6 @@ class Life:
 def lives(program: Program) -> list[Life]:
     """The lives of all values that may be in fast memory and are accessed."""
     return _Lives(program).run()
-
-
-class Needs:
-    """Who still needs a value's content after it is given up in fast memory."""
-
-    def __init__(self, program: Program, levels: Levels):
-        self.program, self.levels = program, levels
-        self.reads: dict[int, list[int]] = {}
-        self.defined_at: dict[int, int] = {}
-        for access in program.accesses:
-            if access.kind == "read":
-                self.reads.setdefault(access.value, []).append(access.instruction)
-            elif access.defines:
-                self.defined_at[access.value] = access.instruction
-        self.parameter_of = {(g.loop, g.result): g.parameter for g in program.carried}
-        self.parameters = {(g.loop, g.parameter) for g in program.carried}
-
-    def __call__(self, v: int, end: int, inside: int) -> bool:
-        """Whether content given up at `end`, in the segment of slot `inside`, is needed.
-
-        Somebody reads it later in the schedule or in the next iterations, or it is an output.
-        """
-        reads = self.reads.get(v, [])
-        if self.program.values[v].is_output or any(t >= end for t in reads):
-            return True
-        for i in self.levels.around(inside):
-            if (i, v) in self.parameters:
-                return False
-            parameter = self.parameter_of.get((i, v), -1)
-            if any(self.levels.inside(t, i) for t in self.reads.get(parameter, ())):
-                return True
-            if self.levels.inside(self.defined_at.get(v, -1), i):
-                return False
-            if any(self.levels.inside(t, i) for t in reads):
-                return True
-        return False
 
 
 class _Lives:

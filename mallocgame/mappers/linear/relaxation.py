@@ -64,10 +64,10 @@ class Relaxation:
 def relax(program: Program) -> Relaxation | None:
     """The model of a program; None if the program takes no time with everything in slow memory."""
     times = Times(program)
-    return _Builder(program, times).run() if times.scale_s > 0 else None
+    return _RelaxationBuilder(program, times).run() if times.scale_s > 0 else None
 
 
-class _Builder:
+class _RelaxationBuilder:
     def __init__(self, program: Program, times: Times):
         self.program, self.times, self.levels = program, times, Levels(program)
         self.total = len(program.instructions)
@@ -170,8 +170,7 @@ class _Builder:
 
     def _size(self, v: int) -> float:
         machine = self.program.machine
-        units = -(-self.program.values[v].size_bytes // machine.alignment_bytes)
-        return units * machine.alignment_bytes / machine.fast_capacity_bytes
+        return machine.align(self.program.values[v].size_bytes) / machine.fast_capacity_bytes
 
     def _piece(self, v: int, k: int, piece: Piece) -> int:
         """The columns of one piece, with their demands on the bus and their bytes between points.
@@ -347,8 +346,7 @@ class _Builder:
         before = None
         for t in range(self.total):
             reserved = self.program.instructions[t].reserved_bytes
-            units = -(-reserved // machine.alignment_bytes)
-            free = 1.0 - units * machine.alignment_bytes / machine.fast_capacity_bytes
+            free = 1.0 - machine.align(reserved) / machine.fast_capacity_bytes
             # Bytes in use, shifted by those that `occupied` counts off: never negative.
             now = self._column(2 * full)
             terms: Terms = [(now, 1.0), *less(self.occupied[t])]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from mallocgame.mappers.layouts.stays import Stays, Stop
+from mallocgame.mappers.layouts.stays import LevelStop, StayFinder
 from mallocgame.mappers.msa.cost import TRIPS, Cost, sort_order
-from mallocgame.mappers.msa.heap import Block, Heap
+from mallocgame.mappers.msa.heap import Heap, HeapBlock
 from mallocgame.mappers.msa.picker import IntervalPicker, Ratios
 from mallocgame.mappers.msa.resource import CopyResource
 from mallocgame.program import Program
@@ -46,7 +46,7 @@ class Chain:
     """
 
     value: int
-    block: Block
+    block: HeapBlock
     begin: int
     end: int
     stop: int
@@ -66,7 +66,7 @@ class Algorithm:
     def __init__(self, program: Program, preset: Preset):
         self.program, self.preset = program, preset
         self.cost = Cost(program, preset.byte_s)
-        self.stops = Stays(program)
+        self.stops = StayFinder(program)
         self.levels = self.stops.levels
         bandwidth = program.machine.slow_bandwidth
         elapsed, nesting = [0.0, *self.cost.elapsed], [0, *self.cost.nesting]
@@ -81,8 +81,7 @@ class Algorithm:
             TRIPS,
             starts,
         )
-        alignment = program.machine.alignment_bytes
-        reserved = [-(-i.reserved_bytes // alignment) * alignment for i in program.instructions]
+        reserved = [program.machine.align(i.reserved_bytes) for i in program.instructions]
         self.heap = Heap(program.machine.fast_capacity_bytes, [0, *reserved])
         self.prefetches, self.evictions = CopyResource(elapsed), CopyResource(elapsed)
         self.groups = {(g.loop, g.parameter): g.result for g in program.carried}
@@ -177,7 +176,7 @@ class Algorithm:
         for level in sorted(levels, key=lambda i: self.program.loops[i].entry if i >= 0 else -1):
             self._walk(v, level, self.stops.stops(v, level), None)
 
-    def _walk(self, v: int, level: int, stops: list[Stop], held: Chain | None) -> None:
+    def _walk(self, v: int, level: int, stops: list[LevelStop], held: Chain | None) -> None:
         """Decides one value's segments at one loop level; `held` goes on from a group's loop."""
         program = self.program
         if held is None and self._is_held(v, level):
@@ -231,7 +230,7 @@ class Algorithm:
         entries = [self.program.loops[i].entry + 1 for i in loops]
         return any(c.value == v and c.begin <= t < c.end for c in self.pending for t in entries)
 
-    def _serve(self, held: Chain | None, stop: Stop, written: int) -> None:
+    def _serve(self, held: Chain | None, stop: LevelStop, written: int) -> None:
         if held is None:
             return
         held.end = max(held.end, stop.end)
@@ -239,7 +238,9 @@ class Algorithm:
         if written >= 0:
             held.written = written
 
-    def _define(self, v: int, number: int, time: int, use: Stop, later: list[int]) -> Chain | None:
+    def _define(
+        self, v: int, number: int, time: int, use: LevelStop, later: list[int]
+    ) -> Chain | None:
         """Produces a value in fast memory, if it can stay there until its next use."""
         if not self.picker.may_stay(time, use.start + 1):
             return None
@@ -264,17 +265,18 @@ class Algorithm:
         begin: int,
         copied: tuple[int, int] | None,
     ) -> Chain:
-        block = Block(self._size(v), offset, spans)
+        block = HeapBlock(self._size(v), offset, spans)
         self.heap.add(block)
         chain = Chain(v, block, begin, spans[0][1], number, copied)
         self.pending.append(chain)
         return chain
 
     def _size(self, v: int) -> int:
-        alignment = self.program.machine.alignment_bytes
-        return -(-self.program.values[v].size_bytes // alignment) * alignment
+        return self.program.machine.align(self.program.values[v].size_bytes)
 
-    def _spans(self, begin: int, stop: Stop, v: int, result: int | None) -> list[tuple[int, int]]:
+    def _spans(
+        self, begin: int, stop: LevelStop, v: int, result: int | None
+    ) -> list[tuple[int, int]]:
         """Where a stay that reaches a stop lies; over a group's loop there are two values."""
         if result is None:
             return [(begin, stop.end)]
@@ -289,7 +291,7 @@ class Algorithm:
         rows = self.program.accesses
         return next(rows[i].instruction for i in self.cost.of_value[v] if rows[i].defines)
 
-    def _extend(self, held: Chain, last: int, stop: Stop, group: int | None) -> bool:
+    def _extend(self, held: Chain, last: int, stop: LevelStop, group: int | None) -> bool:
         """Keeps a value where it is until its next use."""
         if (held.value, self._level(held), held.stop) in self.refused:
             return False
@@ -350,7 +352,7 @@ class Algorithm:
         self,
         v: int,
         number: int,
-        stop: Stop,
+        stop: LevelStop,
         slow_from: int,
         later: list[int],
         group: int | None,
@@ -377,7 +379,7 @@ class Algorithm:
             return self._begin(v, number, offset, spans, start + 1, (start, time))
         return None
 
-    def _follow(self, held: Chain, stop: Stop, result: int) -> None:
+    def _follow(self, held: Chain, stop: LevelStop, result: int) -> None:
         """Goes on with a group's result, which leaves the loop where its parameter came in."""
         loop = self.program.loops[stop.loop]
         defined = self._defined(result)

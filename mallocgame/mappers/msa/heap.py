@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 
 @dataclasses.dataclass(eq=False)
-class Block:
+class HeapBlock:
     """Bytes [offset, offset + size) over the slots of `spans`, each [start, end] inclusive.
 
     Spans of one block share their offset: a carried group, or a buffer kept from use to use.
@@ -28,22 +28,22 @@ class Heap:
         """reserved: bytes from offset 0 that each time needs for itself."""
         self.capacity = capacity
         self.reserved = list(reserved)
-        self.blocks: dict[int, Block] = {}
-        self.at: list[dict[int, Block]] = [{} for _ in reserved]
-        self.starting: list[dict[int, Block]] = [{} for _ in reserved]
+        self.blocks: dict[int, HeapBlock] = {}
+        self.at: list[dict[int, HeapBlock]] = [{} for _ in reserved]
+        self.starting: list[dict[int, HeapBlock]] = [{} for _ in reserved]
 
-    def add(self, block: Block) -> None:
+    def add(self, block: HeapBlock) -> None:
         """Puts a block where it says."""
         self.blocks[id(block)] = block
         for span in block.spans:
             self._occupy(block, span)
 
-    def extend(self, block: Block, span: tuple[int, int]) -> None:
+    def extend(self, block: HeapBlock, span: tuple[int, int]) -> None:
         """Keeps a block for another span."""
         block.spans.append(span)
         self._occupy(block, span)
 
-    def remove(self, block: Block) -> None:
+    def remove(self, block: HeapBlock) -> None:
         """Takes a block out."""
         del self.blocks[id(block)]
         for start, end in block.spans:
@@ -51,13 +51,13 @@ class Heap:
             for time in range(start, end + 1):
                 self.at[time].pop(id(block), None)
 
-    def _occupy(self, block: Block, span: tuple[int, int]) -> None:
+    def _occupy(self, block: HeapBlock, span: tuple[int, int]) -> None:
         self.starting[span[0]][id(block)] = block
         for time in range(span[0], span[1] + 1):
             self.at[time][id(block)] = block
 
-    def _met(self, spans: Sequence[tuple[int, int]]) -> dict[int, Block]:
-        met: dict[int, Block] = {}
+    def _met(self, spans: Sequence[tuple[int, int]]) -> dict[int, HeapBlock]:
+        met: dict[int, HeapBlock] = {}
         for start, end in spans:
             met.update(self.at[start])
             for time in range(start + 1, end + 1):
@@ -117,7 +117,7 @@ class Heap:
             offset = fresh.find(block.size, block.spans)
             if offset is None:
                 return False
-            fresh.add(Block(block.size, offset, block.spans))
+            fresh.add(HeapBlock(block.size, offset, block.spans))
             offsets.append(offset)
         for block, offset in zip(order, offsets, strict=True):
             block.offset = offset

@@ -33,6 +33,11 @@ def spec(*shape: int, dtype: Any = BF16) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
+def f32(*shape: int) -> jax.ShapeDtypeStruct:
+    """The shape of a float32 argument."""
+    return spec(*shape, dtype=jnp.float32)
+
+
 def ids(*shape: int) -> jax.ShapeDtypeStruct:
     """The shape of an argument of token numbers, labels or positions."""
     return jax.ShapeDtypeStruct(shape, jnp.int32)
@@ -96,6 +101,11 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     logits = logits.astype(jnp.float32)
     picked = jnp.sum(jax.nn.one_hot(labels, logits.shape[-1]) * logits, axis=-1)
     return jnp.mean(jax.nn.logsumexp(logits, axis=-1) - picked)
+
+
+def soft_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean over [...] of logits [..., C] for distributions [..., C]."""
+    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=-1))
 
 
 def squared_error(output: jax.Array, target: jax.Array) -> jax.Array:

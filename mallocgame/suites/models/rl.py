@@ -1,132 +1,24 @@
-"""Networks of agents that play: MuZero's own (this project's), AlphaZero's, IMPALA's."""
+"""Networks of agents that play games: AlphaZero's and IMPALA's."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 from flax import linen as nn
-from jax.sharding import AxisType
 
-from agent.config import NetworkConfig, config_from_record
-from agent.learning.learner import AXIS, make_iteration
-from agent.networks import NUM_ACTIONS, Model, encode_reward, encode_value, init_params
-from mallocgame.game.environment import build_game
 from mallocgame.suites.models.common import (
     BF16,
     BatchNorm,
     Conv,
     Dense,
+    f32,
     ids,
     inference,
+    soft_cross_entropy,
     spec,
     training,
 )
-from mallocgame.synthetic.random_programs import sized_program
 from mallocgame.xla.workload import Workload
-
-OBSERVATION = 256
-
-
-def _muzero_params(config: NetworkConfig) -> Any:
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda k: init_params(config, OBSERVATION, k), key)
-
-
-def _f32(*shape: int) -> jax.ShapeDtypeStruct:
-    return spec(*shape, dtype=jnp.float32)
-
-
-def muzero(batch: int, unroll: int = 5) -> Workload:
-    """Represent, then `unroll` steps of dynamics and prediction, as along a line of the search."""
-    config = NetworkConfig(latent=512, hidden=1024)
-
-    def function(params: Any, observation: jax.Array, actions: jax.Array) -> Any:
-        model = Model(config, params)
-        latent = model.represent(observation)
-        outputs: list[Any] = [model.predict(latent)]
-        for k in range(unroll):
-            latent, reward = model.dynamics(latent, actions[:, k])
-            outputs.append((reward, model.predict(latent)))
-        return latent, outputs
-
-    arguments = (_muzero_params(config), _f32(batch, OBSERVATION), ids(batch, unroll))
-    return Workload(function, arguments, source="agent/networks.py")
-
-
-def muzero_train(batch: int, unroll: int = 5) -> Workload:
-    """A training step of this project's networks: policy, value and reward along `unroll` steps."""
-    config = NetworkConfig(latent=256, hidden=512)
-    update = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(1e-3))
-
-    def loss(params: Any, observation, actions, policy, value, reward) -> jax.Array:
-        model = Model(config, params)
-        latent = model.represent(observation)
-        total = jnp.zeros(())
-        for k in range(unroll + 1):
-            if k:
-                latent, logits = model.dynamics(latent, actions[:, k - 1])
-                total += _soft_loss(logits, encode_reward(reward[:, k - 1], config.atoms))
-            seen = model.predict(latent)
-            total += _soft_loss(seen.policy_logits, policy[:, k])
-            total += _soft_loss(seen.value_logits, encode_value(value[:, k], config.atoms))
-        return total
-
-    def step(params: Any, state: Any, *sample: jax.Array) -> Any:
-        value, gradient = jax.value_and_grad(loss)(params, *sample)
-        change, state = update.update(gradient, state, params)
-        return optax.apply_updates(params, change), state, value
-
-    params = _muzero_params(config)
-    sample = (
-        _f32(batch, OBSERVATION),
-        ids(batch, unroll),
-        _f32(batch, unroll + 1, NUM_ACTIONS),
-        _f32(batch, unroll + 1),
-        _f32(batch, unroll),
-    )
-    arguments = (params, jax.eval_shape(update.init, params), *sample)
-    return Workload(step, arguments, donate=(0, 1), source="agent/networks.py")
-
-
-def own_training_step(
-    games: int = 64, accesses: int = 400, updates: int = 4, whole: bool = False
-) -> Workload:
-    """The agent's own training step: targets of the replay, samples, updates of the networks.
-
-    whole: the whole iteration, which plays `moves` of every game first.
-    """
-    record = {
-        "name": "own",
-        "network": {"latent": 256, "hidden": 512},
-        "rollout": {"games": games, "moves": 64},
-        "replay": {"moves": 512},
-        "learner": {"batch_size": 256, "unroll": 4, "updates": updates},
-    }
-    config = config_from_record(record, "own_training_step")
-    program = sized_program(np.random.default_rng(0), accesses=accesses)
-    game = build_game([program], config.game)
-    mesh = jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
-    iteration = make_iteration(config, game, mesh)
-
-    def step(game: Any, state: Any) -> Any:
-        if whole:
-            state, _ = iteration.play(game, state)
-        state, metrics = iteration.learn(game, state)
-        return state, metrics["loss"]
-
-    def shapes(tree: Any) -> Any:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
-
-    arguments = (shapes(game), shapes(iteration.abstract_state))
-    return Workload(step, arguments, donate=(1,), source="agent/learner.py")
-
-
-def _soft_loss(logits: jax.Array, target: jax.Array) -> jax.Array:
-    return -jnp.mean(jnp.sum(target * jax.nn.log_softmax(logits), axis=-1))
 
 
 class AlphaZero(nn.Module):
@@ -154,7 +46,7 @@ class AlphaZero(nn.Module):
 
 def _play_loss(output: tuple[jax.Array, jax.Array], target: tuple[jax.Array, jax.Array]):
     policy, value = (x.astype(jnp.float32) for x in output)
-    return _soft_loss(policy, target[0]) + jnp.mean(jnp.square(value - target[1]))
+    return soft_cross_entropy(policy, target[0]) + jnp.mean(jnp.square(value - target[1]))
 
 
 def alphazero(batch: int, train: bool = False) -> Workload:
@@ -162,7 +54,7 @@ def alphazero(batch: int, train: bool = False) -> Workload:
     source = "own definition; after Silver et al., Nature 550 (2017)"
     board = spec(batch, 19, 19, 17)
     if train:
-        target = (_f32(batch, 362), _f32(batch))
+        target = (f32(batch, 362), f32(batch))
         model = AlphaZero(blocks=5, train=True)
         return training(model, [board], target, loss=_play_loss, source=source)
     return inference(AlphaZero(), board, source=source)
@@ -242,6 +134,6 @@ def impala(batch: int, steps: int = 20, train: bool = False) -> Workload:
     source = "own definition; after Espeholt et al., arXiv 1802.01561"
     frames = spec(steps + train, batch, 72, 96, 3)
     if train:
-        played = (ids(steps, batch), *(_f32(steps, batch) for _ in range(3)))
+        played = (ids(steps, batch), *(f32(steps, batch) for _ in range(3)))
         return training(Impala(), [frames], played, loss=_actor_critic_loss, source=source)
     return inference(Impala(), frames, source=source)

@@ -59,7 +59,9 @@ def resolve(name: str, shapes: str | None, keywords: dict[str, Any]) -> Workload
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except ImportError as error:
-        raise ValueError(f"{module_name}: {error}") from error
+        raise ValueError(
+            f"{module_name}: must be installed or importable from the current folder, got: {error}"
+        ) from error
     except AttributeError:
         raise ValueError(f"{module_name} has no function {attribute!r}") from None
     if shapes is not None:

@@ -24,7 +24,7 @@ def within_loops(program: Program, mapping: Mapping) -> tuple[Mapping, tuple[str
     """The mapping with every stay and copy as the rules have it at loops, and what was changed."""
     notes: list[str] = []
     if program.loops:
-        mapping = _Stays(program, mapping, notes).closed()
+        mapping = _LoopCloser(program, mapping, notes).closed()
         mapping = _one_segment(program, mapping, notes)
     return mapping, tuple(notes)
 
@@ -38,7 +38,7 @@ class _Half:
     side: str
 
 
-class _Stays:
+class _LoopCloser:
     """Stays of a mapping with their copies, changed until all are closed around loops."""
 
     def __init__(self, program: Program, mapping: Mapping, notes: list[str]):

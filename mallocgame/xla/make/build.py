@@ -1,7 +1,7 @@
 """Builds a suite from a list of programs: one after the other, resumable, with an index.
 
-The list is YAML, entries of `Entry`'s fields.  What fails costs itself only: its reason stands in
-the index, ``suite.json``, beside the figures of the programs that were made.
+The list is YAML, with the fields of `SuiteEntry`.  A program that fails does not stop the others:
+the index, ``suite.json``, holds its reason beside the figures of the programs that were made.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class SuiteEntry:
     """One program of a list: what to compile, for which chip, and where it belongs."""
 
     name: str
@@ -48,7 +48,7 @@ class Entry:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_list(path: Path) -> list[Entry]:
+def read_list(path: Path) -> list[SuiteEntry]:
     """Entries of a list of programs.
 
     Raises:
@@ -65,10 +65,10 @@ def read_list(path: Path) -> list[Entry]:
     return entries
 
 
-def _entry(row: Any, where: str) -> Entry:
+def _entry(row: Any, where: str) -> SuiteEntry:
     if not isinstance(row, dict):
         raise InputError(f"{where}: expected an object, found {type(row).__name__}")
-    known = {f.name: f for f in dataclasses.fields(Entry)}
+    known = {f.name: f for f in dataclasses.fields(SuiteEntry)}
     for key, value in row.items():
         kind = dict if key == "arguments" else str
         if key not in known or not isinstance(value, kind):
@@ -79,10 +79,10 @@ def _entry(row: Any, where: str) -> Entry:
     if row["split"] not in SPLITS:
         raise InputError(f"{where}: split: {row['split']!r} is none of {', '.join(SPLITS)}")
     chip_by_name(row.get("chip", "v4"))
-    return Entry(**row)
+    return SuiteEntry(**row)
 
 
-def _check(entries: Sequence[Entry], path: Path) -> None:
+def _check(entries: Sequence[SuiteEntry], path: Path) -> None:
     """Names are unique, and no family is in two splits."""
     names: set[str] = set()
     splits: dict[str, str] = {}
@@ -95,7 +95,11 @@ def _check(entries: Sequence[Entry], path: Path) -> None:
 
 
 def build_suite(
-    entries: Sequence[Entry], out: Path, work: Path, timeout_s: float, progress: Progress = print
+    entries: Sequence[SuiteEntry],
+    out: Path,
+    work: Path,
+    timeout_s: float,
+    progress: Progress = print,
 ) -> dict[str, str]:
     """Makes every program that the index does not hold yet; returns failures, name to reason."""
     index = read_index(out)
@@ -124,7 +128,7 @@ def build_suite(
     return {name: reason for name, reason in index["failed"].items() if name in asked}
 
 
-def _make(entry: Entry, folder: Path, timeout_s: float, progress: Progress) -> Made:
+def _make(entry: SuiteEntry, folder: Path, timeout_s: float, progress: Progress) -> Made:
     function = Function(entry.function, None, entry.arguments)
     work = Workfolder(folder, lower(function, folder, timeout_s), chip_by_name(entry.chip),
                       progress, timeout_s)  # fmt: skip
@@ -146,7 +150,7 @@ def _is_there(out: Path, name: str) -> bool:
     return all(path.is_file() for path in _files(out, name))
 
 
-def _row(entry: Entry, made: Made) -> dict[str, Any]:
+def _row(entry: SuiteEntry, made: Made) -> dict[str, Any]:
     """What the index says of a program."""
     program, calibration = made.item.program, made.calibration
     kinds = sorted({violation.kind for violation in verify(program, made.item.mapping)})

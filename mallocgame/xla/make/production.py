@@ -1,4 +1,4 @@
-"""The production compiler's decisions as a mapping: allocation rows joined with its copies."""
+"""The production compiler's decisions as a mapping: its allocations joined with its copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Tran
 from mallocgame.xla.make.boundaries import within_loops
 from mallocgame.xla.make.repair import single_copies, whole_places
 from mallocgame.xla.read.dump import AllocationRow, Compile
-from mallocgame.xla.read.schedule import Clock, CopyWindow
+from mallocgame.xla.read.schedule import CopyWindow, SlotClock
 
 REPLACED_SLOTS = 2
 Positions = dict[tuple[str, tuple[int, ...]], int]
@@ -20,50 +20,23 @@ Places = dict[tuple[int, int], bool]
 def production_mapping(
     program: Program,
     compiled: Compile,
-    clock: Clock,
+    clock: SlotClock,
     windows: Sequence[CopyWindow],
     value_at: Positions,
     is_slow: Places,
 ) -> tuple[Mapping, tuple[str, ...]]:
-    """Production's mapping and notes on every row that could not be carried over as it is.
+    """Production's mapping, and notes on everything that could not be carried over as it is.
 
-    ``value_at`` maps XLA positions (instruction, tuple index) to the program's values; ``is_slow``
-    says for each (slot, value) whether the compiled program accesses the value in slow memory.
+    Args:
+      clock: translates the compile's schedule times to slots.
+      windows: the copies that the compiler issued.
+      value_at: XLA position (instruction, tuple index) -> value of the program.
+      is_slow: (slot, value) -> whether the compiled program accesses the value in slow memory.
     """
     notes: list[str] = []
-    groups = _groups(program)
-    stays: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for row in compiled.allocations:
-        buffer = compiled.buffers[row.buffer_id]
-        value = value_at.get((buffer.instruction, buffer.index))
-        if value is None:
-            notes.append(f"{buffer.instruction}: no value; its allocation is left out")
-            continue
-        if row.size_bytes < buffer.size_bytes:
-            notes.append(f"{buffer.instruction}: a slice alone is copied at {row.start_time}")
-            continue
-        start, end = _slots(program, clock, row)
-        if start >= end:
-            notes.append(f"{buffer.instruction}: holds no instruction [{row.start_time}, "
-                         f"{row.end_time}]; left out")  # fmt: skip
-            continue
-        member = _member(program, groups.get(value, (value,)), start)
-        stays[member].append((start, end, row.offset))
+    stays = _stays(program, compiled, clock, value_at, notes)
     prefetches = _by_value(windows, True, value_at, notes)
-    residencies: list[Residency] = []
-    used: list[Transfer] = []
-    for value in sorted(stays):
-        copied = {w.start for w in prefetches[value]}
-        for start, end, offset in _joined(stays[value], copied):
-            arrival, copy = _arrival(program, value, start, end, prefetches[value])
-            if arrival == COPIED and copy is None and _is_updated(program, value, start):
-                name = program.values[value].name
-                notes.append(f"{name}: updated out of place at {start}; in slow memory here")
-                continue
-            here = copy.end if copy else start
-            end = _until_slow(program, value, here, end, is_slow, notes)
-            residencies.append(Residency(value, offset, start, end, arrival))
-            used += [copy] if copy else []
+    residencies, used = _residencies(program, stays, prefetches, is_slow, notes)
     residencies, used = single_copies(program, residencies, used, notes)
     residencies, used = whole_places(program, residencies, used, notes)
     evictions = [
@@ -83,8 +56,58 @@ def production_mapping(
     return mapping, (*notes, *changed)
 
 
+def _stays(
+    program: Program, compiled: Compile, clock: SlotClock, value_at: Positions, notes: list[str]
+) -> dict[int, list[tuple[int, int, int]]]:
+    """The allocation rows as (start, end, offset) of each value, in slots and bytes."""
+    groups = _groups(program)
+    stays: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for row in compiled.allocations:
+        buffer = compiled.buffers[row.buffer_id]
+        value = value_at.get((buffer.instruction, buffer.index))
+        if value is None:
+            notes.append(f"{buffer.instruction}: no value; its allocation is left out")
+            continue
+        if row.size_bytes < buffer.size_bytes:
+            notes.append(f"{buffer.instruction}: a slice alone is copied at {row.start_time}")
+            continue
+        start, end = _slots(program, clock, row)
+        if start >= end:
+            notes.append(f"{buffer.instruction}: holds no instruction [{row.start_time}, "
+                         f"{row.end_time}]; left out")  # fmt: skip
+            continue
+        member = _member(program, groups.get(value, (value,)), start)
+        stays[member].append((start, end, row.offset))
+    return stays
+
+
+def _residencies(
+    program: Program,
+    stays: dict[int, list[tuple[int, int, int]]],
+    prefetches: dict[int, list[CopyWindow]],
+    is_slow: Places,
+    notes: list[str],
+) -> tuple[list[Residency], list[Transfer]]:
+    """The residencies that the stays become, and the prefetches that begin them."""
+    residencies: list[Residency] = []
+    used: list[Transfer] = []
+    for value in sorted(stays):
+        copied = {w.start for w in prefetches[value]}
+        for start, end, offset in _joined(stays[value], copied):
+            arrival, copy = _arrival(program, value, start, end, prefetches[value])
+            if arrival == COPIED and copy is None and _is_updated(program, value, start):
+                name = program.values[value].name
+                notes.append(f"{name}: updated out of place at {start}; in slow memory here")
+                continue
+            here = copy.end if copy else start
+            end = _until_slow(program, value, here, end, is_slow, notes)
+            residencies.append(Residency(value, offset, start, end, arrival))
+            used += [copy] if copy else []
+    return residencies, used
+
+
 def _groups(program: Program) -> dict[int, tuple[int, ...]]:
-    """Values that loops tie together: the compiler's dump knows each such group as one buffer."""
+    """Values that loops tie together; the compiler's dump has one buffer for each such group."""
     groups: dict[int, tuple[int, ...]] = {}
     for carry in program.carried:
         old, new = (groups.get(v, (v,)) for v in (carry.parameter, carry.result))
@@ -94,7 +117,7 @@ def _groups(program: Program) -> dict[int, tuple[int, ...]]:
 
 
 def _member(program: Program, group: Sequence[int], start: int) -> int:
-    """The member that lives at a slot: the one defined last, an input counting as before all."""
+    """The member of a group that is alive at a slot: the one defined last; inputs come first."""
 
     def defined(value: int) -> int:
         return next((a.instruction for a in program.accesses if a.value == value and a.defines), -1)
@@ -103,10 +126,11 @@ def _member(program: Program, group: Sequence[int], start: int) -> int:
     return max(alive or group, key=lambda v: (defined(v) <= start, defined(v), -v))
 
 
-def _slots(program: Program, clock: Clock, row: AllocationRow) -> tuple[int, int]:
-    """Half-open slots of a row's inclusive times; to a body's last time means over its exit.
+def _slots(program: Program, clock: SlotClock, row: AllocationRow) -> tuple[int, int]:
+    """The half-open slots of a row's inclusive times.
 
-    The schedule lists a body's last instruction, its root, right in front of the ``while``.
+    A row that ends with a loop body's last instruction covers the loop's exit too: the schedule
+    lists that instruction, the body's root, right before the ``while``.
     """
     end = clock.end_after(row.end_time)
     if any(loop.exit == end and clock.times[end] == row.end_time + 1 for loop in program.loops):
@@ -115,9 +139,10 @@ def _slots(program: Program, clock: Clock, row: AllocationRow) -> tuple[int, int
 
 
 def _joined(stays: list[tuple[int, int, int]], copied: set[int]) -> list[tuple[int, int, int]]:
-    """Stays of one value; adjacent ones at one offset are one (the dump has a row per segment).
+    """The stays of one value, with adjacent ones at one offset joined.
 
-    A stay that starts with a prefetch, at a slot in ``copied``, is a new one.
+    The dump has one row for each segment.  A stay that starts with a prefetch, at a slot in
+    ``copied``, is not joined to the one before.
     """
     joined: list[tuple[int, int, int]] = []
     for start, end, offset in sorted(stays):
@@ -150,10 +175,10 @@ def _by_value(
 def _arrival(
     program: Program, value: int, start: int, end: int, prefetches: Sequence[CopyWindow]
 ) -> tuple[str, Transfer | None]:
-    """How a stay begins: with a write, or with the prefetch that is complete inside it.
+    """How a stay begins: with a defining write, or with the prefetch that completes inside it.
 
-    Where the compiler has replaced instructions in front of the copy by copies, its start seems to
-    be a few slots earlier than the stay's.
+    If the compiler has replaced instructions before the copy by copies, the copy seems to start a
+    few slots before the stay.
     """
     if any(a.value == value and a.defines for a in program.accesses_at[start]):
         return DEFINED, None
@@ -166,10 +191,10 @@ def _arrival(
 def _until_slow(
     program: Program, value: int, start: int, end: int, is_slow: Places, notes: list[str]
 ) -> int:
-    """End of a stay, before the first access that the compiled program makes in slow memory.
+    """The end of a stay: before the first access that the compiled program makes in slow memory.
 
-    The dump's end is inclusive; after an eviction it may be an instruction that reads slow memory
-    already. ``start`` is the slot from which the value is there.
+    The dump's end is inclusive; after an eviction it may be an instruction that already reads slow
+    memory.  ``start`` is the first slot at which the value is in fast memory.
     """
     for slot in range(start + 1, end):
         if is_slow.get((slot, value)):
@@ -186,7 +211,7 @@ def _is_updated(program: Program, value: int, slot: int) -> bool:
 
 
 def _is_left(value: int, window: CopyWindow, residencies: Sequence[Residency]) -> bool:
-    """Whether an eviction has a stay to leave: one whose update is in slow memory here has none."""
+    """Whether an eviction ends a stay; it does not if the stay's update is in slow memory here."""
     return any(r.value == value and r.start <= window.start <= r.end for r in residencies)
 
 
@@ -197,8 +222,11 @@ def _eviction(
     residencies: Sequence[Residency],
     notes: list[str],
 ) -> Transfer:
-    """An eviction's slots; one that the compiler starts and awaits in front of one instruction may
-    use that instruction's slot while the value stays."""
+    """An eviction as a transfer.
+
+    One that the compiler starts and awaits before the same instruction may use that instruction's
+    slot, as long as the value stays.
+    """
     stays = any(r.value == value and r.start <= window.start < r.end for r in residencies)
     if window.start == window.end and stays:
         notes.append(f"{program.values[value].name}: eviction awaited at once at {window.start}")

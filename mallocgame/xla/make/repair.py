@@ -102,16 +102,15 @@ def _packed(program: Program, residencies: Sequence[Residency]) -> list[Residenc
 
 def _free_offset(program: Program, stay: Residency, others: Iterable[Residency]) -> int | None:
     """Lowest aligned offset that is free over a whole stay, None where there is none."""
-    unit = program.machine.alignment_bytes
     size = program.values[stay.value].size_bytes
     reserved = max(i.reserved_bytes for i in program.instructions[stay.start : stay.end])
-    candidate = -(-reserved // unit) * unit
+    candidate = program.machine.align(reserved)
     during = (o for o in others if o.start < stay.end and stay.start < o.end)
     for other in sorted(during, key=lambda o: o.offset):
         if other.offset >= candidate + size:
             break
         end = other.offset + program.values[other.value].size_bytes
-        candidate = max(candidate, -(-end // unit) * unit)
+        candidate = max(candidate, program.machine.align(end))
     return candidate if candidate + size <= program.machine.fast_capacity_bytes else None
 
 

@@ -44,7 +44,7 @@ def check_schedule(module: HloModule, schedule: Sequence[str], source: str) -> N
 
 
 @dataclass(frozen=True)
-class Clock:
+class SlotClock:
     """Translates schedule times to slots. ``times[t]`` is slot t's schedule time, ascending."""
 
     times: tuple[int, ...]
@@ -58,7 +58,7 @@ class Clock:
         return bisect.bisect_right(self.times, time)
 
 
-def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]) -> Clock:
+def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]) -> SlotClock:
     """Clock of the kept steps. A loop's entry marker stands at its condition's first instruction,
     its exit marker at the ``while``."""
     time_of = {name: time for time, name in enumerate(schedule)}
@@ -69,7 +69,7 @@ def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]
             inside = flat_names(module, step.hlo.callee("condition"))
             time = min((time_of[name] for name in inside), default=time)
         times.append(time)
-    return Clock(tuple(times))
+    return SlotClock(tuple(times))
 
 
 @dataclass(frozen=True)

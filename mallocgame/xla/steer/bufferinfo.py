@@ -15,12 +15,12 @@ from collections.abc import Mapping as MappingABC
 from pathlib import Path
 
 from gamekit.errors import InputError
+from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.read.dump import read_buffers, read_hlo, read_schedule
 from mallocgame.xla.read.graph import build_graph
-from mallocgame.xla.steer.export import served_fast
 
 TRIPS = 5.0  # executions of a loop body that the account assumes
 
@@ -66,7 +66,8 @@ def benefit_s(program: Program, mapping: Mapping, benefits: MappingABC[int, floa
     levels = Levels(program)
     total: dict[int, float] = defaultdict(float)
     fast: dict[int, float] = defaultdict(float)
-    for access, is_fast in zip(program.accesses, served_fast(program, mapping), strict=True):
+    served = Reading(program, mapping).served_fast()
+    for access, is_fast in zip(program.accesses, served, strict=True):
         size = access.bytes * TRIPS ** len(levels.around(access.instruction))
         total[family[access.value]] += size
         fast[family[access.value]] += size if is_fast else 0.0

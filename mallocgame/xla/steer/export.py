@@ -107,22 +107,6 @@ def wishes_of(program: Program, mapping: Mapping) -> Wishes:
     )
 
 
-def served_fast(program: Program, mapping: Mapping) -> list[bool]:
-    """Whether fast memory serves each access of the program: [A]."""
-    spans: dict[int, list[tuple[int, int]]] = {}
-    starts = set()
-    for stay in Reading(program, mapping).stays:
-        spans.setdefault(stay.value, []).append((stay.ready, stay.end))
-        if stay.defined:
-            starts.add((stay.value, stay.start))
-    return [
-        (a.value, a.instruction) in starts
-        if a.defines
-        else any(start <= a.instruction < end for start, end in spans.get(a.value, ()))
-        for a in program.accesses
-    ]
-
-
 def _resident(program: Program, mapping: Mapping) -> set[int]:
     """Values that are ever in fast memory, with those that loops carry into them or out of them:
     these are one buffer to the compiler and are kept out only together."""
@@ -188,7 +172,7 @@ def _slow_reads(
     time to evict such a value before its slow read, it leaves the whole value out.
     """
     body_of = Levels(program).body_of
-    in_fast = served_fast(program, mapping)
+    in_fast = Reading(program, mapping).served_fast()
     dirty = {
         access.value
         for access, is_fast in zip(program.accesses, in_fast, strict=True)

@@ -28,7 +28,7 @@ from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.read.chips import Options
 from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
-from mallocgame.xla.steer.roundtrip import Bench
+from mallocgame.xla.steer.roundtrip import CompilerBench
 
 FORMAT, VERSION = "mallocgame.compiler_search", 1
 SHARE_OF_CHANCE = 0.1  # of picking a value, spread evenly over all: those without benefit too
@@ -37,7 +37,7 @@ FARTHEST = 32  # slots that a prefetch may start ahead of its read
 
 
 @dataclass(frozen=True)
-class Search:
+class CompilerSearch:
     """A search in the compiler as far as it has come.
 
     Attributes:
@@ -72,7 +72,7 @@ class Search:
         """Speed-up over production by the compiler's own estimate."""
         return self.cycles_production / self.cycles_best - 1 if self.cycles_best else 0.0
 
-    def options(self, bench: Bench) -> Options:
+    def options(self, bench: CompilerBench) -> Options:
         """Compiler options of the best."""
         is_better = self.cycles is not None and self.cycles < self.cycles_production
         return options_of(bench.program, self.wishes if is_better else Wishes(), bench.chip)
@@ -86,8 +86,8 @@ class Search:
 
 
 def begin(
-    bench: Bench, mapping: Mapping | None, benefits: dict[int, float], seed: int, path: Path
-) -> Search:
+    bench: CompilerBench, mapping: Mapping | None, benefits: dict[int, float], seed: int, path: Path
+) -> CompilerSearch:
     """A new search, or the one in the file.
 
     Args:
@@ -103,7 +103,7 @@ def begin(
         wishes = Wishes(order=tuple(v for v in benefits if program.fits(v)))
     else:
         wishes = wishes_of(program, mapping)
-    new = Search(
+    new = CompilerSearch(
         program=program.name,
         fingerprint=program.fingerprint,
         begin=kind,
@@ -124,21 +124,21 @@ def begin(
 
 
 def search(
-    bench: Bench,
-    state: Search,
+    bench: CompilerBench,
+    state: CompilerSearch,
     benefits: dict[int, float],
     seconds: float,
     path: Path,
-    report: Callable[[Search, bool], None],
+    report: Callable[[CompilerSearch, bool], None],
     compiles: float = math.inf,
-) -> Search:
+) -> CompilerSearch:
     """Searches until `seconds` are spent or `compiles` made, those of earlier runs counted.
 
     Args:
       state: of `begin`; path: where it is kept.
       report: called after each compile with the state and whether that compile was an improvement.
     """
-    moves = Moves(bench.program, benefits)
+    moves = WishMoves(bench.program, benefits)
     while state.seconds < seconds and state.compiles < compiles:
         started = time.monotonic()
         is_first = state.compiles == 0
@@ -165,7 +165,7 @@ def search(
     return state
 
 
-def _estimate(bench: Bench, wishes: Wishes) -> int | None:
+def _estimate(bench: CompilerBench, wishes: Wishes) -> int | None:
     """Estimated cycles of a compile, None where the compiler refuses these wishes."""
     options = options_of(bench.program, wishes, bench.chip)
     with tempfile.TemporaryDirectory(prefix="mallocgame-search-") as name:
@@ -177,7 +177,7 @@ def _estimate(bench: Bench, wishes: Wishes) -> int | None:
             return None
 
 
-class Moves:
+class WishMoves:
     """Random changes of wishes; values of more benefit are picked more often."""
 
     def __init__(self, program: Program, benefits: dict[int, float]):
@@ -279,7 +279,7 @@ class Moves:
         return reads[rng.integers(len(reads))]
 
 
-def save_search(state: Search, path: Path) -> None:
+def save_search(state: CompilerSearch, path: Path) -> None:
     """Writes a search so that it can be taken up again."""
     record = dataclasses.asdict(state)
     wishes = record["wishes"]
@@ -288,7 +288,7 @@ def save_search(state: Search, path: Path) -> None:
     write_json(path, {"format": FORMAT, "version": VERSION, **record})
 
 
-def load_search(path: Path) -> Search:
+def load_search(path: Path) -> CompilerSearch:
     """Reads a search.
 
     Raises:
@@ -307,7 +307,7 @@ def load_search(path: Path) -> Search:
         history = tuple((float(s), int(n), int(c)) for s, n, c in data["history"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: wishes or history: is garbled: {error!r}") from None
-    return Search(
+    return CompilerSearch(
         program=record.string("program"),
         fingerprint=record.string("fingerprint"),
         begin=record.string("begin"),

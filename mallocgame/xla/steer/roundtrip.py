@@ -20,6 +20,7 @@ import numpy as np
 
 from gamekit.errors import InputError
 from mallocgame.judge import simulate, verify
+from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, compile_to
@@ -27,14 +28,14 @@ from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import KIB, Chip, Options
 from mallocgame.xla.read.dump import read_hlo
 from mallocgame.xla.steer.bufferinfo import benefit_s, buffer_benefits
-from mallocgame.xla.steer.export import compiler_options, served_fast
+from mallocgame.xla.steer.export import compiler_options
 
 STABLEHLO = "lowered.mlir"
 Compiler = Callable[..., None]
 
 
 @dataclass(frozen=True)
-class Bench:
+class CompilerBench:
     """A program at the compiler: everything that a compile with other options needs.
 
     Attributes:
@@ -157,7 +158,7 @@ class RoundTrip:
         return {**fields, "gain": self.gain, "simulated_gain": self.simulated_gain}
 
 
-def round_trip(bench: Bench, mapping: Mapping, production: Mapping) -> RoundTrip:
+def round_trip(bench: CompilerBench, mapping: Mapping, production: Mapping) -> RoundTrip:
     """Compiles a program with a mapping exported.
 
     Args:
@@ -171,7 +172,9 @@ def round_trip(bench: Bench, mapping: Mapping, production: Mapping) -> RoundTrip
     return read_back(bench, options, mapping, production)
 
 
-def read_back(bench: Bench, options: Options, mapping: Mapping, production: Mapping) -> RoundTrip:
+def read_back(
+    bench: CompilerBench, options: Options, mapping: Mapping, production: Mapping
+) -> RoundTrip:
     """Compiles with options and compares what came with the mapping that they are to follow.
 
     Raises:
@@ -224,10 +227,9 @@ def resident_bytes(program: Program, mapping: Mapping) -> dict[tuple[int, int], 
 
 def _served_alike(program: Program, wanted: Mapping, done: Mapping) -> float:
     """Share of the bytes accessed in fast memory by one mapping that are so by the other too."""
+    before, after = (Reading(program, mapping).served_fast() for mapping in (wanted, done))
     total = alike = 0
-    for access, was, now in zip(
-        program.accesses, served_fast(program, wanted), served_fast(program, done), strict=True
-    ):
+    for access, was, now in zip(program.accesses, before, after, strict=True):
         size = access.bytes * program.weights[access.instruction]
         total += size if was else 0
         alike += size if was and now else 0

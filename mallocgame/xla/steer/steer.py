@@ -17,8 +17,8 @@ from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, require_libtpu
 from mallocgame.xla.read.chips import CHIPS, Chip, Options
 from mallocgame.xla.steer.bufferinfo import buffer_benefits
 from mallocgame.xla.steer.export import compiler_options
-from mallocgame.xla.steer.in_the_loop import Search, begin, search
-from mallocgame.xla.steer.roundtrip import Bench, RoundTrip, read_back
+from mallocgame.xla.steer.in_the_loop import CompilerSearch, begin, search
+from mallocgame.xla.steer.roundtrip import CompilerBench, RoundTrip, read_back
 
 Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
@@ -110,7 +110,7 @@ def _roundtrip(options: argparse.Namespace) -> int:
             raise InputError(f"--search: {options.search} is no positive number of seconds")
         if options.out is None:
             raise InputError("--search: needs -o FOLDER, where its state is kept")
-    bench = Bench(program, options.work, chip_of(program), options.timeout)
+    bench = CompilerBench(program, options.work, chip_of(program), options.timeout)
     bench.check()
     exported = compiler_options(program, mapping, bench.chip)
     if options.search is not None:
@@ -124,7 +124,7 @@ def _roundtrip(options: argparse.Namespace) -> int:
     return 0
 
 
-def _search(options: argparse.Namespace, bench: Bench, mapping: Mapping | None) -> Options:
+def _search(options: argparse.Namespace, bench: CompilerBench, mapping: Mapping | None) -> Options:
     path = options.out / "search.json"
     benefits = buffer_benefits(bench.program, bench.account(), bench.work)
     state = begin(bench, mapping, benefits, options.seed, path)
@@ -135,7 +135,7 @@ def _search(options: argparse.Namespace, bench: Bench, mapping: Mapping | None) 
     return state.options(bench)
 
 
-def _progress(state: Search, is_better: bool) -> None:
+def _progress(state: CompilerSearch, is_better: bool) -> None:
     """A line that is overwritten until there is something better; in a file only the better."""
     if sys.stdout.isatty():
         print(f"\r{state.line()}", end="\n" if is_better else "", flush=True)

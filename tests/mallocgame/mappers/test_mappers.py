@@ -16,8 +16,8 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.in_game.plans import play_plans
 from mallocgame.mappers.in_game.simple import imitate
-from mallocgame.mappers.layouts.layout import Layout
-from mallocgame.mappers.layouts.local_search import Search, fast_accesses, local_search
+from mallocgame.mappers.layouts.layout import MemoryLayout
+from mallocgame.mappers.layouts.local_search import LayoutSearch, fast_accesses, local_search
 from mallocgame.mappers.layouts.stays import possible_stays
 from mallocgame.mappers.linear.bound import lower_bound
 from mallocgame.mappers.msa import msa
@@ -52,9 +52,9 @@ def test_every_mapper_makes_a_legal_mapping_between_bound_and_all_slow():
     assert latency["local_search"] < slow
 
 
-def _fresh_cost(layout: Layout) -> float:
+def _fresh_cost(layout: MemoryLayout) -> float:
     """The cost of what is in the layout, put into an empty one."""
-    other = Layout(layout.program)
+    other = MemoryLayout(layout.program)
     for placed in layout.placed.values():
         other.restore(placed)
     return other.cost
@@ -64,7 +64,7 @@ def _fresh_cost(layout: Layout) -> float:
 def test_a_layout_knows_its_cost_and_forgets_nothing(seed):
     program = random_program(np.random.default_rng([22, seed]))
     rng = random.Random(seed)
-    layout = Layout(program)
+    layout = MemoryLayout(program)
     empty = layout.cost
     stays = [stay for row in possible_stays(program) for stay in row]
     for _ in range(150):
@@ -95,7 +95,7 @@ def test_a_layout_without_copies_that_clash_agrees_with_the_judge():
     """Held values alone: no supply is shared, so the cost is the latency."""
     for seed in range(20):
         program = random_program(np.random.default_rng([23, seed]), loop_depth=0)
-        layout = Layout(program)
+        layout = MemoryLayout(program)
         for row in possible_stays(program):
             for stay in row:
                 if not stay.copied and stay.evict_from < 0:
@@ -130,7 +130,7 @@ def test_stays_of_a_value_read_twice():
 @pytest.mark.parametrize("seed", range(8))
 def test_local_search_finds_known_optima_nearly(seed):
     program, optimum, _ = known_optimum_program(np.random.default_rng(seed), turns=5, lanes=3)
-    search = Search(program, 0)  # by steps, not seconds: a busy machine is no failure
+    search = LayoutSearch(program, 0)  # by steps, not seconds: a busy machine is no failure
     search.start()
     for _ in range(2500):
         search.step()
@@ -145,7 +145,7 @@ def test_local_search_can_take_up_any_mapping():
     program = load_program(path)
     mapping = msa(program, CONFIG, 0.0, 0).mapping
     wanted = fast_accesses(program, mapping)
-    search = Search(program, 0)
+    search = LayoutSearch(program, 0)
     search.lay(wanted)
     taken = fast_accesses(program, search.mapping())
     assert sum(map(len, taken.values())) >= 0.75 * sum(map(len, wanted.values()))

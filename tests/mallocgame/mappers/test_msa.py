@@ -16,7 +16,7 @@ from mallocgame.judge import simulate, verify
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.mappers.msa.algorithm import Algorithm
 from mallocgame.mappers.msa.cost import Cost, sort_order
-from mallocgame.mappers.msa.heap import Block, Heap
+from mallocgame.mappers.msa.heap import Heap, HeapBlock
 from mallocgame.mappers.msa.mapper import PRODUCTION
 from mallocgame.mappers.msa.picker import IntervalPicker, Ratios
 from mallocgame.mappers.msa.resource import CopyResource
@@ -168,14 +168,16 @@ def test_latest_start_before_nested_loops():
     assert picker.latest_start(0, 23, 3.0, 0.5) == 4
 
 
-def _fill(heap: Heap, *blocks: Block) -> None:
+def _fill(heap: Heap, *blocks: HeapBlock) -> None:
     for block in blocks:
         heap.add(block)
 
 
 def test_heap_takes_the_smallest_gap_and_looks_ahead():
     heap = Heap(100, [0] * 20)
-    _fill(heap, Block(10, 20, [(0, 9)]), Block(10, 50, [(0, 9)]), Block(50, 0, [(12, 14)]))
+    _fill(
+        heap, HeapBlock(10, 20, [(0, 9)]), HeapBlock(10, 50, [(0, 9)]), HeapBlock(50, 0, [(12, 14)])
+    )
     assert heap.find(20, [(0, 5)]) == 0  # gaps: [0, 20), [30, 50), [60, 100)
     assert heap.find(20, [(0, 5)], preferred=30) == 30
     assert heap.find(20, [(0, 5)], preferred=45) is None
@@ -197,14 +199,14 @@ def test_heap_respects_reservations():
 # (XLA) Repack: a fragmented heap makes room when its blocks are laid anew.
 def test_repacking_makes_room():
     heap = Heap(100, [0] * 10)
-    blocks = [Block(20, 40, [(0, 9)]), Block(10, 10, [(3, 4)])]
+    blocks = [HeapBlock(20, 40, [(0, 9)]), HeapBlock(10, 10, [(3, 4)])]
     _fill(heap, *blocks)
     assert heap.find(70, [(0, 2)]) is None
     assert heap.repack()
     assert blocks[0].offset == 0
     assert heap.find(70, [(0, 2)]) == 20
     crowded = Heap(100, [0] * 10)
-    blocks = [Block(60, 0, [(0, 9)]), Block(60, 0, [(0, 9)])]
+    blocks = [HeapBlock(60, 0, [(0, 9)]), HeapBlock(60, 0, [(0, 9)])]
     _fill(crowded, *blocks)
     assert not crowded.repack()
     assert [b.offset for b in blocks] == [0, 0]

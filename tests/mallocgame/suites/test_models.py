@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import importlib
 import importlib.util
 from pathlib import Path
@@ -15,8 +16,11 @@ import pytest
 import yaml
 
 import mallocgame.suites
+from gamekit.errors import InputError
 from mallocgame.suites.models import language, recurrent, rl, state_space, transformers
 from mallocgame.suites.models.attention import Shape
+from mallocgame.xla.compile.compiler import Function, lower
+from mallocgame.xla.make.build import read_index, read_list
 from mallocgame.xla.workload import Workload
 
 FOLDER = Path(mallocgame.suites.__file__).parent
@@ -66,6 +70,23 @@ def test_no_family_is_in_two_splits():
     for entry in V4 + LATER:
         splits[entry["family"]].add(entry["split"])
     assert {family: s for family, s in splits.items() if len(s) > 1} == {}
+
+
+def test_built_programs_belong_to_their_entries():
+    """Otherwise `build-suite` would make them again."""
+    for suite in ("tpu_v4", "tpu_later"):
+        entries = {e.name: dataclasses.asdict(e) for e in read_list(FOLDER / f"{suite}.yaml")}
+        for name, row in read_index(FOLDER / suite)["programs"].items():
+            assert row["entry"] == entries[name], name
+
+
+def test_agent_workloads_are_made_in_a_clone_alone(tmp_path, monkeypatch):
+    name = "benchmarks.agent_workloads:muzero"
+    assert lower(Function(name, None, {"batch": 1}), tmp_path).source == "agent/networks.py"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"agent_workloads: .*'benchmarks'") as caught:
+        lower(Function(name, None, {"batch": 1}), tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_sixty_programs_of_which_most_are_for_training():

@@ -19,8 +19,8 @@ from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.bufferinfo import TRIPS, benefit_s, buffer_benefits
 from mallocgame.xla.steer.export import ORDER, Wishes, options_of, wishes_of
-from mallocgame.xla.steer.in_the_loop import Moves, begin, load_search, search
-from mallocgame.xla.steer.roundtrip import STABLEHLO, Bench
+from mallocgame.xla.steer.in_the_loop import WishMoves, begin, load_search, search
+from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 from tests.support.xla_sample import files, write_dump, write_work
 
 CHIP = chip_by_name("v4")
@@ -88,7 +88,7 @@ def test_a_garbled_benefit_is_one_clear_line(work, program):
 
 
 def test_cycles_count_a_loop_as_often_as_it_runs(work, program):
-    bench = Bench(program, work, CHIP)
+    bench = CompilerBench(program, work, CHIP)
     assert program.loops[0].trip_count == 4
     assert bench.cycles(work) == 800 + 900 + 1200 + 4 * (2500 + 450 + 600)
 
@@ -98,7 +98,7 @@ def test_the_search_finds_the_compilers_liking_and_keeps_within_the_seconds(
     work, program, tmp_path, seed
 ):
     standin = Standin(program, "b")
-    bench = Bench(program, work, CHIP, compiler=standin)
+    bench = CompilerBench(program, work, CHIP, compiler=standin)
     benefits = buffer_benefits(program, work, work)
     path = tmp_path / "search.json"
     state = begin(bench, None, benefits, seed, path)
@@ -125,7 +125,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(work, program, tmp_path):
             if count == kill_after:
                 raise KeyboardInterrupt
 
-        bench = Bench(program, work, CHIP, compiler=Standin(program, "c"))
+        bench = CompilerBench(program, work, CHIP, compiler=Standin(program, "c"))
         state = begin(bench, None, benefits, 7, path)
         search(bench, state, benefits, 1e9, path, report, compiles=25)
 
@@ -144,7 +144,7 @@ def test_a_search_is_never_worse_than_production(work, program, tmp_path):
         texts["msa_on.hlo.gz"] = texts["msa_on.hlo.gz"].replace('"800"', '"900"')
         write_dump(out, texts)
 
-    bench = Bench(program, work, CHIP, compiler=worse)
+    bench = CompilerBench(program, work, CHIP, compiler=worse)
     benefits = buffer_benefits(program, work, work)
     production = import_dump(work, CHIP.machine, "sample").items[0].mapping
     path = tmp_path / "search.json"
@@ -156,7 +156,7 @@ def test_a_search_is_never_worse_than_production(work, program, tmp_path):
 
 
 def test_refused_compiles_are_counted_and_other_failures_end_the_search(work, program, tmp_path):
-    bench = Bench(program, work, CHIP, compiler=Standin(program, "b"))
+    bench = CompilerBench(program, work, CHIP, compiler=Standin(program, "b"))
     benefits = buffer_benefits(program, work, work)
     path = tmp_path / "search.json"
     state = begin(bench, all_slow(program), benefits, 0, path)
@@ -172,7 +172,7 @@ def test_refused_compiles_are_counted_and_other_failures_end_the_search(work, pr
 
 
 def test_the_state_of_another_search_is_refused(work, program, tmp_path):
-    bench = Bench(program, work, CHIP, compiler=Standin(program, "b"))
+    bench = CompilerBench(program, work, CHIP, compiler=Standin(program, "b"))
     benefits = buffer_benefits(program, work, work)
     path = tmp_path / "search.json"
     state = begin(bench, None, benefits, 0, path)
@@ -191,7 +191,7 @@ def test_the_state_of_another_search_is_refused(work, program, tmp_path):
 def test_moves_keep_every_value_in_one_place(work, program):
     benefits = buffer_benefits(program, work, work)
     production = import_dump(work, CHIP.machine, "sample").items[0].mapping
-    moves = Moves(program, benefits)
+    moves = WishMoves(program, benefits)
     wishes = wishes_of(program, production)
     everything = set(wishes.order) | wishes.values_out
     seen = set()
@@ -216,7 +216,9 @@ def command(work, program, tmp_path, monkeypatch):
     save_mapping(mapping, tmp_path / "p.production.mapping.json")
     standin = Standin(program, "b", most=99)
     monkeypatch.setattr("mallocgame.xla.steer.steer.require_libtpu", lambda: None)
-    monkeypatch.setattr("mallocgame.xla.steer.steer.Bench", partial(Bench, compiler=standin))
+    monkeypatch.setattr(
+        "mallocgame.xla.steer.steer.CompilerBench", partial(CompilerBench, compiler=standin)
+    )
     files = [str(tmp_path / name) for name in ("p.program.json", "p.production.mapping.json")]
     return lambda *more: main(["roundtrip", *files, "--work", str(work), *more])
 

@@ -10,7 +10,7 @@ from mallocgame.program import load_program
 from mallocgame.program.mapping import all_slow, load_mapping
 from mallocgame.xla.make.build import INDEX, SPLITS, read_index
 from mallocgame.xla.make.capacity import contest
-from mallocgame.xla.make.importer import MOST_LEFT_OUT
+from mallocgame.xla.make.kept import MOST_LEFT_OUT
 from mallocgame.xla.make.write import PRODUCTION_SUFFIX, PROGRAM_SUFFIX
 
 SUITES = Path(mallocgame.__file__).parent / "suites"

@@ -27,7 +27,7 @@ from mallocgame.xla.steer.export import (
     turns,
     wishes_of,
 )
-from mallocgame.xla.steer.roundtrip import STABLEHLO, Bench, round_trip
+from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench, round_trip
 from mallocgame.xla.steer.steer import chip_of
 from tests.support.xla_sample import write_work
 
@@ -187,7 +187,7 @@ def test_a_compiler_that_does_what_it_did_is_read_back_as_production(work, impor
     def again(stablehlo, chip, options, flags, out, timeout_s):
         assert options[ORDER]  # the files of production are there already
 
-    bench = Bench(program, work, CHIP, compiler=again)
+    bench = CompilerBench(program, work, CHIP, compiler=again)
     trip = round_trip(bench, production, production)
     assert trip.mapping == production
     assert trip.followed == 1.0 and trip.beyond == 0.0
@@ -204,7 +204,7 @@ def test_a_compiler_that_does_what_it_did_is_read_back_as_production(work, impor
 
 def test_a_folder_of_another_program_is_refused(work, imported, tmp_path):
     program, production = imported
-    bench = Bench(program, work, CHIP, compiler=lambda *x: None)
+    bench = CompilerBench(program, work, CHIP, compiler=lambda *x: None)
     (work / STABLEHLO).write_text("module { other }")
     with pytest.raises(InputError, match="is not what sample was compiled from"):
         round_trip(bench, production, production)

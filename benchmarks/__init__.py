@@ -1,0 +1,1 @@
+"""Measurements and workloads that need a clone of the repository; not part of the packages."""

@@ -1,0 +1,186 @@
+"""Pictures of mappings, buffers and suites, and the figures in them."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+from gamekit.errors import InputError
+from mallocgame.judge import simulate
+from mallocgame.program import Instruction, Program, Value, load_program
+from mallocgame.program.mapping import COPIED, Mapping, Residency, Transfer, all_slow
+from mallocgame.report import (
+    DrawnMapping,
+    draw_layout,
+    draw_layouts,
+)
+from mallocgame.report.benefit import benefit, served_by, wanted_bytes
+from mallocgame.report.buffers import buffer_shares, draw_buffers
+from mallocgame.report.program_pictures import shown
+from mallocgame.report.suite_pictures import draw_learning, draw_suite, load_metrics
+from mallocgame.report.timeline import open_windows
+from mallocgame.report.trace import trace
+from mallocgame.suites import find_programs, load_production
+from mallocgame.synthetic.random_programs import random_program
+from tests.support.report_sample import MACHINE, MAPPING, ROWS, program, row
+
+
+@pytest.fixture(scope="module")
+def layouts():
+    p = program()
+    nothing = all_slow(p)
+    return p, [
+        DrawnMapping("hand", MAPPING, simulate(p, MAPPING)),
+        DrawnMapping("nothing", nothing, simulate(p, nothing)),
+    ]
+
+
+def test_layout_is_an_svg_with_every_residency(layouts):
+    p, (hand, nothing) = layouts
+    image = draw_layout(p, hand, [nothing])
+    root = ElementTree.fromstring(image)
+    text = " ".join(t for t in root.itertext() if t.strip())
+    for expected in ("small <&> program: hand", "w$x$", "a<b>", "back", "MiB"):
+        assert expected in text
+    for kind in ("input or weight, copied in", "produced there", "copied back", "reserved"):
+        assert kind in text
+    assert f"{100 * hand.simulation.saved_fraction:.2f} %" in text
+    stays = [g for g in root.iter() if g.get("class") == "stay"]
+    assert len(stays) == len(MAPPING.residencies)
+    titles = [stay[0].text or "" for stay in stays]
+    assert [title.splitlines()[0] for title in titles] == ["w$x$", "a<b>", "back"]
+    assert "0.48 MiB at 0.00 MiB, slots 1 to 5" in titles[0]
+    # The page's ink and paper, nothing that is black on black in the dark.
+    assert "currentColor" in image and "#000000" not in image and "#ffffff" not in image
+
+
+def test_layout_names_loops():
+    (path,) = find_programs(["tpu_v4_sample/lstm_scan_v4_64mib"])
+    p = load_program(path)
+    image = draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
+    assert "loop, 64 times" in image and "each loop body once" in image
+
+
+def test_layout_files(layouts, tmp_path):
+    p, both = layouts
+    for colour in ("kind", "saving"):
+        draw_layouts(p, both, tmp_path / colour, colour)
+        text = (tmp_path / f"{colour}.svg").read_text()
+        assert "small &lt;&amp;&gt; program: hand" in text and "nothing" in text
+        assert (tmp_path / f"{colour}.png").read_bytes().startswith(b"\x89PNG")
+    assert "saves at most" in text
+
+
+def test_layout_is_reproducible(layouts):
+    p, (hand, _) = layouts
+    assert draw_layout(p, hand) == draw_layout(p, hand)
+
+
+def test_layouts_of_odd_mappings_and_programs():
+    for seed in range(3):
+        p = random_program(np.random.default_rng(seed))
+        assert draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
+    idle = Program("idle", MACHINE, (Instruction("i"),) * 3, (Value("v", 9, is_input=True),), ())
+    beyond = Mapping(
+        "idle",
+        "",
+        (Residency(7, 0, 0, 1, COPIED), Residency(0, 0, 2, 99, COPIED), Residency(0, 0, 5, 6, "")),
+        (Transfer(0, 4, 9), Transfer(0, -2, 1), Transfer(0, 1, 80)),
+    )
+    assert "takes no time" in draw_layout(idle, DrawnMapping("odd", beyond, simulate(idle, beyond)))
+    assert draw_buffers(idle, {"odd": beyond}) == ""
+    assert json.dumps(trace(idle, beyond, simulate(idle, beyond), "odd"), allow_nan=False)
+    assert open_windows(beyond.prefetches, 3).tolist() == [1, 1, 1]
+
+
+SAMPLES = ("lstm_scan_v4_64mib", "resnet50_b1_inference_v4_4mib", "transformer_scan_train_v4_16mib")
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_served_accesses_make_the_judges_times(name):
+    """What the pictures take for served from fast memory gives each instruction's time."""
+    (path,) = find_programs([f"tpu_v4_sample/{name}"])
+    p = load_program(path)
+    mapping = load_production(path, p)
+    assert mapping is not None
+    served = np.zeros(len(p.accesses), dtype=bool)
+    for accesses in served_by(p, mapping):
+        served[accesses] = True
+    reads, writes = np.zeros(len(p.instructions)), np.zeros(len(p.instructions))
+    for access, fast in zip(p.accesses, served, strict=True):
+        seconds = access.fast_s if fast else access.slow_s
+        (reads if access.kind == "read" else writes)[access.instruction] += seconds or 0.0
+    elapsed = [
+        max(i.compute_s, i.fixed_read_s + r, i.fixed_write_s + w)
+        for i, r, w in zip(p.instructions, reads, writes, strict=True)
+    ]
+    assert elapsed == pytest.approx(simulate(p, mapping).elapsed_s.tolist(), rel=1e-9)
+    assert 0 < served.mean() < 1
+
+
+def test_benefit_is_what_the_judge_sees_saved():
+    """A value alone in fast memory, without stalls, saves no more than its worth."""
+    p = program()
+    worth = benefit(p)
+    slow = simulate(p, all_slow(p))
+    alone = Mapping("small", "", (Residency(0, 0, 0, 5, COPIED),), (Transfer(0, 0, 2),))
+    saved = slow.elapsed_s - simulate(p, alone).elapsed_s
+    gained = float(np.array(p.weights) @ saved) / slow.all_slow_latency_s
+    assert 0 < gained <= worth.of_value[0] + 1e-12
+    assert worth.of_access[0] >= 0 and worth.of_value.sum() == pytest.approx(worth.of_access.sum())
+
+
+def test_wanted_bytes_by_hand():
+    # `a` and `back` are defined at 0 and read at 3 and 5; `w`, an input, is used in the loop alone,
+    # in every iteration.
+    wanted = [500_000, 500_000, 1_000_000, 1_000_000, 1_000_000, 200_000]
+    assert wanted_bytes(program()).tolist() == wanted
+
+
+def test_buffers_by_hand():
+    p = program()
+    values, shares = buffer_shares(p, {"nothing": all_slow(p), "hand": MAPPING})
+    worth = benefit(p).of_value
+    assert values == sorted(values, key=lambda v: -worth[v])
+    assert shares[:, 0].tolist() == [0.0] * len(values)
+    # All of w is read from fast memory.
+    assert shares[values.index(0), 1] == pytest.approx(1)
+    picture = draw_buffers(p, {"nothing": all_slow(p), "hand": MAPPING})
+    assert "w$x$" in picture and ">100<" in picture
+
+
+def test_pictures_of_a_suite(tmp_path):
+    pictures = draw_suite(ROWS, tmp_path / "suite")
+    assert len(pictures) == 3
+    for name in ("speedup", "gap", "decisions"):
+        assert (tmp_path / f"suite-{name}.png").stat().st_size > 1000
+        ElementTree.parse(tmp_path / f"suite-{name}.svg")
+    assert draw_suite(ROWS[:3]) == {}
+
+
+def test_what_is_shown():
+    rows = ROWS[:3]
+    assert shown(rows) == ["production", "agent"]
+    better = row("one", "local_search", 1.1, 1.6)
+    assert shown([*rows, better]) == ["production", "agent", "local_search"]
+    assert shown([*rows, row("one", "greedy", 1.3, 1.6)]) == ["production", "agent"]
+    assert shown([row("one", "greedy", 1.3, None), rows[2]]) == ["greedy"]
+    assert shown([]) == []
+
+
+def test_learning_curve(tmp_path):
+    lines = [
+        {"wall_s": 60.0 * i, "best_saved": 0.1 + 0.01 * i}
+        | {f"return_{k}": 0.1 * i * f for k, f in (("min", 0.5), ("mean", 0.8), ("max", 1.0))}
+        for i in range(1, 5)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "minutes of training" in draw_learning(load_metrics(tmp_path), tmp_path / "learning")
+    assert (tmp_path / "learning.svg").exists()
+    assert load_metrics(tmp_path / "nowhere") == [] and draw_learning([]) == ""
+    (tmp_path / "metrics.jsonl").write_text('{"wall_s": 1}\n{"wal')
+    with pytest.raises(InputError, match="line 2"):
+        load_metrics(tmp_path)
