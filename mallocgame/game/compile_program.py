@@ -156,8 +156,9 @@ class _Compiler:
         widest = max(int(self.bus.max()), self.total, int(self.slow_elapsed.max()))
         if widest > MAX_TICKS:
             raise InputError(
-                f"program {self.program.name!r}: {widest} ticks of {self.tick_s:g} s exceed int32; "
-                "trip counts or bytes are out of proportion to the program's latency"
+                f"program {self.program.name!r}: its times must be at most {MAX_TICKS} ticks of "
+                f"{self.tick_s:g} s, got {widest}; trip counts or bytes are out of proportion to "
+                "its latency"
             )
 
     def _set_bounds(self) -> None:

@@ -55,7 +55,7 @@ class GameConfig:
         for field in ("prefetch_window", "max_residencies"):
             number = getattr(self, field)
             if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-                raise InputError(f"game config: {field}: {number!r} is no positive integer")
+                raise InputError(f"game config: {field} must be a positive integer, got {number!r}")
         for field, choices in (
             ("placement", PLACEMENTS),
             ("late_prefetch", LATE_PREFETCHES),
@@ -65,9 +65,13 @@ class GameConfig:
         ):
             choice = getattr(self, field)
             if choice not in choices:
-                raise InputError(f"game config: {field}: {choice!r} is none of {choices}")
+                raise InputError(
+                    f"game config: {field} must be one of {', '.join(choices)}, got {choice!r}"
+                )
         fraction = self.inert_fraction
         if not isinstance(fraction, (int, float)) or not (
             math.isfinite(fraction) and 0 <= fraction < 1
         ):
-            raise InputError(f"game config: inert_fraction: {fraction!r} is not in [0, 1)")
+            raise InputError(
+                f"game config: inert_fraction must be a number in [0, 1), got {fraction!r}"
+            )

@@ -65,8 +65,8 @@ def replay_game(
     state = _play_through(game, index, jnp.asarray(moves), len(actions), recorder)
     if not bool(state.done):
         raise ValueError(
-            f"{len(actions)} moves end in slot {int(state.slot)} of program {program.name!r}; "
-            "they do not finish a game"
+            f"program {program.name!r}: the moves must finish a game, got {len(actions)} that end "
+            f"in slot {int(state.slot)}"
         )
     return recorder.mapping(program), float(game.score(state))
 

@@ -73,7 +73,7 @@ class Oracle:
     def mapping(self) -> Mapping:
         """The finished game's mapping (8)."""
         if not self.done:
-            raise ValueError("the game is not finished")
+            raise ValueError(f"the game must be finished, got one in slot {self._state.slot}")
         stays = (Residency(s.value, s.offset, s.start, s.end, s.arrival) for s in self._state.stays)
         key = dataclasses.astuple
         return Mapping(
@@ -93,7 +93,9 @@ class Oracle:
         if self.question is None:
             return 0.0
         if action not in (COPY, NO_COPY, DROP) or not self.legal[action]:
-            raise ValueError(f"action {action} is not legal for {self.question}: {self.legal}")
+            raise ValueError(
+                f"action must be legal for {self.question} (mask {self.legal}), got {action}"
+            )
         question, before = self.question, self._state.paid
         if action != DROP:
             self._snapshots.append((question, self._state.snapshot()))

@@ -98,7 +98,7 @@ def every_game(game: Game, moves: int) -> tuple[np.ndarray, np.ndarray]:
         other = jnp.argmax(game.legal_actions(state), axis=-1)
         state, _ = step(game, state, jnp.where((number >> k) & 1, other, DROP))
     if not bool(jnp.all(game.done(state))):
-        raise ValueError(f"{moves} moves are not enough")
+        raise ValueError(f"moves must be enough to finish every game, got {moves}")
     shape = (game.num_programs, count)
     saved, backups = game.score(state), state.backups
     return np.asarray(saved).reshape(shape), np.asarray(backups).reshape(shape)

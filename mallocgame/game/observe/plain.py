@@ -95,7 +95,7 @@ def observe_question(arrays: GameArrays, state: State) -> Array:
     then = elapsed_time(
         here.compute, here.read - state.read - row.read, here.write - state.write - row.write, jnp
     )
-    decisions = 1000.0 * (here.weight * (now - then)) / total
+    saving_now = 1000.0 * (here.weight * (now - then)) / total
     asking = has(table["flags"], Flag.UP) & (departure_order(table) == state.departure_key)
     departs = state.question == ASK_DEPART
     dirty = departs & jnp.any(asking & has(table["flags"], Flag.DIRTY), axis=0)
@@ -105,7 +105,7 @@ def observe_question(arrays: GameArrays, state: State) -> Array:
         "asks_define": state.question == ASK_DEFINE,
         "asks_depart": departs,
         "may_accept": state.may_accept,
-        "saving_now": log_scaled(decisions, 10.0),
+        "saving_now": log_scaled(saving_now, 10.0),
         "idle_share": log_scaled((now - here.bus + state.bus) / jnp.maximum(now, 1), 1.0),
         "copy_slots": log_scaled((t - state.begin) / arrays.config.prefetch_window, 10.0),
         "is_dirty": dirty,

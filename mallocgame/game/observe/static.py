@@ -31,6 +31,7 @@ WINDOW = 16
 
 
 def compress(x: np.ndarray, scale: float) -> np.ndarray:
+    """From nothing to 0, from 1 to 1; what is small stands out with the scale."""
     return np.log1p(np.maximum(x, 0) * scale) / np.log1p(scale)
 
 

@@ -22,5 +22,5 @@ from mallocgame.game.options import GameConfig
     ],
 )
 def test_config_names_what_is_wrong(field: str, bad: object):
-    with pytest.raises(InputError, match=f"game config: {field}: "):
+    with pytest.raises(InputError, match=f"game config: {field} must be .*, got "):
         GameConfig(**{field: bad})  # type: ignore[arg-type]

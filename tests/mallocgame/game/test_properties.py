@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mallocgame.game.environment import Game, build_game
+from mallocgame.game.observe.plain import feature_names
 from mallocgame.game.options import GameConfig
 from mallocgame.game.state import ASK_DEPART
 from mallocgame.game.transcript import replay, replay_game
@@ -230,6 +231,15 @@ def test_observations_are_finite_and_bounded(game, played):
         assert np.isfinite(seen).all()
 
 
+def test_every_feature_has_a_name(game):
+    names = feature_names()
+    assert len(set(names)) == len(names) == game.observation_size
+    fresh = dict(zip(names, np.asarray(observe(game, init(game, jnp.arange(1))))[0], strict=True))
+    kinds = [fresh[f"question.{kind}"] for kind in ("asks_read", "asks_define", "asks_depart")]
+    assert sorted(kinds) == [0, 0, 1]
+    assert fresh["question.progress"] < 1 and fresh["question.saved"] == 0
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_known_optimum_is_reached_by_its_plan(seed):
     program, best, actions = known_optimum_program(np.random.default_rng(seed))
@@ -240,7 +250,7 @@ def test_known_optimum_is_reached_by_its_plan(seed):
 
 def test_unfinished_moves_are_refused():
     program, _, actions = known_optimum_program(np.random.default_rng(0))
-    with pytest.raises(ValueError, match="do not finish"):
+    with pytest.raises(ValueError, match="must finish a game, got"):
         replay(program, GameConfig(), actions[:-1])
 
 

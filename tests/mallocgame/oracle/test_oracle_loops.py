@@ -152,9 +152,9 @@ def test_proxy_pays_each_access_as_if_alone():
 def test_actions_are_checked():
     oracle = start(late())
     for action in (COPY, 3, -1):
-        with pytest.raises(ValueError, match="not legal"):
+        with pytest.raises(ValueError, match="must be legal"):
             oracle.step(action)
-    with pytest.raises(ValueError, match="not finished"):
+    with pytest.raises(ValueError, match="must be finished"):
         oracle.mapping()
 
 
