@@ -1,6 +1,6 @@
 """The judge: whether a mapping is valid, and how long the program takes with it.
 
-It shares no code with the game, and reads mappings of every origin.
+It shares no code with the game and reads mappings from any origin.
 """
 
 from mallocgame.judge.simulation import Simulation, simulate

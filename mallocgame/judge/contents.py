@@ -1,8 +1,8 @@
 """What slow and fast memory hold of each value while a mapping is executed.
 
-The second half of `mallocgame.judge.verify`: the first half looks at rectangles, this one follows
-contents through time.  A loop's body is followed once, and a second time where it ends in another
-state than it began (docs/game.md, sections 4, 5 and 7).
+The second half of `mallocgame.judge.verify`: the first half checks places, this one follows
+contents through time.  A loop's body is followed once, and a second time if it ends in another
+state than it began in (docs/game.md, sections 4, 5 and 7).
 """
 
 from __future__ import annotations
@@ -31,16 +31,18 @@ def follow(
     evictions: Sequence[Transfer],
     report: Report,
 ) -> None:
-    """Reports `source`, `late_eviction` and `lost` violations of a mapping.
+    """Reports the `source`, `late_eviction` and `lost` violations of a mapping.
 
-    prefetches: each with the index of its stay.
-    All stays and transfers name known values and lie in the schedule.
+    Args:
+      prefetches: each with the index of its stay.
+      stays, evictions: like `prefetches`, of known values and within the schedule.
+      report: called for each violation.
     """
     events: dict[int, list[tuple[int, int, int]]] = {}
     for i, stay in enumerate(stays):
         row = events.setdefault(stay.value, [])
         row.append((stay.end - 1, STAY_END, i))
-        if not stay.sound:  # taken as a copy that appears by magic: one cause, one violation
+        if not stay.sound:  # already reported; counts as a copy that needs no source
             row.append((stay.start, PREFETCH_END, i))
     for transfer, i in prefetches:
         row = events.setdefault(transfer.value, [])
@@ -57,13 +59,13 @@ def follow(
             kind = READ if access.kind == "read" else DEFINE if access.defines else UPDATE
             row.append((access.instruction, kind, -1))
     facts = _Facts(program, levels, stays, dict((i, t) for t, i in prefetches), evictions, report)
-    # A group's result is followed before its parameter, which depends on it: it is defined later.
+    # A group's parameter depends on its result, so the result, defined later, comes first.
     for value in sorted(events, key=lambda v: facts.needs.defined_at.get(v, -1), reverse=True):
         _Follower(facts, value, sorted(events[value])).run()
 
 
 class _Facts:
-    """What is the same for every value."""
+    """What all followers share."""
 
     def __init__(
         self,
@@ -91,17 +93,18 @@ class _Facts:
 
 
 class _Follower:
-    """Follows one value."""
+    """Follows the contents of one value."""
 
     def __init__(self, facts: _Facts, value: int, events: list[tuple[int, int, int]]):
         self.facts, self.value, self.events = facts, value, events
         self.name = repr(facts.program.values[value].name)
-        self.slow = facts.program.values[value].is_input  # slow memory holds the present content
+        # Whether slow memory holds the current content.
+        self.slow = facts.program.values[value].is_input
         self.alive: set[int] = set()  # stays that hold or held content and have not ended
-        self.current: list[tuple[int, int]] = []  # heap: (-end, stay) with the present content
+        self.current: list[tuple[int, int]] = []  # heap: (-end, stay)
         self.fetching: set[int] = set()  # stays that a prefetch is filling
-        self.evicting: set[int] = set()  # evictions under way
-        self.spoilt = -1  # the last update that came while an eviction was under way
+        self.evicting: set[int] = set()  # evictions in progress
+        self.spoilt = -1  # the last update that came during an eviction
         self.again = ""
         self.told: set[tuple[str, str]] = set()
 
@@ -139,7 +142,7 @@ class _Follower:
             facts.slow_at_body_end[loop, self.value] = self.slow
         result = facts.result_of.get((loop, self.value))
         if result is not None:
-            # Without an entry nothing of the result is in fast memory: it ends every body in slow.
+            # Without an entry the result has no stay: slow memory holds it at the body's end.
             self.slow = facts.slow_at_body_end.get((loop, result), True)
             self.current = []
             for i in facts.entering.get((loop, self.value), []):
@@ -150,7 +153,7 @@ class _Follower:
         heapq.heappush(self.current, (-self.facts.stays[stay].end, stay))
 
     def _in_fast(self) -> int:
-        """The stay that holds the present content the longest, or -1."""
+        """The stay that holds the current content for the longest, or -1."""
         while self.current and self.current[0][1] not in self.alive:
             heapq.heappop(self.current)
         return self.current[0][1] if self.current else -1
@@ -184,7 +187,7 @@ class _Follower:
             self.facts.report(kind, f"{self.name}: {message}{self.again}", (self.value,), times)
 
     def _need_slow(self, slot: int, what: str) -> None:
-        """Complains unless slow memory holds the value; then believes it does (no cascades)."""
+        """Reports a violation unless slow memory holds the value, then assumes that it does."""
         if self.slow:
             return
         if self.evicting:

@@ -2,8 +2,8 @@
 
 A buffer is a size over an interval of slots; a packer gives it an offset.  The columns are those of
 github.com/google/minimalloc: `id,lower,upper,size` and, in an answer, `offset`, with half-open
-intervals [lower, upper).  A residency is one buffer; a carried group that is held over its loop is
-two, parameter and result, which must come out at one offset: a general packer does not know that,
+intervals [lower, upper).  A residency is one buffer.  A carried group that is held over its loop is
+two, parameter and result, which must get the same offset; a general packer does not know that, so
 `repacked` checks it.
 """
 
@@ -26,7 +26,7 @@ PACKERS = ("first_fit", "best_fit")
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """`size` bytes over the slots [lower, upper); `offset` where it has been packed, else -1."""
+    """`size` bytes over the slots [lower, upper); `offset` is -1 until it is packed."""
 
     id: str
     lower: int
@@ -36,10 +36,10 @@ class Buffer:
 
 
 def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
-    """The residencies of a mapping, in its order; sizes rounded up to the alignment.
+    """The residencies of a mapping, in its order, with sizes rounded up to the alignment.
 
-    Ids are `number:value's name`.  The result of a group begins at its definition, and in that
-    slot, the last use of the parameter, both lie in one place: the parameter ends before it here.
+    Ids are "NUMBER:VALUE'S NAME".  A group's result begins at its definition, which is the last use
+    of the parameter.  Both are in one place in that slot, so the parameter ends one earlier here.
     """
     results = {g.parameter: g.result for g in program.carried}
     starts = {(r.value, r.start, r.offset) for r in mapping.residencies}
@@ -54,7 +54,7 @@ def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
 
 
 def write_csv(buffers: Sequence[Buffer], path: str | Path, offsets: bool = False) -> None:
-    """Writes minimalloc's problem file, or with `offsets` its answer file."""
+    """Writes minimalloc's problem file or, with `offsets`, its answer file."""
     Path(path).write_text(to_csv(buffers, offsets))
 
 
@@ -70,7 +70,7 @@ def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
 
 
 def read_csv(path: str | Path) -> list[Buffer]:
-    """Reads a problem or an answer; columns in any order, others are left out.
+    """Reads a problem or an answer; the order of columns does not matter, further ones are ignored.
 
     Raises:
       InputError: names the file, the line and the offending value.
@@ -81,11 +81,13 @@ def read_csv(path: str | Path) -> list[Buffer]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: {error}") from None
     if not rows:
-        raise InputError(f"{path}: is empty")
+        raise InputError(f"{path}: must have a header line, got an empty file")
     header = [name.strip() for name in rows[0]]
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise InputError(f"{path}: line 1: no column {', '.join(missing)}")
+        raise InputError(
+            f"{path}: line 1: must have the column {missing[0]}, got {', '.join(header)}"
+        )
     return [
         _buffer(dict(zip(header, row, strict=False)), f"{path}: line {number}")
         for number, row in enumerate(rows[1:], 2)
@@ -100,15 +102,18 @@ def _buffer(row: dict[str, str], where: str) -> Buffer:
         try:
             numbers.append(int(text))
         except ValueError:
-            raise InputError(f"{where}: {name}: {text!r} is no integer") from None
+            raise InputError(f"{where}: {name}: must be an integer, got {text!r}") from None
     lower, upper, size, offset = numbers
     if not (0 <= lower < upper and size >= 0 and offset >= -1):
-        raise InputError(f"{where}: [{lower}, {upper}) of {size} bytes at {offset} is no buffer")
+        raise InputError(
+            f"{where}: must have 0 <= lower < upper, size >= 0 and offset >= -1, "
+            f"got {lower}, {upper}, {size} and {offset}"
+        )
     return Buffer(row.get("id", ""), lower, upper, size, offset)
 
 
 def live_bytes(buffers: Sequence[Buffer]) -> int:
-    """The most bytes alive at a time: no packing needs less."""
+    """The most bytes alive at any time; no packing needs less."""
     change: dict[int, int] = {}
     for b in buffers:
         if b.lower < b.upper:
@@ -127,22 +132,24 @@ def height(buffers: Sequence[Buffer]) -> int:
 
 
 def pack(buffers: Sequence[Buffer], packer: str, order: str = "start") -> list[Buffer]:
-    """Packs into memory without end, buffer after buffer; the result in the order given.
+    """Packs buffers one by one into unlimited memory; returns them in the order given.
 
-    packer: "first_fit", the lowest gap, or "best_fit", the smallest (the open end comes last).
-    order: "start", as a game meets them, or "area", the largest bytes times slots first.
+    Args:
+      packer: "first_fit" takes the lowest gap, "best_fit" the smallest, the open end last.
+      order: "start" packs in the order in which a game meets them, "area" by bytes times slots,
+        largest first.
 
     Raises:
       ValueError: unknown packer or order.
     """
     if packer not in PACKERS:
-        raise ValueError(f"packer {packer!r}: unknown; one of {', '.join(PACKERS)}")
+        raise ValueError(f"packer: must be one of {', '.join(PACKERS)}, got {packer!r}")
     keys = {
         "start": lambda i: (buffers[i].lower, i),
         "area": lambda i: (-(buffers[i].upper - buffers[i].lower) * buffers[i].size, i),
     }
     if order not in keys:
-        raise ValueError(f"order {order!r}: unknown; one of {', '.join(keys)}")
+        raise ValueError(f"order: must be one of {', '.join(keys)}, got {order!r}")
     packed: list[Buffer | None] = [None] * len(buffers)
     done: list[Buffer] = []
     for i in sorted(range(len(buffers)), key=keys[order]):
@@ -172,14 +179,16 @@ def repacked(program: Program, mapping: Mapping, buffers: Sequence[Buffer]) -> M
     """The mapping with the offsets of a packing of its `buffers_of`, in the same order.
 
     Raises:
-      InputError: the packing is of other buffers, or the judge rejects it.
+      InputError: the packing is of other buffers, or the judge rejects the result.
     """
     asked = buffers_of(program, mapping)
     same = [(b.id, b.lower, b.upper, b.size) for b in buffers] == [
         (b.id, b.lower, b.upper, b.size) for b in asked
     ]
     if not same:
-        raise InputError(f"the packing is not one of the {len(asked)} residencies of the mapping")
+        raise InputError(
+            f"packing: must be of the {len(asked)} residencies of the mapping, got other buffers"
+        )
     residencies = tuple(
         dataclasses.replace(r, offset=b.offset)
         for r, b in zip(mapping.residencies, buffers, strict=True)
@@ -187,5 +196,5 @@ def repacked(program: Program, mapping: Mapping, buffers: Sequence[Buffer]) -> M
     result = dataclasses.replace(mapping, residencies=residencies)
     before, after = verify(program, mapping), verify(program, result)
     if len(after) > len(before):
-        raise InputError(f"the packing breaks a rule: {after[0].message}")
+        raise InputError(f"packing: breaks a rule: {after[0].message}")
     return result

@@ -1,4 +1,4 @@
-"""A mapping as the judge reads it: what is usable, and complaints about the rest."""
+"""A mapping as the judge reads it: the usable parts, and reports about the rest."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ class Stay:
     """A residency of a known value whose interval lies in the schedule.
 
     size: bytes rounded up to the alignment.
-    ready: the first slot whose accesses fast memory serves: a prefetch's `end`, or `start`.
-    sound: its arrival is explained by a defining write or a prefetch.
+    ready: the first slot whose accesses fast memory serves: a prefetch's `end`, else `start`.
+    defined: it arrives by a defining write.
+    sound: a defining write or a prefetch explains its arrival.
     """
 
     value: int
@@ -38,7 +39,7 @@ class Stay:
 
 
 def takes_over(first: Stay, second: Stay, results: set[tuple[int, int]]) -> bool:
-    """Whether one is a group's parameter whose last reader defines the other, its result."""
+    """Whether one is a group's parameter and the other its result, defined by the last reader."""
     for parameter, result in ((first, second), (second, first)):
         if (parameter.value, result.value) in results:
             return (
@@ -50,15 +51,15 @@ def takes_over(first: Stay, second: Stay, results: set[tuple[int, int]]) -> bool
 
 
 def _ignore(kind: str, message: str, values: Sequence[int], times: Sequence[int]) -> None:
-    """Takes the complaints of those who only want to read a mapping."""
+    """Discards what is reported, for callers that only read a mapping."""
 
 
 class Reading:
-    """A mapping's usable parts, and complaints about the rest.
+    """A mapping's usable parts; what is wrong with the rest is reported.
 
     stays: residencies of known values in the schedule.
-    fetches: prefetches with the index of the stay that they begin.
-    evictions: those of known values in the schedule.
+    fetches: prefetches, each with the index of the stay that it begins.
+    evictions: evictions of known values in the schedule.
     """
 
     def __init__(self, program: Program, mapping: Mapping, report: Report = _ignore):
@@ -80,8 +81,8 @@ class Reading:
             for transfer in row:
                 self.report(
                     "source",
-                    f"{self._name(value)}: prefetch [{transfer.start}, {transfer.end}) begins no "
-                    "copied residency",
+                    f"{self._name(value)}: prefetch [{transfer.start}, {transfer.end}) begins "
+                    "no copied residency",
                     (value,),
                     (transfer.start,),
                 )
@@ -112,7 +113,12 @@ class Reading:
             return index
         many = len(self.program.values)
         values = () if index is None else (index,)
-        self.report("unknown_value", f"{what}: {value!r:.60} is none of {many} values", values, ())
+        self.report(
+            "unknown_value",
+            f"{what}: must name one of {many} values, got {value!r:.60}",
+            values,
+            (),
+        )
         return None
 
     def _transfers(
@@ -130,7 +136,7 @@ class Reading:
             self.report(
                 "interval",
                 f"{self._name(value)}: {what} [{transfer.start!r:.40}, {transfer.end!r:.40}) "
-                f"does not lie in [{first}, {last}]",
+                f"must lie in [{first}, {last}]",
                 (value,),
                 tuple(t for t in (start, end) if t is not None),
             )
@@ -151,14 +157,14 @@ class Reading:
                 self.report(
                     "interval",
                     f"{self._name(value)}: residency [{residency.start!r:.40}, "
-                    f"{residency.end!r:.40}) is no interval of the schedule [0, {total})",
+                    f"{residency.end!r:.40}) must be an interval of the schedule [0, {total})",
                     (value,),
                     times,
                 )
             if offset is None:
                 self.report(
                     "capacity",
-                    f"{self._name(value)}: offset {residency.offset!r:.40} is no place in memory",
+                    f"{self._name(value)}: offset must be an integer, got {residency.offset!r:.40}",
                     (value,),
                     times,
                 )
@@ -178,12 +184,12 @@ class Reading:
         ready, fault = start, ""
         if arrival == DEFINED:
             if (value, start) not in self.defining:
-                fault = f"is called defined, but instruction {start} does not define it"
+                fault = f"arrives as defined, but instruction {start} does not define it"
         elif arrival == COPIED:
             row = prefetches.get((value, start))
             transfer = row.pop() if row else None
             if transfer is None:
-                fault = f"is called copied, but no prefetch begins at {start}"
+                fault = f"arrives as copied, but no prefetch begins at {start}"
             else:
                 ready = transfer.end
                 self.fetches.append((transfer, len(self.stays)))
@@ -196,13 +202,13 @@ class Reading:
                         (end, transfer.end),
                     )
         else:
-            fault = f"arrives as {arrival!r:.40}, neither {DEFINED!r} nor {COPIED!r}"
+            fault = f"must arrive as {DEFINED!r} or {COPIED!r}, got {arrival!r:.40}"
         if fault:
             message = f"{self._name(value)}: residency [{start}, {end}) {fault}"
             self.report("source", message, (value,), (start,))
         size = self.program.machine.align(self.program.values[value].size_bytes)
         if offset is None:
-            offset = size = 0  # already reported: nowhere it is in nobody's way
+            offset = size = 0  # already reported; without a place it cannot overlap others
         defined = arrival == DEFINED and not fault
         self.stays.append(Stay(value, offset, size, start, end, ready, defined, not fault))
 
@@ -219,7 +225,7 @@ def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _integer(number: Any) -> int | None:
-    """The integer (NumPy's included), or None for anything else; True is none."""
+    """The integer, NumPy's included; None for anything else, also for True and False."""
     if isinstance(number, bool):
         return None
     try:

@@ -1,7 +1,7 @@
-"""The judge of mappings: which rules a mapping breaks, and how long its program takes.
+"""Which rules a mapping breaks.
 
-`verify` and `simulate` read any mapping, also a compiler's own, in plain Python and NumPy; with the
-game they share nothing but the latency formula.  Rules: docs/game.md, section 8.
+`verify` reads any mapping, including a compiler's own, in plain Python and NumPy.  It shares
+nothing with the game.  Rules: docs/game.md, section 8.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KINDS = (
     "carried",
     "boundary",
 )
-# Residencies on top of each other that are told apart: more are still reported, not each pair.
+# Layers of overlapping residencies that are compared pairwise; beyond them some pairs are missed.
 MAX_LAYERS = 8
 
 
@@ -43,7 +43,7 @@ class Violation:
     kind: one of `KINDS`.
     message: one line with names, places and times.
     values: indices of the values involved, as the mapping gives them.
-    times: the slots involved, most telling first.
+    times: the slots involved, the most relevant first.
     """
 
     kind: str
@@ -53,11 +53,11 @@ class Violation:
 
 
 def verify(program: Program, mapping: Mapping) -> list[Violation]:
-    """Names every rule of docs/game.md that a mapping breaks; an empty list is a valid mapping.
+    """Finds every rule of docs/game.md that a mapping breaks; a valid mapping gives an empty list.
 
-    Copies that the supply cannot feed in time are no violation: they stall, see `simulate`.  Of
-    more than eight residencies at one place not every pair is listed.  Never raises, whatever
-    numbers the mapping holds; `program` has to be valid.
+    Copies that the supply cannot feed in time are not violations: they stall, see `simulate`.  If
+    more than eight residencies overlap, not every pair is listed.  Never raises, whatever numbers
+    the mapping holds; `program` must be valid.
     """
     found: dict[Violation, None] = {}
 
@@ -88,7 +88,7 @@ def _check_places(program: Program, stays: Sequence[Stay], report: Report) -> No
             message = f"{what}: its {stay.size:,} bytes are not inside [0, {capacity:,})"
             report("capacity", message, (stay.value,), times)
         if stay.offset % alignment:
-            message = f"{what}: no multiple of the alignment, {alignment:,}"
+            message = f"{what}: must be a multiple of the alignment, {alignment:,}"
             report("alignment", message, (stay.value,), times)
         if stay.size and int(reserved[stay.start : stay.end].max()) > max(stay.offset, 0):
             slot = stay.start + int(np.argmax(reserved[stay.start : stay.end] > stay.offset))
@@ -97,7 +97,7 @@ def _check_places(program: Program, stays: Sequence[Stay], report: Report) -> No
 
 
 def _check_overlaps(program: Program, stays: Sequence[Stay], report: Report) -> None:
-    """Sweeps over time; each layer holds disjoint places, sorted, so neighbours are enough."""
+    """Sweeps over time.  A layer holds disjoint places, sorted, so only neighbours can overlap."""
     results = {(g.parameter, g.result) for g in program.carried}
     events = []
     for i, stay in enumerate(stays):
@@ -152,7 +152,10 @@ def _report_overlap(program: Program, first: Stay, second: Stay, report: Report)
 
 
 def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report: Report) -> None:
-    """Section 7: what is in fast memory at a body's end is there at its start, and vice versa."""
+    """What is in fast memory at a body's end must be there at its start, and vice versa.
+
+    docs/game.md, section 7.
+    """
     parameters = {(g.loop, g.parameter) for g in program.carried}
     results = {(g.loop, g.result) for g in program.carried}
     accessed: dict[int, list[int]] = {}
@@ -167,7 +170,7 @@ def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report
         for loops, allowed, end in ((entered, parameters, "entry"), (left, results, "exit")):
             for i in loops:
                 if (i, stay.value) in allowed:
-                    continue  # judged with its group
+                    continue  # checked with its group
                 slots = accessed.get(stay.value, ())
                 crosses = _crosses(program, levels, stay.value, i, slots)
                 marker = program.loops[i].entry if end == "entry" else program.loops[i].exit
@@ -215,14 +218,14 @@ def _covers(stay: Stay, slot: int) -> bool:
 def _crosses(
     program: Program, levels: Levels, value: int, loop: int, accessed: Sequence[int]
 ) -> bool:
-    """Whether a value crosses a loop in the sense of docs/game.md, section 1, groups apart."""
+    """Whether a value crosses a loop as docs/game.md, section 1, defines it, without groups."""
     inside = [levels.inside(t, loop) for t in accessed]
     v = program.values[value]
     return any(inside) and (v.is_input or v.is_output or not all(inside))
 
 
 def _check_boundaries(program: Program, levels: Levels, reading: Reading, report: Report) -> None:
-    """Both ends of a copy lie in one segment: its window and the instruction it serves."""
+    """A copy's window and the instruction it serves must lie in one segment."""
     prefetches = [("prefetch", t, t.start, t.end) for t, _ in reading.fetches]
     evictions = [("eviction", t, t.start - 1, max(t.start, t.end) - 1) for t in reading.evictions]
     for what, transfer, first, last in prefetches + evictions:

@@ -1,6 +1,6 @@
-"""Mappers: what makes a mapping for a program without learning, and how far it is from the best.
+"""Mappers make a mapping for a program without learning; bounds prove how good one can be.
 
-`registry` names them.  `plans` plays decisions fixed in advance, `rules`, `game_search` and
-`evolution` make such decisions; `stays` and `layout` are what `local_search` works on, `msa` is the
-production compiler's algorithm; `relaxation`, `bound` and `exact` are the linear model.
+`registry` names them.  `in_game` holds those that play the game: simple rules, and searches over
+decisions fixed in advance.  `layouts` holds local search and the stays it chooses from, `msa` the
+production compiler's algorithm, and `linear` the linear model, its bound and the exact mapper.
 """

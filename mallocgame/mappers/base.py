@@ -1,4 +1,4 @@
-"""What every mapper is: program, rules, seconds and a seed in, a mapping out."""
+"""The interface of every mapper: from a program, rules, seconds and a seed to a mapping."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mallocgame.program.mapping import Mapping
 class Mapped:
     """A mapper's result.
 
-    mapping: what it found, accepted by the judge.
-    seconds: wall time it took, compilation included.
-    decisions, drop_backups: of the game that made the mapping, 0 without one.
-    info: further figures, each mapper's own.
+    mapping: accepted by the judge.
+    seconds: wall time, including compilation.
+    decisions, drop_backups: counts from the game that made the mapping, 0 without a game.
+    info: further figures, different for each mapper.
     """
 
     mapping: Mapping
@@ -29,7 +29,7 @@ class Mapped:
 
 
 class Mapper(Protocol):
-    """Makes a mapping; `budget_s` bounds those that search, `seed` makes them repeatable."""
+    """Makes a mapping; `budget_s` limits mappers that search, `seed` makes them repeatable."""
 
     def __call__(
         self, program: Program, config: GameConfig, budget_s: float, seed: int
@@ -37,7 +37,7 @@ class Mapper(Protocol):
 
 
 class Clock:
-    """Seconds since it was made, and whether they exceed the budget."""
+    """Measures the seconds since it was made against a budget."""
 
     def __init__(self, budget_s: float):
         self.budget_s = budget_s
@@ -48,5 +48,5 @@ class Clock:
         return time.perf_counter() - self.started
 
     def expects(self, seconds: float) -> bool:
-        """Whether that many more seconds fit into the budget."""
+        """Whether this many more seconds fit into the budget."""
         return self.seconds + seconds <= self.budget_s

@@ -33,9 +33,7 @@ def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> M
     try:
         from mallocgame.mappers.linear.exact import milp
     except ImportError as error:
-        raise InputError(
-            "mapper 'milp': scipy is missing; pip install 'mallocgame[mappers]'"
-        ) from error
+        raise InputError("mapper 'milp': needs scipy; pip install 'mallocgame[mappers]'") from error
     return milp(program, config, budget_s, seed)
 
 

@@ -1,1 +1,1 @@
-"""Import of a production compiler's dumps: programs, latency calibration, production's mapping."""
+"""Imports a production compiler's dumps: programs, calibrated latencies, production's mapping."""

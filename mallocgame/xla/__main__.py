@@ -1,4 +1,4 @@
-"""Command line: programs out of JAX functions and dumps, whole suites, mappings to the compiler."""
+"""Makes programs of JAX functions and dumps, builds suites, hands mappings to the compiler."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROGRAM_ENDINGS = (".program.json.gz", ".program.json", ".json.gz", ".json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command; a bad input ends with one line on stderr and status 2."""
+    """Runs a command; bad input ends with one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -53,32 +53,43 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    make = command("import", _import, "compiles a function and makes a program of it")
+    make = command("import", _import, "compile a function and make a program of it")
     what = make.add_mutually_exclusive_group(required=True)
-    what.add_argument("--jax", metavar="MODULE:FUNCTION", help="makes a Workload; or see --args")
-    what.add_argument("--stablehlo", type=Path, metavar="FILE", help="a module as StableHLO text")
-    make.add_argument("--args", metavar="SHAPES", help="of a plain function: f32[8,128],s32[]")
+    what.add_argument(
+        "--jax",
+        metavar="MODULE:FUNCTION",
+        help="returns a Workload; plain with --args",
+    )
+    what.add_argument("--stablehlo", type=Path, metavar="FILE", help="StableHLO text")
+    make.add_argument("--args", metavar="SHAPES", help="a plain function's: f32[8,128],s32[]")
     make.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
     make.add_argument("-o", "--out", type=Path, required=True, help="program.json.gz")
-    make.add_argument("--capacity", type=int, metavar="MIB", help="default: where it is contested")
-    make.add_argument("--work", type=Path, help="keeps the compiles here, to be used again")
+    make.add_argument(
+        "--capacity",
+        type=int,
+        metavar="MIB",
+        help="default: chosen to be contested",
+    )
+    make.add_argument("--work", type=Path, help="folder that keeps the compiles for reuse")
     _add_timeout(make)
 
-    suite = command("build-suite", _build_suite, "a suite from a list of programs")
+    suite = command("build-suite", _build_suite, "build a suite from a list of programs")
     suite.add_argument("list", type=Path, help="YAML list of programs")
     suite.add_argument("-o", "--out", type=Path, required=True, help="folder of the suite")
-    suite.add_argument("--only", metavar="NAME", action="append", help="this program, repeatable")
+    suite.add_argument(
+        "--only", metavar="NAME", action="append", help="this program; may be repeated"
+    )
     suite.add_argument("--work", type=Path, default=Path("runs/suite"), help="default runs/suite")
     _add_timeout(suite)
 
-    docs = command("suite-docs", _suite_docs, "the tables and pictures of built suites")
+    docs = command("suite-docs", _suite_docs, "update the tables and pictures of built suites")
     docs.add_argument("suites", type=Path, nargs="+", help="folders of suites")
     docs.add_argument("--docs", type=Path, default=Path("docs"), help="default docs")
 
-    dump = command("import-dump", _import_dump, "a dump folder to programs and mappings")
+    dump = command("import-dump", _import_dump, "make programs and mappings from a dump folder")
     dump.add_argument("dump", type=Path, help="folder with msa_off.hlo.gz and the compiles")
     dump.add_argument("-o", "--out", type=Path, required=True, help="folder for the files")
-    sample = command("build-sample", _build_sample, "the committed suite tpu_v4_sample")
+    sample = command("build-sample", _build_sample, "build the committed suite tpu_v4_sample")
     sample.add_argument("--dumps", type=Path, required=True, help="folder of dump folders")
     sample.add_argument("-o", "--out", type=Path, default=SUITES / "tpu_v4_sample",
                         help="default: the suite's folder")  # fmt: skip
@@ -94,14 +105,14 @@ def _add_timeout(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=DEFAULT_TIMEOUT_S,
         metavar="S",
-        help=f"seconds for each step of compiling, default {DEFAULT_TIMEOUT_S:.0f}",
+        help=f"seconds for each step of a compile, default {DEFAULT_TIMEOUT_S:.0f}",
     )
 
 
 def _import(options: argparse.Namespace) -> int:
     require_libtpu()
     if options.args and options.stablehlo:
-        raise InputError("--args: the shapes of a StableHLO module are in the module")
+        raise InputError("--args: must be left out with --stablehlo, whose module has its shapes")
     capacity = None if options.capacity is None else options.capacity * MIB
     name = _program_name(options.out)
     with _work_folder(options.work, name) as folder:
@@ -119,9 +130,7 @@ def _import(options: argparse.Namespace) -> int:
     print(f"{options.out}: {len(program.instructions)} instructions, {len(program.values)} values")
     print(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
     print(f"  {made.reason}")
-    print(
-        f"  production's cycles come out {production_error(made):+.2%} off the compiler's estimate"
-    )
+    print(f"  production's cycles are {production_error(made):+.2%} off the compiler's estimate")
     return 0
 
 
@@ -135,12 +144,12 @@ def _program_name(out: Path) -> str:
     for ending in PROGRAM_ENDINGS:
         if out.name.endswith(ending) and out.name != ending:
             return out.name[: -len(ending)]
-    raise InputError(f"{out}: a program's file ends in {PROGRAM_ENDINGS[0]}")
+    raise InputError(f"--out: must end in {PROGRAM_ENDINGS[0]}, got {out}")
 
 
 @contextlib.contextmanager
 def _work_folder(given: Path | None, name: str) -> Iterator[Path]:
-    """The folder of the compiles: the given one, or one that is deleted in the end."""
+    """The folder of the compiles: the given one, or a temporary one."""
     if given is not None:
         given.mkdir(parents=True, exist_ok=True)
         yield given
@@ -157,7 +166,7 @@ def _build_suite(options: argparse.Namespace) -> int:
     if options.only:
         unknown = set(options.only) - {entry.name for entry in entries}
         if unknown:
-            raise InputError(f"--only: {sorted(unknown)[0]!r} is not in {options.list}")
+            raise InputError(f"--only: must be in {options.list}, got {sorted(unknown)[0]!r}")
         entries = [entry for entry in entries if entry.name in options.only]
     failed = build_suite(entries, options.out, options.work, options.timeout)
     print(f"{options.out}: {len(entries) - len(failed)} of {len(entries)} programs")
@@ -181,7 +190,7 @@ def _import_dump(options: argparse.Namespace) -> int:
 def _build_sample(options: argparse.Namespace) -> int:
     imports = build_dumps(options.dumps, options.out, machine_by_name(options.machine))
     if not imports:
-        raise InputError(f"{options.dumps}: no dump folder with msa_off.hlo.gz")
+        raise InputError(f"--dumps: must hold folders with msa_off.hlo.gz, got {options.dumps}")
     for imported in imports:
         print("\n".join(fit_lines(imported)))
     return 0

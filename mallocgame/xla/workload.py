@@ -1,4 +1,4 @@
-"""What a model definition hands to the compiler: a function, shapes, what it may overwrite."""
+"""What a model definition hands to the compiler: a function, shapes, and what it may overwrite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Workload:
 
     Attributes:
       function: a traceable function of ``len(arguments)`` positional arguments.
-      arguments: a pytree of ``jax.ShapeDtypeStruct`` per argument.
-      donate: numbers of the arguments whose memory the result may take (caches, trained weights).
-      source: where the model comes from, with its version, for a program's provenance.
+      arguments: for each argument a pytree of ``jax.ShapeDtypeStruct``.
+      donate: numbers of the arguments whose memory the result may reuse (caches, trained weights).
+      source: where the model comes from, with its version; part of a program's provenance.
     """
 
     function: Callable[..., Any]
@@ -24,13 +24,15 @@ class Workload:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ValueError for a donated argument that does not exist."""
+        """Raises ValueError if a donated argument does not exist."""
         wrong = [number for number in self.donate if not 0 <= number < len(self.arguments)]
         if wrong:
-            raise ValueError(f"donate: {wrong} of {len(self.arguments)} arguments")
+            raise ValueError(
+                f"donate: must number the {len(self.arguments)} arguments from 0, got {wrong}"
+            )
 
     def stablehlo(self) -> str:
-        """The function as StableHLO text for the TPU; needs JAX alone, no TPU and no libtpu."""
+        """The function as StableHLO text for the TPU; needs JAX only, neither a TPU nor libtpu."""
         import jax
 
         jitted = jax.jit(self.function, donate_argnums=self.donate)

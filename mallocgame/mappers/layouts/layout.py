@@ -1,9 +1,9 @@
-"""A mapping under construction: stays are put in and taken out, latency is always known.
+"""A mapping under construction: stays are put in and taken out, and its latency is always known.
 
 Costs are exact for the copies as they are laid out here: prefetches take the latest idle supply
-before their read, evictions the earliest after their last write; what slots lack later, when more
-of their accesses became fast, is counted as a stall.  The judge, which feeds copies earliest
-deadline first, finds the same latency or a smaller one.
+before their read, evictions the earliest after their last write.  If more accesses become fast
+later and slots then lack supply, the missing part counts as a stall.  The judge, which feeds copies
+earliest deadline first, finds the same latency or a smaller one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mallocgame.program.times import Times
 
 
 class Part(NamedTuple):
-    """Bytes [offset, offset + size) of fast memory over the slots [start, end)."""
+    """The slots [start, end) of one interval of a stay."""
 
     start: int
     end: int
@@ -26,9 +26,9 @@ class Part(NamedTuple):
 class Placed(NamedTuple):
     """A stay in the layout.
 
-    fetch, evict: (slot, seconds) of supply that its copies take.
-    fetch_start, evict_end: where the prefetch begins and the eviction ends.
-    stall: weighted seconds of copies without supply.
+    fetch, evict: (slot, time) of supply that its copies take.
+    fetch_start, evict_end: where the prefetch begins and the eviction ends; -1 without an eviction.
+    stall: weighted time of copies without supply.
     parts: its intervals in fast memory.
     """
 
@@ -43,9 +43,16 @@ class Placed(NamedTuple):
 
 
 class MemoryLayout:
-    """The state; times are in units of the all-slow latency.
+    """What is in fast memory when, and the latency that results.
 
-    cost: latency with what is in the layout, in that unit.
+    Times are in units of the all-slow latency.
+
+    cost: the latency with everything in the layout.
+    compute, read, write, bus, elapsed, idle: [T], the current times of each slot.
+    used: [T], supply that copies take.
+    full: [T], bytes in use.
+    at, starting: [T], the places in use in each slot, and those that begin there, by stay.
+    placed: the stays in the layout, by number.
     """
 
     def __init__(self, program: Program):
@@ -78,7 +85,7 @@ class MemoryLayout:
         self.number = 0
 
     def saving(self, stay: PlannedStay) -> float:
-        """Latency that the accesses of a stay would save now, copies apart."""
+        """The latency that a stay's accesses would save now, without its copies."""
         saved = 0.0
         unit = self.unit_s
         for t, read, write, _ in stay.gains:
@@ -87,7 +94,7 @@ class MemoryLayout:
         return saved
 
     def most(self, stay: PlannedStay) -> float:
-        """Latency that the accesses of a stay could save at best, whatever else is fast."""
+        """The latency that a stay's accesses could save at best, whatever else is fast."""
         times, unit = self.times, self.unit_s
         spread = times.slow_elapsed - times.floor
         return sum(
@@ -96,9 +103,9 @@ class MemoryLayout:
         )
 
     def try_place(self, stay: PlannedStay, least: float, offset: int = -1) -> int:
-        """Puts a stay in if it fits and saves more than `least`; its number, or -1.
+        """Puts a stay in if it fits and saves more than `least`; returns its number, or -1.
 
-        offset: where it must lie, -1 for best fit.
+        offset: where it must be; -1 for best fit.
         """
         for start, end in ((stay.first, stay.end), stay.result[1:]):
             if start >= 0 and max(self.full[start:end]) + stay.size > self.capacity:
@@ -121,7 +128,7 @@ class MemoryLayout:
                 return self._put(
                     Placed(stay, place, fetch, fetch_start, evict, evict_end, stall, parts)
                 )
-            # A copy that finds no room as early as it should may begin later, and stall.
+            # Without room for the whole copy, it may begin later and stall.
             room = self._room_from(stay, fetch_start, offset)
             if room <= fetch_start:
                 break
@@ -131,7 +138,7 @@ class MemoryLayout:
         return -1
 
     def _room_from(self, stay: PlannedStay, start: int, offset: int) -> int:
-        """The first slot from `start` on from which there is room until the copy is complete."""
+        """The first slot from `start` on that has room until the copy is complete."""
         low, high = offset, offset + stay.size
         for t in range(stay.fetch_by - 1, start - 1, -1):
             if offset < 0:
@@ -144,7 +151,7 @@ class MemoryLayout:
 
     def _put(self, placed: Placed) -> int:
         for t, seconds in (*placed.fetch, *placed.evict):
-            self.used[t] += seconds  # of the idle time left: no stall of its own
+            self.used[t] += seconds  # idle time, so it stalls nothing
         self.cost += placed.stall
         number, self.number = self.number, self.number + 1
         self._occupy(number, placed)
@@ -160,12 +167,12 @@ class MemoryLayout:
         for start, end in placed.parts:
             self.starting[start][number] = lies
             for t in range(start, end):
-                if number not in self.at[t]:  # a result takes over its parameter's place
+                if number not in self.at[t]:  # a result takes its parameter's place
                     self.full[t] += stay.size
                     self.at[t][number] = lies
 
     def remove(self, number: int) -> Placed:
-        """Takes a stay out."""
+        """Takes a stay out of the layout."""
         placed = self.placed.pop(number)
         stay = placed.stay
         self.of_value[stay.value].remove(number)
@@ -184,7 +191,7 @@ class MemoryLayout:
         return placed
 
     def restore(self, placed: Placed) -> int:
-        """Puts back what `remove` returned, as it was; the place must be free."""
+        """Puts back what `remove` returned, unchanged; its place must be free."""
         self._shift(placed.stay, -1.0)
         for t, seconds in (*placed.fetch, *placed.evict):
             self._use(t, seconds)
@@ -248,7 +255,7 @@ class MemoryLayout:
         return tuple(taken), end, demand * self.weight[stay.evict_from - 1]
 
     def _is_served(self, stay: PlannedStay) -> bool:
-        """Whether another stay serves some of the accesses already."""
+        """Whether another stay already serves some of the accesses."""
         for value, first, last in stay.spans:
             for number in self.of_value.get(value, ()):
                 for other, other_first, other_last in self.placed[number].stay.spans:
@@ -257,7 +264,7 @@ class MemoryLayout:
         return False
 
     def _orderly(self, stay: PlannedStay, fetch_start: int, evict_end: int) -> bool:
-        """Whether slow memory holds what prefetches of the same value copy, here and later."""
+        """Whether slow memory holds what this and later prefetches of the same value copy."""
         leaves = stay.spans[-1][0]
         for number in self.of_value.get(leaves, ()):
             other = self.placed[number]
@@ -272,7 +279,7 @@ class MemoryLayout:
         return True
 
     def _find(self, size: int, parts: tuple[Part, ...]) -> int:
-        """Best fit over all parts: the smallest sufficient gap, then the lowest; -1 without."""
+        """The smallest sufficient gap over all parts, the lowest of equals; -1 if there is none."""
         if not size:
             return 0
         blocks = self._blocks(parts)
@@ -295,7 +302,7 @@ class MemoryLayout:
         )
 
     def _blocks(self, parts: tuple[Part, ...]) -> list[tuple[int, int]]:
-        """Occupied places [low, high) that some part meets, sorted."""
+        """The places [low, high) in use during any of the parts, sorted."""
         found: set[tuple[int, int]] = set()
         for start, end in parts:
             found.update(self.at[start].values())
@@ -305,7 +312,7 @@ class MemoryLayout:
         return sorted(found)
 
     def mapping(self) -> Mapping:
-        """The mapping, with the widest windows that the copies use."""
+        """The mapping; each copy has the widest window that it uses."""
         residencies, prefetches, evictions = [], [], []
         for placed in self.placed.values():
             stay, start = placed.stay, placed.parts[0].start

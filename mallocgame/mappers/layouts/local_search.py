@@ -1,4 +1,4 @@
-"""Large-neighbourhood search over mappings: take some stays out, put others in, keep what helps."""
+"""Large-neighbourhood search over mappings: remove some stays, insert others, keep what helps."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from mallocgame.mappers.msa import msa
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping, all_slow
 
-# Of the all-slow latency: what a step may lose at first and at last, and what is worth a step.
+# Shares of the all-slow latency: the loss that a step may accept at first and at last, and the
+# least gain that counts.
 HOT, COLD, WORTH = 5e-4, 1e-6, 1e-9
-TRUST = 0.02  # in what a stay saves only together with others, see `LayoutSearch.insert`
-# Shares of the steps that make room for one stay, and that clear some slots.
+TRUST = 0.02  # weight of what a stay saves only together with others: `LayoutSearch.insert`
+# Shares of the steps that make room for one stay, and of those that clear some slots.
 WANTED, WINDOWS = 0.5, 0.35
 PRICING = 0.2  # share of the budget that the linear relaxation may take
-FIRST_CYCLE = 3000  # steps from hot to cold; the next takes half as many again
+FIRST_CYCLE = 3000  # steps from hot to cold; each further cycle takes 1.5 times as many
 
 
 def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    """Ruins and recreates a layout until time is up, or the lower bound reached.
+    """Ruins and recreates a layout until time is up or the lower bound is reached.
 
-    It starts from fillings by density and from MSA, and is no worse than either.  It is bound by
-    the judge's rules, not by the game's: it lays out the whole program at once and may pay with a
-    stall for a copy that is worth it.  `config` does not matter to it.
+    It starts from fillings by density and from MSA, and is never worse than MSA.  It obeys the
+    judge's rules rather than the game's: it lays out the whole program at once and may accept a
+    stall for a copy that is worth it.  `config` has no effect.
     """
     clock = Clock(budget_s)
     heuristic = msa(program, config, budget_s, seed).mapping
@@ -47,7 +48,7 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
 
 
 def best_legal(program: Program, *mappings: Mapping) -> Mapping:
-    """The fastest of the mappings that the judge accepts; all slow without any."""
+    """The fastest of the mappings that the judge accepts; all slow if there is none."""
     legal = [m for m in mappings if not verify(program, m)]
     return min(
         (*legal, all_slow(program)), key=lambda mapping: simulate(program, mapping).latency_s
@@ -55,7 +56,7 @@ def best_legal(program: Program, *mappings: Mapping) -> Mapping:
 
 
 def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
-    """Per value the slots at which a mapping has it in fast memory when it is accessed."""
+    """For each value, the slots at which fast memory serves its accesses."""
     found: dict[int, set[int]] = {}
     served = Reading(program, mapping).served_fast()
     for access, is_fast in zip(program.accesses, served, strict=True):
@@ -65,13 +66,17 @@ def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
 
 
 class LayoutSearch:
-    """A layout, the best one met, and the moves between.
+    """A layout, the best one found, and the moves between layouts.
 
-    stays: of each value; hope: what each could save at best; values: those worth a place, worth:
-        the most that one of its stays could save, reach: first and last slot of any.
-    near: per slot the values used there; busy: slots with any.
-    best, best_cost: the best layout met; limit: a cost that none can go below.
-    since, cycle: steps done and to do from hot to cold.
+    stays: the possible stays of each value.
+    hope: the most that each stay could save.
+    values: the values worth a place; worth: the most that one of a value's stays could save; reach:
+        the
+    first and last slot of any of them.
+    near: per slot, the values used there; busy: the slots with any.
+    best, best_cost: the best layout found; limit: a cost that no layout can go below.
+    since, cycle: steps done and to be done from hot to cold.
+    price: for each value, the relaxation's price of each of its stays.
     """
 
     def __init__(self, program: Program, seed: int):
@@ -103,7 +108,7 @@ class LayoutSearch:
         self.limit = -math.inf
 
     def start(self) -> None:
-        """Fills an empty layout by density, for several tastes, and keeps the best."""
+        """Fills an empty layout by density, with several tastes, and keeps the best."""
         for taste in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25):
             for number in list(self.layout.placed):
                 self.layout.remove(number)
@@ -116,9 +121,9 @@ class LayoutSearch:
         self._back_to_best()
 
     def learn_prices(self, time_limit_s: float) -> None:
-        """Starts from the linear relaxation's optimum, and learns what memory is worth when.
+        """Starts from the linear relaxation's optimum and learns what memory is worth at each slot.
 
-        Without scipy, or if time is up before, all slots cost the same.
+        Without scipy, or if time runs out first, all slots cost the same.
         """
         try:
             from mallocgame.mappers.linear.bound import dual_bound, solve
@@ -141,11 +146,11 @@ class LayoutSearch:
 
     @property
     def optimal(self) -> bool:
-        """Whether nothing is left to gain."""
+        """Whether there is nothing left to gain."""
         return self.best_cost <= self.limit + WORTH
 
     def _density(self, v: int, taste: float) -> float:
-        """Worth per room, to the power of taste."""
+        """Worth per byte and slot, these to the power of `taste`."""
         first, last = self.reach[v]
         area = max(1, self.stays[v][0].size) * (last - first)
         return self.worth[v] / area**taste
@@ -163,11 +168,13 @@ class LayoutSearch:
             self.layout.restore(placed)
 
     def insert(self, v: int, rent: float, trust: float, priced: float = 0.0) -> None:
-        """Puts in the best stays of a value, after rent for bytes times slots.
+        """Puts in the best stays of a value, after paying rent for bytes times slots.
 
-        priced: what share of the relaxation's prices is asked besides.
-        trust: how much counts what a stay would save if others came to help: an instruction may
-            have to get several accesses into fast memory before it is faster at all.
+        Args:
+          rent: latency for each byte and slot.
+          trust: weight of what a stay would save if other accesses became fast too; an instruction
+            may need several accesses in fast memory before it becomes faster at all.
+          priced: share of the relaxation's prices that is charged as well.
         """
         rated: list[tuple[float, float, int, PlannedStay]] = []
         prices = self.price.get(v, ())
@@ -188,7 +195,7 @@ class LayoutSearch:
                 taken.append(stay)
 
     def step(self) -> bool:
-        """One ruin and recreate; False if there is nothing to search."""
+        """One ruin and recreate step; False if there is nothing to search."""
         if not self.values:
             return False
         self.steps += 1
@@ -223,7 +230,7 @@ class LayoutSearch:
         return True
 
     def _restart(self) -> None:
-        """Goes on from the best, or every other time from a new filling."""
+        """Continues from the best layout, or every other time from a new filling."""
         self.since, self.cycle = 0, self.cycle * 3 // 2
         self.cycles += 1
         self._back_to_best()
@@ -234,7 +241,7 @@ class LayoutSearch:
             self._note()
 
     def _recreate(self, pool: list[int]) -> None:
-        """Puts values in, by a density of random taste and noise."""
+        """Puts values in, ordered by density with a random taste and noise."""
         rng = self.rng
         rent = 0.0
         if rng.random() < 0.5:
@@ -249,7 +256,7 @@ class LayoutSearch:
             self.insert(v, rent, trust, priced)
 
     def _others(self, removed: list[Placed], wanted: tuple[PlannedStay, int] | None) -> list[int]:
-        """Some values that are used about the same time."""
+        """Some values that are used at about the same time."""
         anchors = [p.stay for p in removed] or ([wanted[0]] if wanted else [])
         if not anchors:
             return []
@@ -261,7 +268,7 @@ class LayoutSearch:
         return some[: self.rng.randint(0, 12)]
 
     def _want(self) -> tuple[tuple[PlannedStay, int] | None, list[int]]:
-        """A stay that is not there, a place for it, and what stands in the way."""
+        """A stay that is not in the layout, a place for it, and the stays in its way."""
         rng, layout = self.rng, self.layout
         for _ in range(20):
             v = rng.choice(self.near[rng.choice(self.busy)])
@@ -299,7 +306,7 @@ class LayoutSearch:
         return (stay, best[1]), ruin
 
     def _window(self) -> list[int]:
-        """Most of what is in fast memory over some slots."""
+        """Most of the stays in fast memory over a few slots."""
         rng, layout = self.rng, self.layout
         t = rng.choice(self.busy)
         width = 1 + int(rng.expovariate(1 / 3))
@@ -323,12 +330,12 @@ class LayoutSearch:
         return rng.sample(sorted(numbers), min(len(numbers), rng.randint(1, 8)))
 
     def mapping(self) -> Mapping:
-        """The best layout met."""
+        """The mapping of the best layout found."""
         self._back_to_best()
         return self.layout.mapping()
 
     def lay(self, wanted: dict[int, set[int]]) -> None:
-        """Tries a layout in which the given values are in fast memory at the given slots."""
+        """Tries the layout that has the given values in fast memory at the given slots."""
         slots: dict[int, list[int]] = {}
         for access in self.program.accesses:
             slots.setdefault(access.value, []).append(access.instruction)

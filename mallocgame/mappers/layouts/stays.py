@@ -1,9 +1,9 @@
 """Every stay in fast memory that could be worth having, per value: what search chooses from.
 
-A value's stops at one loop level are its accesses there and the loops inside that use it; a stay
-begins at a stop, by definition or by prefetch, and ends with the same or a later one.  A loop is
-crossed as a whole (docs/game.md, section 7); for a carried group that takes two values, the
-parameter up to its last use and the result from its definition to the exit, at one offset.
+A value's stops at one loop level are its accesses there and the inner loops that use it.  A stay
+begins at a stop, by definition or by prefetch, and ends with the same stop or a later one.  Loops
+are crossed as a whole (docs/game.md, section 7).  A carried group is crossed by two values at one
+offset: the parameter up to its last use, and the result from its definition to the exit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_CHAIN = 24
 
 
 class Gain(NamedTuple):
-    """Seconds that a stay takes off one slot's reads, writes and bus."""
+    """Seconds that a stay takes off one slot's reads, writes and bus time."""
 
     slot: int
     read: float
@@ -35,17 +35,20 @@ class Gain(NamedTuple):
 class PlannedStay:
     """One possible stay; an object equals only itself.
 
-    value, size: whose, aligned bytes.
-    start, end: slots; a copied stay begins earlier, with its prefetch, and one that ends in an
+    value, size: the value, and its size in aligned bytes.
+    start, end: slots.  A copied stay begins earlier, with its prefetch, and one that ends with an
         eviction may end later.
-    copied: whether a prefetch brings it; `fetch_by` is the slot before which it is complete, and
-        `fetch_from` the first it may use: slow memory holds the value, the segment has begun.
-    evict_from, evict_to: slots that its eviction may use, and the slot by which slow memory must
-        hold the value (the segment's end, where what is missing stalls); -1 without eviction.
+    copied: whether a prefetch brings it.
+    fetch_by: the slot before which the prefetch completes.
+    fetch_from: the first slot that the prefetch may use: slow memory holds the value, and the
+        segment has begun.
+    evict_from: the first slot that the eviction may use; -1 without an eviction.
+    evict_to: the slot by which slow memory must hold the value, at the latest the segment's end,
+        where what is missing stalls; -1 without an eviction.
     gains: what it saves, by slot.
     demand: bus seconds of a copy.
-    result: for a carried group (value of the result, its start, its end), -1 without; then `end`
-        is the parameter's, and the eviction the result's.
+    result: for a carried group, the result's value, start and end; then `end` is the parameter's
+        and the eviction the result's.  -1 for other stays.
     """
 
     value: int
@@ -63,7 +66,7 @@ class PlannedStay:
 
     @functools.cached_property
     def first(self) -> int:
-        """The first slot whose access it serves."""
+        """The first slot whose access the stay serves."""
         return self.fetch_by if self.copied else self.start
 
     @functools.cached_property
@@ -73,13 +76,17 @@ class PlannedStay:
 
     @functools.cached_property
     def spans(self) -> tuple[tuple[int, int, int], ...]:
-        """(value, first, end) of the accesses that it serves."""
+        """(value, first, end) of the accesses that the stay serves."""
         own = (self.value, self.first, self.end)
         return (own,) if self.result[0] < 0 else (own, self.result)
 
 
 class LevelStop(NamedTuple):
-    """A value at one place of its level: [start, end) and the accesses in it; loop -1 for none."""
+    """A value's accesses in [start, end): in one slot of a level, or in a whole inner loop.
+
+    accesses: their indices in the program.
+    loop: the inner loop, or -1.
+    """
 
     start: int
     end: int
@@ -88,11 +95,13 @@ class LevelStop(NamedTuple):
 
 
 def possible_stays(program: Program) -> list[list[PlannedStay]]:
-    """The stays of each value: [V] lists; those of a group stand with its parameter."""
+    """The possible stays of each value: [V] lists; those of a group are with its parameter."""
     return StayFinder(program).run()
 
 
 class StayFinder:
+    """Finds stops and stays; also tells which content is needed and where segments end."""
+
     def __init__(self, program: Program):
         self.program, self.levels = program, Levels(program)
         self.needed = Needs(program, self.levels)
@@ -153,7 +162,7 @@ class StayFinder:
 
     def _chain_stays(self, v: int, stops: list[LevelStop]) -> list[PlannedStay]:
         stays: list[PlannedStay] = []
-        written = -1  # last slot before the stop that writes the value
+        written = -1  # the last slot before the stop in which the value is written
         for i, stop in enumerate(stops):
             starts = self._may_start(v, stop)
             chain: list[LevelStop] = []
@@ -165,7 +174,7 @@ class StayFinder:
                     stays += self._group_stays(v, chain, written)
                     break
                 stay = self._stay(v, chain, written)
-                # Without a read nobody may have kept the content in slow memory.
+                # Without a read, slow memory may not hold the content.
                 if not stay.copied or self._reads(chain):
                     stays.append(stay)
             if any(self.program.accesses[a].kind == "write" for a in stop.accesses):
@@ -181,7 +190,7 @@ class StayFinder:
         return first.defines if stop.loop < 0 and first.kind == "write" else True
 
     def _may_cross(self, v: int, stop: LevelStop) -> bool:
-        """Not a loop that defines the value."""
+        """Whether a stay may cross the stop: not if it is a loop that defines the value."""
         return stop.loop < 0 or not any(self.program.accesses[a].defines for a in stop.accesses)
 
     def _stay(self, v: int, chain: list[LevelStop], written: int) -> PlannedStay:
@@ -208,14 +217,14 @@ class StayFinder:
         )
 
     def _eviction(self, v: int, end: int, written_end: int) -> tuple[int, int]:
-        """The window of an eviction in the segment of the stay's last slot."""
+        """The window of an eviction, in the segment of the stay's last slot."""
         inside = end - 1
         begin = max(written_end, self.levels.segment[inside] + 1)
         later = [self._slot(i) for i in self.of_value[v] if self._slot(i) >= end]
         return begin, min([self.segment_end[inside], *later])
 
     def _group_stays(self, v: int, chain: list[LevelStop], written: int) -> list[PlannedStay]:
-        """Stays that hold a carried group over its loop, the last of the chain."""
+        """Stays that hold a carried group over its loop, the last stop of the chain."""
         index = chain[-1].loop
         loop, result = self.program.loops[index], self.parameters[index, v]
         if not self.program.fits(result):

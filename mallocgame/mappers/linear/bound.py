@@ -11,16 +11,16 @@ from mallocgame.mappers.base import Clock
 from mallocgame.mappers.linear.relaxation import Relaxation, relax
 from mallocgame.program import Program
 
-# Rounding of sums of some ten thousand float64 terms of order one stays far below this.
+# Far more than the rounding error of sums of ten thousand float64 terms of order one.
 ROUNDING = 1e-11
 
 
 @dataclasses.dataclass(frozen=True)
 class Bound:
-    """No mapping that the judge accepts is faster.
+    """A latency that no mapping accepted by the judge goes below.
 
     latency_s: the bound in seconds.
-    floor_s: the simpler bound, everything that fits in fast memory at no cost.
+    floor_s: the simpler bound, with everything that fits in fast memory at no cost.
     seconds: wall time.
     """
 
@@ -32,9 +32,9 @@ class Bound:
 def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
     """The optimum of the linear relaxation, made rigorous from its dual.
 
-    The solver's own figure is not trusted: any multipliers of the rows give a bound (weak duality
-    with the boxes of the columns), and the solver only proposes good ones.  Without a solution in
-    time the floor is the bound.
+    The solver's own figure is not trusted.  Any multipliers of the rows give a bound (weak duality
+    with the bounds of the columns), and the solver only proposes good ones.  If there is no
+    solution in time, the floor is the bound.
     """
     clock = Clock(time_limit_s)
     model = relax(program)
@@ -51,7 +51,11 @@ def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
 
 @dataclasses.dataclass(frozen=True)
 class Solution:
-    """An optimum of the relaxation: columns, and multipliers of the rows."""
+    """An optimum of the relaxation.
+
+    x: float64 [N], the columns.
+    of_ub, of_eq: the multipliers of the rows of `a_ub` and `a_eq`.
+    """
 
     x: np.ndarray
     of_ub: np.ndarray
@@ -59,7 +63,7 @@ class Solution:
 
 
 def solve(model: Relaxation, time_limit_s: float) -> Solution | None:
-    """Solves the relaxation; None if time is up before."""
+    """Solves the relaxation; None if time runs out first."""
     answer = linprog(
         model.cost,
         A_ub=model.a_ub,
@@ -76,9 +80,10 @@ def solve(model: Relaxation, time_limit_s: float) -> Solution | None:
 
 
 def dual_bound(model: Relaxation, of_ub: np.ndarray, of_eq: np.ndarray) -> float:
-    """The bound on constant + cost @ x that multipliers of the rows prove.
+    """The lower bound on `constant + cost @ x` that multipliers of the rows prove.
 
-    of_ub: one per row of `a_ub`; positive ones are taken as zero.  of_eq: any numbers.
+    of_ub: one for each row of `a_ub`; positive ones count as zero.
+    of_eq: one for each row of `a_eq`, any numbers.
     """
     of_ub = np.minimum(of_ub, 0.0)
     reduced = model.cost - model.a_ub.T @ of_ub - model.a_eq.T @ of_eq

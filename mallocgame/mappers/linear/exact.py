@@ -1,4 +1,4 @@
-"""The linear model with whole numbers: a mapping near its optimum, and how near."""
+"""The linear model with whole numbers: a mapping near its optimum, and how near it is."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from mallocgame.mappers.linear.relaxation import relax, wanted_accesses
 from mallocgame.program import Program
 from mallocgame.program.mapping import all_slow
 
-# Of the all-slow latency: rows may be off by 1e-6 in the solver, and its bound is lowered by more.
+# Share of the all-slow latency by which the solver's bound is lowered: its rows may be off by 1e-6.
 TOLERANCE = 1e-5
-SHARE = 0.7  # of the budget for the solver, the rest to lay its answer out
+SHARE = 0.7  # of the budget for the solver; the rest is for laying out its answer
 
 
 def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    """Solves the model as far as the budget allows and lays out what it wants.
+    """Solves the model as far as the budget allows and lays out its answer.
 
-    The model knows neither offsets nor how copies share the bus, so its optimum may not be reached;
-    `info` says what is certain: `bound_s`, the latency below which no mapping is, and `proven`, 1
-    where the mapping's latency is that bound.  `config` does not matter to it.
+    The model knows neither offsets nor how copies share the bus, so its optimum may be out of
+    reach. `info` says what is certain: `bound_s` is a latency that no mapping goes below, and
+    `proven` is 1 if the mapping reaches it.  `config` has no effect.
     """
     del config
     clock = Clock(budget_s)

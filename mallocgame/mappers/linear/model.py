@@ -1,4 +1,4 @@
-"""Pieces of the linear model: rows of a sparse matrix, and how instructions' times become rows."""
+"""Parts of the linear model: rows of a sparse matrix, and an instruction's times as rows."""
 
 from __future__ import annotations
 
@@ -33,15 +33,18 @@ class Rows:
 
 
 def less(terms: Terms) -> Terms:
+    """The terms with opposite signs."""
     return [(column, -factor) for column, factor in terms]
 
 
 def tightened(slowed: Terms, fast: float, floor: float) -> list[tuple[Terms, float]]:
-    """Rows `terms <= right + above` of one side of an instruction, `above` its time over the floor.
+    """Rows `terms <= right + above` of one side of an instruction.
 
-    slowed: (column, seconds that slow memory adds); fast: seconds with all of them at 0.
-    For any set of accesses taken as fast, the others' sum exceeds the floor by `excess`; where
-    columns are 0 or 1, one of them alone saves no more than that (coefficient tightening).
+    `above` is the instruction's time over the floor.
+
+    slowed: (column, seconds that slow memory adds); fast: seconds with all columns at 0.
+    Whichever accesses are taken as fast, the sum of the others exceeds the floor by `excess`.  If
+    columns are 0 or 1, a single one of them saves no more than that (coefficient tightening).
     """
     rows = []
     several = range(min(len(slowed), 2 if len(slowed) <= 6 else 1) + 1)
@@ -78,8 +81,8 @@ def surplus(
 ) -> float:
     """An upper bound on bus time minus elapsed time, over all placements of the accesses.
 
-    Supply is not less than zero where the bus would need longer than the instruction; the model is
-    linear, so it adds what may be missing.
+    Supply is never below zero, even if the bus needs longer than the instruction takes.  The model
+    is linear, so it adds the most that may be missing.
     """
     ways = [bus + sum(f for _, f in bus_terms) - floor]
     for side, terms in slowed.items():

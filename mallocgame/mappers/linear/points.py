@@ -1,7 +1,7 @@
-"""The life of each value as points and the pieces of schedule between them.
+"""The life of each value as points and the pieces of the schedule between them.
 
-The lower bound and the exact model decide, for every piece, whether a value crosses it in fast
-memory.  Points are the value's accesses and the boundaries of segments (docs/game.md, section 1),
+For every piece the lower bound and the exact model decide whether a value crosses it in fast
+memory. Points are the value's accesses and the boundaries of segments (docs/game.md, section 1),
 since copies do not cross those.
 """
 
@@ -17,7 +17,7 @@ from mallocgame.program.needs import Needs
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """An access, or a boundary: the value is met before slot `slot` begins.
+    """An access or a boundary, which lies before slot `slot` begins.
 
     slot: of the access, or the first slot of the next segment (T at the program's end).
     accesses: indices of the accesses at this slot, reads first; empty for a boundary.
@@ -29,14 +29,13 @@ class Point:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """What lies between two points of one value; it is inside one segment.
+    """What lies between two points of one value, inside one segment.
 
     before, after: numbers of the points, -1 for the beginning of the program.
-    first, last: the slots strictly between, [first, last); `last` is the next access's slot, or the
-        boundary.
+    first, last: the slots strictly between, [first, last); `last` is the slot of the next point.
     segment: first slot of the segment.
-    written: the last slot before the piece that writes the value, -1 if none does.
-    needed: whether the content must survive beyond the piece if it is given up there.
+    written: the last slot before the piece in which the value is written, -1 if there is none.
+    needed: whether content that fast memory gives up here is needed later.
     at_boundary: whether the piece ends at a boundary.
     """
 
@@ -52,10 +51,10 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True)
 class Life:
-    """One value: P points and P pieces, piece k leading to point k (P - 1 for a defined value).
+    """One value's P points and its pieces, piece k leading to point k.
 
-    The first piece of an input starts at slot 0; a value that is not an input starts at its first
-    access, which defines it.
+    An input has P pieces, the first from slot 0.  Any other value starts at its first access, which
+    defines it, and has P - 1 pieces, piece k leading to point k + 1.
     """
 
     value: int
@@ -64,7 +63,7 @@ class Life:
 
 
 def lives(program: Program) -> list[Life]:
-    """The lives of all values that may be in fast memory and are accessed."""
+    """The lives of all values that are accessed and may be in fast memory."""
     return _Lives(program).run()
 
 
@@ -92,7 +91,7 @@ class _Lives:
         last = self._until(v, max(at))
         points = [Point(slot, tuple(accesses)) for slot, accesses in at.items()]
         points += [Point(slot) for slot in self.starts if first < slot <= last]
-        # At one slot the boundary comes first: it lies before the slot.
+        # A boundary lies before its slot, so it comes before an access there.
         points.sort(key=lambda p: (p.slot, bool(p.accesses)))
         pieces = [self._piece(v, -1, Point(0), points[0], -1)] if is_input else []
         written = -1
@@ -103,7 +102,7 @@ class _Lives:
         return Life(v, tuple(points), tuple(pieces))
 
     def _piece(self, v: int, before: int, begin: Point, after: Point, written: int) -> Piece:
-        # An access in a segment's last slot is followed by an empty piece of that segment.
+        # After an access in the last slot of a segment there is an empty piece of that segment.
         first = begin.slot + bool(begin.accesses)
         return Piece(
             before=before,
@@ -117,7 +116,7 @@ class _Lives:
         )
 
     def _until(self, v: int, last: int) -> int:
-        """The boundary up to which somebody may still need what an access at `last` leaves."""
+        """The last boundary at which the content that an access at `last` leaves may be needed."""
         end = last
         for start in self.starts:
             if start > last and self.needed(v, end + 1, end):

@@ -1,16 +1,16 @@
-"""A linear model that every valid mapping satisfies: what the lower bound and the MILP minimise.
+"""A linear model that every valid mapping satisfies; the lower bound and the MILP minimise it.
 
-Each value flows through its life (`.points`) in one of three states: S (slow
-memory alone holds it), C (fast memory too, clean) and D (fast memory alone, dirty).  On the way it
-pays demands on the slow bus: S to C a prefetch, D to C or S an eviction.  Values share fast memory
+Each value flows through its life (`.points`) in one of three states: S (only slow memory holds it),
+C (fast memory holds it too, clean) and D (only fast memory holds it, dirty).  Changes of state ask
+for time of the slow bus: S to C is a prefetch, D to C or S an eviction.  Values share fast memory
 (bytes in every slot), supply (idle time of the segment, by deadlines and by releases) and the time
 of the instructions that access them, the maximum of compute, reads and writes.
 
-A copy takes its place for as many slots as it needs at least, with the bus to itself, or stalls.
-Times are tightened for flows of 0 or 1: a read saves no more than what brings its instruction to
-the floor.  Left out, which can only make the optimum better: offsets (fragmentation), copies that
-share the bus while they are under way beyond prefix and suffix sums of each segment's supply, later
-iterations of a loop.  Latency is in units of the all-slow latency, bytes in capacities.
+A copy takes its place for at least as many slots as it needs with the bus to itself, or it stalls.
+Times are tightened for flows of 0 or 1: a read saves no more than it takes to bring its instruction
+down to the floor.  Left out, which can only lower the optimum: offsets (fragmentation), how copies
+share the bus beyond prefix and suffix sums of each segment's supply, and later iterations of a
+loop. Latency is in units of the all-slow latency, and bytes in units of the capacity.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.times import Times
 
-# Columns of a piece: crossed in C, given up from C, crossed in D, crossed and evicted, evicted and
-# given up, prefetched (to be there at the piece's end), given up from D uncopied, crossed in S.
+# Columns of a piece, in this order: crossed in C; given up from C; crossed in D; evicted and kept;
+# evicted and given up; prefetched by the piece's end; given up from D without a copy; crossed in S.
 HOLD_C, DROP_C, HOLD_D, CLEAN_D, EVICT_D, COPY, LOSE_D, SLOW = range(8)
 HOLDS = (HOLD_C, HOLD_D, CLEAN_D)
-MOST_WAYS = 12  # slots that a copy is modelled to be under way, at most
+MOST_WAYS = 12  # the most slots for which a copy in progress is modelled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,9 +39,10 @@ class Relaxation:
     """min constant + cost @ x, with a_ub @ x <= b_ub, a_eq @ x == b_eq, 0 <= x <= upper.
 
     flows: bool [N]; columns that are 0 or 1 in every mapping.
-    pieces: (value, piece) -> first of its columns, in the order of `HOLD_C` .. `SLOW`.
-    defined: value -> column that is 1 if the value is defined in slow memory.
-    capacity_rows: first of the rows of `a_ub` that keep slots within capacity, one per slot, last.
+    pieces: (value, piece) -> the first of its columns, in the order `HOLD_C` .. `SLOW`.
+    defined: value -> the column that is 1 if the value is defined in slow memory.
+    capacity_rows: the first of the last rows of `a_ub`, one per slot, which keep slots within
+        capacity.
     constant: latency that remains with all that fits in fast memory, in units of `scale_s`.
     scale_s: all-slow latency in seconds.
     """
@@ -83,7 +84,7 @@ class _RelaxationBuilder:
         self.ub, self.eq = Rows(), Rows()
         self.pieces: dict[tuple[int, int], int] = {}
         self.defined: dict[int, int] = {}
-        self.slow_at: dict[int, Terms] = {}  # access -> 1 where slow memory serves it
+        self.slow_at: dict[int, Terms] = {}  # access -> 1 if slow memory serves it
         self.fast_at: dict[tuple[int, int], Terms] = {}  # (value, boundary) -> 1 if it crosses it
         # Per slot, what changes there: bytes in use, copies due before it, copies released at it.
         slots = range(self.total + 1)
@@ -128,7 +129,7 @@ class _RelaxationBuilder:
         return len(self.cost) - 1
 
     def _life(self, life: Life) -> None:
-        """One value's flow, and what it asks of memory and bus."""
+        """Adds one value's flow, with what it needs of memory and bus."""
         v = life.value
         slow: Terms = []  # what flows into S, C and D after a point
         clean: Terms = []
@@ -159,7 +160,7 @@ class _RelaxationBuilder:
                 self.fast_at[v, point.slot] = [*clean, *dirty]
 
     def _serve(self, v: int, slot: int, accesses: tuple[int, ...], slow: Terms) -> None:
-        """Accesses of one slot: `slow` is 1 where slow memory serves them."""
+        """Adds a slot's accesses; `slow` is 1 if slow memory serves them."""
         for i in accesses:
             self.slow_at[i] = slow
         if (v, slot) not in self.handed_over:
@@ -173,7 +174,7 @@ class _RelaxationBuilder:
         return machine.align(self.program.values[v].size_bytes) / machine.fast_capacity_bytes
 
     def _piece(self, v: int, k: int, piece: Piece) -> int:
-        """The columns of one piece, with their demands on the bus and their bytes between points.
+        """Adds one piece's columns, their demands on the bus and their bytes between the points.
 
         A prefetch ends at a slot of its segment, an eviction after one (docs/game.md, section 8).
         """
@@ -190,13 +191,13 @@ class _RelaxationBuilder:
             self.occupied[piece.last] += [(base + kind, -size) for kind in HOLDS]
         release, until = max(piece.segment, piece.written + 1), piece.last - piece.at_boundary
         self._copy([base + CLEAN_D], v, piece, [(release, piece.last)], [])
-        # A prefetch as late as possible: by the number of slots that it is under way.
+        # A prefetch is as late as possible: one way for each number of slots that it may take.
         starts = self._useful(v, range(until - 1, release - 1, -1))
         windows = [(until, until), *((s, until) for s in starts)]
         windows[-1] = (min(release, until), until)
         places = [(s, piece.last) for s in (until, *starts)]
         self._copy(self._ways(base + COPY, len(windows)), v, piece, windows, places)
-        # An eviction as early as possible.
+        # An eviction is as early as possible.
         ends = [s + 1 for s in self._useful(v, range(release, piece.last))]
         windows = [(release, release), *((release, e) for e in ends)]
         windows[-1] = (release, max(release, piece.last))
@@ -205,7 +206,7 @@ class _RelaxationBuilder:
         return base
 
     def _useful(self, v: int, slots: range) -> list[int]:
-        """Of slots in the order in which a copy takes them, those that can take it further."""
+        """Those of the slots, in the order in which a copy takes them, that have supply for it."""
         useful: list[int] = []
         missing = float(self.times.demand[v])
         for t in slots:
@@ -217,7 +218,7 @@ class _RelaxationBuilder:
         return useful
 
     def _ways(self, column: int, count: int) -> list[int]:
-        """`count` columns that add up to another one; that one alone if it is enough."""
+        """`count` columns that add up to `column`; `column` itself if one is enough."""
         if count == 1:
             return [column]
         ways = [self._column(1.0) for _ in range(count)]
@@ -232,7 +233,7 @@ class _RelaxationBuilder:
         windows: list[tuple[int, int]],
         places: list[tuple[int, int]],
     ) -> None:
-        """Copies with the supply of one window each, and the slots whose place they take."""
+        """Adds copies: each has the supply of a window, and slots for which it takes a place."""
         demand, size = float(self.times.demand[v]), self._size(v)
         for column, (start, end) in zip(columns, windows, strict=True):
             missing = max(0.0, demand - float(self.most_idle[start:end].sum()))
@@ -248,7 +249,7 @@ class _RelaxationBuilder:
                 self.occupied[end].append((column, -size))
 
     def _loops(self, life: Life) -> None:
-        """What crosses one end of a loop's body crosses all of it, groups apart (section 7)."""
+        """A value that crosses one end of a loop's body crosses all of it, except groups."""
         v = life.value
         for i, loop in enumerate(self.program.loops):
             entering = self.fast_at.get((v, loop.entry + 1), [])
@@ -270,7 +271,7 @@ class _RelaxationBuilder:
                 self.ub.add([*leaving, *less(entering)])
 
     def _groups(self) -> None:
-        """A group is in fast memory at both ends of the body or at none."""
+        """A group is in fast memory at both ends of the body or at neither."""
         read_at: dict[int, list[int]] = {}
         for access in self.program.accesses:
             read_at.setdefault(access.value, []).append(access.instruction)
@@ -285,7 +286,7 @@ class _RelaxationBuilder:
                 self.ub.add([*leaving, *less(entering)])
 
     def _instructions(self) -> list[int]:
-        """Elapsed times above the floor, and the supply that they leave: its columns [T]."""
+        """Adds elapsed times above the floor; returns the columns of the supply they leave: [T]."""
         times = self.times
         of_slot: list[list[int]] = [[] for _ in range(self.total)]
         for i, t in enumerate(times.slot):
@@ -319,7 +320,7 @@ class _RelaxationBuilder:
         return supply
 
     def _supply(self, used: list[int]) -> None:
-        """Copies of a segment fit its supply and its stalls, from either end."""
+        """The copies of a segment fit into its supply and its stalls, seen from either end."""
         for first in sorted(set(self.levels.segment)):
             end = first
             while end < self.total and self.levels.segment[end] == first:
@@ -359,7 +360,7 @@ class _RelaxationBuilder:
 
 
 def wanted_accesses(model: Relaxation, x: np.ndarray) -> dict[int, set[int]]:
-    """Per value the slots at which a solution has it in fast memory when it is accessed."""
+    """For each value, the slots at which a solution has it in fast memory when it is accessed."""
     wanted: dict[int, set[int]] = {}
     for life in model.lives:
         v = life.value

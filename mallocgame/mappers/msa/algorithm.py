@@ -1,4 +1,4 @@
-"""MSA's decisions: buffer after buffer, segment after segment (see the package's docstring).
+"""MSA's decisions: buffer by buffer, segment by segment (see the package's docstring).
 
 Times here are slots plus one, so that time 0 is before the program and inputs are defined there.
 Source: XLA, `MsaAlgorithm::AllocateSegment`, `Evict`, `Prefetch` (memory_space_assignment).
@@ -22,10 +22,12 @@ class Preset:
     """MSA's settings.
 
     ratios: least, preferred and most overlap of copies.
-    retries, repacks: attempts per buffer, and how often the heap is laid anew in all.
-    outstanding: prefetches, and evictions, under way at a time.
-    inefficient: a stay whose uses move less than this many times the bytes of its copies goes.
-    byte_s: benefit per byte in the sort order, None for the instruction's own times.
+    retries: attempts per buffer.
+    repacks: how often the whole heap may be packed anew.
+    outstanding: the most prefetches, and the most evictions, in progress at a time.
+    inefficient: a stay is dropped if its uses move less than this many times the bytes of its
+        copies.
+    byte_s: benefit per byte in the sort order; None to use the instructions' own times.
     """
 
     ratios: Ratios
@@ -38,11 +40,12 @@ class Preset:
 
 @dataclasses.dataclass
 class Chain:
-    """A value's stay in fast memory: from `begin` to `end`, inclusive.
+    """A value's stay in fast memory, from `begin` to `end`, both inclusive.
 
-    copied: exclusive interval of its prefetch, or None; evicted: of its eviction.
+    copied, evicted: exclusive intervals of its prefetch and its eviction, None without.
     written: time of the last write in it, -1 without.
-    stop: number of the stop it begins at.  used: bytes that its accesses move.
+    stop: number of the stop at which it begins.
+    used: bytes that its accesses move.
     """
 
     value: int
@@ -57,7 +60,7 @@ class Chain:
 
 
 class _NoEviction(Exception):
-    """A value cannot leave fast memory in time: all of its family stays in slow memory."""
+    """A value cannot leave fast memory in time; its whole family stays in slow memory."""
 
 
 class Algorithm:
@@ -89,18 +92,20 @@ class Algorithm:
         self.chains: list[Chain] = []
         self.pending: list[Chain] = []
         self.full = False
-        self.refused: set[tuple[int, int, int]] = set()  # value, level, stop: stays slow there
+        self.refused: set[tuple[int, int, int]] = (
+            set()
+        )  # (value, level, stop) to be left in slow memory
         self.retry = 0
 
     def run(self) -> list[Chain]:
-        """All stays, in the order of the decisions."""
+        """All stays, in the order in which they were decided."""
         families = self.families()
         for number in sort_order(self.cost, families):
             self._family(families[number])
         return self.chains
 
     def families(self) -> list[list[int]]:
-        """Values that share a place, each list sorted; only those that may be in fast memory."""
+        """Lists of values that share a place, sorted; only values that may be in fast memory."""
         home = list(range(len(self.program.values)))
 
         def root(v: int) -> int:
@@ -154,7 +159,7 @@ class Algorithm:
         return chain.used < self.preset.inefficient * copies * size
 
     def _undo(self) -> None:
-        """Takes out what the family under way has put in."""
+        """Takes out what the current family has put in."""
         for block in {id(chain.block): chain.block for chain in self.pending}.values():
             self.heap.remove(block)
         for chain in self.pending:
@@ -167,7 +172,7 @@ class Algorithm:
 
     def _value(self, v: int) -> None:
         if any(chain.value == v for chain in self.pending):
-            return  # held as a group's result, and followed from there
+            return  # already followed as a group's result
         levels = {
             level
             for i in self.cost.of_value[v]
@@ -177,11 +182,14 @@ class Algorithm:
             self._walk(v, level, self.stops.stops(v, level), None)
 
     def _walk(self, v: int, level: int, stops: list[LevelStop], held: Chain | None) -> None:
-        """Decides one value's segments at one loop level; `held` goes on from a group's loop."""
+        """Decides one value's segments at one loop level.
+
+        held: a stay that continues from a group's loop.
+        """
         program = self.program
         if held is None and self._is_held(v, level):
             return
-        slow_from = 0  # time after which slow memory has the content
+        slow_from = 0  # time from which slow memory has the content
         last = held.end if held else 0
         for number, stop in enumerate(stops):
             time, until = stop.start + 1, stop.end
@@ -223,7 +231,7 @@ class Algorithm:
             self._give_up(held, None)
 
     def _is_held(self, v: int, level: int) -> bool:
-        """Whether the value came into the body of that loop, or one around it, in fast memory."""
+        """Whether the value entered the body of that loop, or of one around it, in fast memory."""
         if level < 0:
             return False
         loops = [level, *self.levels.around(self.program.loops[level].entry)]
@@ -241,7 +249,7 @@ class Algorithm:
     def _define(
         self, v: int, number: int, time: int, use: LevelStop, later: list[int]
     ) -> Chain | None:
-        """Produces a value in fast memory, if it can stay there until its next use."""
+        """Defines a value in fast memory if it can stay there until its next use."""
         if not self.picker.may_stay(time, use.start + 1):
             return None
         group = self.groups.get((use.loop, v))
@@ -277,7 +285,7 @@ class Algorithm:
     def _spans(
         self, begin: int, stop: LevelStop, v: int, result: int | None
     ) -> list[tuple[int, int]]:
-        """Where a stay that reaches a stop lies; over a group's loop there are two values."""
+        """The intervals of a stay up to a stop; over a group's loop one for each of two values."""
         if result is None:
             return [(begin, stop.end)]
         loop = self.program.loops[stop.loop]
@@ -292,7 +300,7 @@ class Algorithm:
         return next(rows[i].instruction for i in self.cost.of_value[v] if rows[i].defines)
 
     def _extend(self, held: Chain, last: int, stop: LevelStop, group: int | None) -> bool:
-        """Keeps a value where it is until its next use."""
+        """Keeps a value in its place until its next use; False if that is not possible."""
         if (held.value, self._level(held), held.stop) in self.refused:
             return False
         if not self.picker.may_stay(last, stop.start + 1):
@@ -312,9 +320,9 @@ class Algorithm:
         return free
 
     def _give_up(self, held: Chain, before: int | None) -> int:
-        """Evicts a value if anybody needs it; the time from which slow memory has it.
+        """Evicts a value if its content is needed; returns the time from which slow memory has it.
 
-        before: the next use; None if there is none at this level.
+        before: time of the next use; None if there is none at this level.
 
         Raises:
           _NoEviction: it cannot be done in time.
@@ -345,7 +353,7 @@ class Algorithm:
         return self.heap.find(held.block.size, [(held.end + 1, end)], held.block.offset) is not None
 
     def _crowded(self, resource: CopyResource, start: int, end: int) -> bool:
-        """Whether as many copies are under way as there may be."""
+        """Whether the most copies allowed are already in progress."""
         return resource.under_way(start, end) >= self.preset.outstanding
 
     def _prefetch(
@@ -380,7 +388,7 @@ class Algorithm:
         return None
 
     def _follow(self, held: Chain, stop: LevelStop, result: int) -> None:
-        """Goes on with a group's result, which leaves the loop where its parameter came in."""
+        """Continues with a group's result, which leaves the loop where its parameter came in."""
         loop = self.program.loops[stop.loop]
         defined = self._defined(result)
         held.end = held.block.spans[-2][1] if len(held.block.spans) > 1 else held.end

@@ -1,4 +1,4 @@
-"""What MSA thinks a buffer is worth, and how long instructions and copies take.
+"""What MSA takes a buffer to be worth, and how long instructions and copies take.
 
 Source: XLA, `CostAnalysis::GetMemoryBoundedness` and
 `MemoryBoundednessBufferIntervalCompare` (memory_space_assignment/cost_analysis, utils).
@@ -18,22 +18,26 @@ from mallocgame.program.times import Times
 
 TRIPS = 5.0  # assumed executions of a loop body
 
-# Seconds that a byte in fast memory saves per access, by the benefit column of the TPU v4
-# compiler's own dumps: benefit * sqrt(size) / bytes is 1.69e-12 to 1.70e-12 for nine tenths of the
-# buffers of ResNet-50, whatever the instructions compute.
+# Seconds that a byte in fast memory saves per access, from the benefit column of the TPU v4
+# compiler's dumps: benefit * sqrt(size) / bytes is 1.69e-12 to 1.70e-12 for nine tenths of
+# ResNet-50's buffers, whatever the instructions compute.
 PRODUCTION_BYTE_S = 1.695e-12
 
 
 class Cost:
     """Times of a program with everything in slow memory.
 
-    elapsed: [T] seconds of one execution; nesting: [T] loops around; copy_s: [V] of a copy.
-    benefit: [A] seconds that each access saves in fast memory, one execution, negative for
-        instructions that memory does not bound.
+    elapsed: [T] seconds of one execution.
+    nesting: [T] number of loops around each instruction.
+    copy_s: [V] seconds of a copy.
+    benefit: [A] seconds that each access saves in fast memory per execution; negative for
+        instructions
+      that are not memory-bound.
+    of_value: [V] the numbers of each value's accesses.
     """
 
     def __init__(self, program: Program, byte_s: float | None):
-        """byte_s: benefit per byte, None to compare the instruction's own times."""
+        """byte_s: benefit per byte; None to compare the instructions' own times."""
         self.program = program
         times, levels = Times(program), Levels(program)
         unit = times.scale_s
@@ -72,7 +76,7 @@ class Cost:
     def boundedness(self, values: Iterable[int]) -> float:
         """What values that share a place are worth, per square root of their size.
 
-        Positive benefits add up; where there are none, the largest of the others counts.
+        Positive benefits add up; if there are none, the largest of the others counts.
         """
         values = list(values)
         benefits = [
@@ -87,9 +91,9 @@ class Cost:
 
 
 def sort_order(cost: Cost, families: Sequence[Sequence[int]]) -> list[int]:
-    """The order in which families of values get their turn: indices into `families`.
+    """The order in which families of values are decided: indices into `families`.
 
-    Most memory-bound first; of equals the larger, then the one defined earlier.
+    The most memory-bound come first; of equals the larger, then the one defined earlier.
     """
 
     def key(number: int) -> tuple[float, int, int]:

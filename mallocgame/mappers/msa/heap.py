@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(eq=False)
 class HeapBlock:
-    """Bytes [offset, offset + size) over the slots of `spans`, each [start, end] inclusive.
+    """Bytes [offset, offset + size) over the times of `spans`, each [start, end] inclusive.
 
-    Spans of one block share their offset: a carried group, or a buffer kept from use to use.
+    All spans of a block share its offset: a carried group, or a buffer kept from use to use.
     """
 
     size: int
@@ -22,10 +22,10 @@ class HeapBlock:
 
 
 class Heap:
-    """What lies in fast memory."""
+    """The blocks in fast memory."""
 
     def __init__(self, capacity: int, reserved: Sequence[int]):
-        """reserved: bytes from offset 0 that each time needs for itself."""
+        """reserved: bytes from offset 0 that are reserved at each time."""
         self.capacity = capacity
         self.reserved = list(reserved)
         self.blocks: dict[int, HeapBlock] = {}
@@ -33,18 +33,18 @@ class Heap:
         self.starting: list[dict[int, HeapBlock]] = [{} for _ in reserved]
 
     def add(self, block: HeapBlock) -> None:
-        """Puts a block where it says."""
+        """Puts a block at its offset."""
         self.blocks[id(block)] = block
         for span in block.spans:
             self._occupy(block, span)
 
     def extend(self, block: HeapBlock, span: tuple[int, int]) -> None:
-        """Keeps a block for another span."""
+        """Keeps a block in its place for another span."""
         block.spans.append(span)
         self._occupy(block, span)
 
     def remove(self, block: HeapBlock) -> None:
-        """Takes a block out."""
+        """Removes a block."""
         del self.blocks[id(block)]
         for start, end in block.spans:
             self.starting[start].pop(id(block), None)
@@ -68,7 +68,7 @@ class Heap:
     def find(
         self, size: int, spans: Sequence[tuple[int, int]], preferred: int | None = None
     ) -> int | None:
-        """An offset free over all spans: the preferred one, or best fit: smallest gap, lowest."""
+        """An offset free over all spans: `preferred`, or else the smallest gap, then the lowest."""
         taken = sorted(
             (block.offset, block.offset + block.size)
             for block in self._met(spans).values()
@@ -90,13 +90,13 @@ class Heap:
     def find_lasting(
         self, size: int, start: int, end: int, later_uses: Sequence[int]
     ) -> int | None:
-        """An offset free over [start, end], and of those one that stays free for the longest.
+        """An offset that is free over [start, end] and, of those, stays free for the longest time.
 
-        later_uses: times after `end`, ascending, up to which the buffer would like to stay.
+        later_uses: times after `end`, ascending, up to which the buffer would ideally stay.
         """
         if self.find(size, [(start, end)]) is None:
             return None
-        low, high = 0, len(later_uses)  # offsets free up to use `low` exist
+        low, high = 0, len(later_uses)  # some offset is free up to use `low`
         while low < high:
             middle = (low + high + 1) // 2
             if self.find(size, [(start, later_uses[middle - 1])]) is None:
@@ -106,7 +106,7 @@ class Heap:
         return self.find(size, [(start, later_uses[low - 1] if low else end)])
 
     def repack(self) -> bool:
-        """Lays all blocks anew, longest first, then largest; False and no change if one is left."""
+        """Packs all blocks anew, longest and then largest first; False if one does not fit."""
         order = sorted(
             self.blocks.values(),
             key=lambda b: (-(max(s[1] for s in b.spans) - min(s[0] for s in b.spans)), -b.size),

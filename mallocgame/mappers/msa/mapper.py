@@ -11,13 +11,13 @@ from mallocgame.mappers.msa.picker import Ratios
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 
-# What the TPU v4 compiler says of itself in its dumps, and the defaults of the open-source library.
+# The settings that the TPU v4 compiler reports in its dumps, and the open-source defaults.
 PRODUCTION = Preset(Ratios(1.0, 2.0, 8.0), 2, 4, 40, 0.5, PRODUCTION_BYTE_S)
 LIBRARY = Preset(Ratios(1.0, 2.0, 8.0), 1, 0, 40, 0.0, None)
 
 
 def msa(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    """MSA with production's settings.  Neither budget nor seed nor `config` matters to it."""
+    """MSA with production's settings.  Budget, seed and `config` have no effect."""
     return _map(program, PRODUCTION)
 
 
@@ -63,7 +63,7 @@ def chains_mapping(program: Program, chains: list[Chain]) -> Mapping:
 
 
 def drop_offenders(program: Program, mapping: Mapping) -> tuple[Mapping, int]:
-    """The mapping without the values that break a rule, groups as a whole; how many those are.
+    """The mapping without the values that break a rule, and their number; groups go as a whole.
 
     XLA's rules are wider than the judge's: a copy may cross the boundary of a loop's body.
     """

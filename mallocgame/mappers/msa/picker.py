@@ -1,4 +1,4 @@
-"""When a prefetch may start, and in which order to try.
+"""When a prefetch may start, and in which order starts are tried.
 
 Source: XLA, `CostAnalysisPrefetchIntervalPicker` (memory_space_assignment).
 All intervals are exclusive: a copy (start, end) overlaps with start+1 .. end-1.
@@ -11,15 +11,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-EXPLORED = 100  # earlier starts that are tried once the later ones are used up
-RETRY_FACTOR = 2.0  # growth of the preferred end of an eviction with every retry
+EXPLORED = 100  # earlier starts to try once the later ones are used up
+RETRY_FACTOR = 2.0  # growth of an eviction's preferred length with every retry
 
 
 @dataclasses.dataclass(frozen=True)
 class Ratios:
-    """Overlap of a copy with other work, in units of the time it takes.
+    """Overlap of a copy with other work, as multiples of the time it takes.
 
-    least, preferred: of the copy itself; most: of a copy of the whole fast memory.
+    least, preferred: multiples of the copy's own time.
+    most: a multiple of the time to copy the whole fast memory.
     """
 
     least: float
@@ -32,10 +33,11 @@ class IntervalPicker:
 
     elapsed: seconds of each instruction, one execution.
     nesting: loops around each instruction.
-    most_s: seconds that a value may be copied ahead, or stay unused.
+    memory_copy_s: seconds to copy the whole fast memory.
     trips: assumed executions of a loop body.
-    start_nesting: loops around a copy that starts right after each instruction, where that differs:
-        after a loop's entry its body begins.
+    start_nesting: loops around a copy that starts right after each instruction, if that differs:
+        the
+      body begins after a loop's entry.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class IntervalPicker:
         self.loops = any(self.nesting)
 
     def overlap(self, start: int, end: int) -> float:
-        """Seconds of the instructions between start and end, both exclusive."""
+        """Seconds of the instructions between `start` and `end`, both exclusive."""
         start = max(start, 0)
         if end <= start:
             return 0.0
@@ -80,9 +82,9 @@ class IntervalPicker:
         return time
 
     def starts(self, start: int, end: int, copy_s: float, gain_s: float) -> Iterator[int]:
-        """Starts to try, the preferred one first, then later and earlier ones by turns.
+        """Starts to try: the preferred one first, then later and earlier ones in turns.
 
-        start: no earlier; gain_s: seconds that the use itself becomes shorter.
+        start: the earliest allowed; gain_s: seconds that the use itself becomes shorter.
         """
         latest = self.latest_start(start, end, copy_s, gain_s)
         earliest = start

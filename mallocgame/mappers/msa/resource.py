@@ -1,4 +1,4 @@
-"""The bus as MSA sees it: every instruction's time is supply, copies take it first in, first out.
+"""The bus as MSA sees it: instructions' times are supply, copies take it first in, first out.
 
 Source: XLA, `AsynchronousCopyResource` (memory_space_assignment/algorithm.h).
 """
@@ -9,7 +9,7 @@ import bisect
 import dataclasses
 from collections.abc import Sequence
 
-# Supply and demand are compared up to this fraction: sums of seconds round differently.
+# Tolerance in comparing supply with demand, as a fraction: sums of seconds round differently.
 SLACK = 1e-9
 
 
@@ -28,8 +28,8 @@ class _Copy:
 class CopyResource:
     """Copies with exclusive times: a copy (start, end) may use the supply of start+1 .. end-1.
 
-    Copies are served in the order of their start, at equal start in the order they were added; one
-    that is added delays those behind it, which is allowed as long as all still end in time.
+    Copies are served by their start and, if that is equal, in the order in which they were added.
+    A new copy delays those behind it, which is allowed as long as all still end in time.
     """
 
     def __init__(self, supply: Sequence[float]):
@@ -45,7 +45,7 @@ class CopyResource:
         """Adds a copy.
 
         Raises:
-          ValueError: not enough supply, for it or for a copy that it delays.
+          ValueError: there is not enough supply for it or for a copy that it delays.
         """
         served = self._served(start, end, seconds)
         if served is None:
@@ -57,7 +57,7 @@ class CopyResource:
         self.longest = max(self.longest, end - start)
 
     def remove(self, start: int, end: int, seconds: float) -> None:
-        """Takes the copy out that was added first with these figures.
+        """Removes the first copy that was added with these figures.
 
         Raises:
           ValueError: there is none.
@@ -80,7 +80,7 @@ class CopyResource:
                 before[time] = before.get(time, 0.0) + part
 
     def under_way(self, start: int, end: int) -> int:
-        """How many copies' intervals meet (start, end)."""
+        """The number of copies whose intervals meet (start, end)."""
         count = 0
         position = bisect.bisect_left(self.copies, end, key=lambda c: c.start)
         while position > 0 and self.copies[position - 1].start > start - self.longest:
@@ -99,7 +99,10 @@ class CopyResource:
     def _served(
         self, start: int, end: int, seconds: float
     ) -> tuple[int, _Copy, list[tuple[_Copy, list[tuple[int, float]]]]] | None:
-        """Where a new copy stands in the queue, what it uses, and what those behind it use then."""
+        """A new copy's place in the queue, the copy, and what the copies behind it would use.
+
+        None if it or one of them would be late.
+        """
         position = bisect.bisect_right(self.copies, start, key=lambda c: c.start)
         before = self._used(position, start)
         used = self._take(before, start, end, seconds)
@@ -127,7 +130,7 @@ class CopyResource:
     def _used(self, position: int, start: int) -> dict[int, float]:
         """What the first `position` copies use after `start`.
 
-        Copies end in the order in which they are served, so that only the last ones matter.
+        Copies end in the order in which they are served, so only the last ones matter.
         """
         before: dict[int, float] = {}
         while position > 0:
@@ -142,7 +145,7 @@ class CopyResource:
     def _take(
         self, before: dict[int, float], start: int, end: int, seconds: float
     ) -> list[tuple[int, float]] | None:
-        """The supply that a copy finds behind others; None if it does not end in time."""
+        """The supply that a copy finds after the others; None if it does not end in time."""
         missing = seconds
         used = []
         for time in range(start + 1, min(end, len(self.supply))):

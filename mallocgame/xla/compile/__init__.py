@@ -1,1 +1,1 @@
-"""Runs the compiler, in processes of its own."""
+"""Runs the compiler in separate processes."""

@@ -1,7 +1,7 @@
-"""The process that meets the compiler: ``python -m ...compile_child REQUEST.json``.
+"""The process that calls the compiler: ``python -m ...compile_child REQUEST.json``.
 
-The compiler ends the whole process at a bad option, so each step runs in one of its own; see
-`mallocgame.xla.compile.compiler`, which starts it and reads what it leaves.
+A bad option makes the compiler end the whole process, so each step runs in a process of its own.
+`mallocgame.xla.compile.compiler` starts it and reads the files that it leaves.
 """
 
 from __future__ import annotations
@@ -25,19 +25,21 @@ _DTYPES = {
 
 
 def parse_shapes(text: str) -> tuple[Any, ...]:
-    """Shapes out of ``f32[8,128],s32[]``, one argument each.
+    """Parses shapes such as ``f32[8,128],s32[]``, one for each argument.
 
     Raises:
-      ValueError: the text is no list of shapes.
+      ValueError: the text is not a list of shapes.
     """
     import jax
 
     if _SHAPE.sub("", text).replace(",", "").strip():
-        raise ValueError(f"--args: {text!r} is not a list of shapes like f32[8,128],s32[]")
+        raise ValueError(f"--args: must be shapes such as f32[8,128],s32[], got {text!r}")
     shapes = []
     for dtype, dims in _SHAPE.findall(text):
         if dtype not in _DTYPES:
-            raise ValueError(f"--args: element type {dtype!r} is none of {', '.join(_DTYPES)}")
+            raise ValueError(
+                f"--args: element type must be one of {', '.join(_DTYPES)}, got {dtype!r}"
+            )
         sizes = tuple(int(d) for d in dims.split(",") if d.strip())
         shapes.append(jax.ShapeDtypeStruct(sizes, _DTYPES[dtype]))
     return tuple(shapes)
@@ -46,15 +48,15 @@ def parse_shapes(text: str) -> tuple[Any, ...]:
 def resolve(name: str, shapes: str | None, keywords: dict[str, Any]) -> Workload:
     """The workload that ``package.module:function`` names.
 
-    Without ``shapes`` the function makes a `Workload` out of ``keywords``, with them it is itself
-    the workload's function.
+    With ``shapes`` the function is the workload's own; without, it is called with ``keywords`` and
+    returns a `Workload`.
 
     Raises:
-      ValueError: the name leads nowhere, or the function makes something else.
+      ValueError: there is no such function, or it returns something else.
     """
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
-        raise ValueError(f"{name!r} is not package.module:function")
+        raise ValueError(f"function: must be package.module:function, got {name!r}")
     sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), attribute)
@@ -69,14 +71,14 @@ def resolve(name: str, shapes: str | None, keywords: dict[str, Any]) -> Workload
     made = function(**keywords)
     if not isinstance(made, Workload):
         raise ValueError(
-            f"{name} returned {type(made).__name__}, not a Workload; "
-            "a plain function needs its shapes, --args 'f32[8,128],...'"
+            f"{name}: must return a Workload, got {type(made).__name__}; "
+            "a plain function needs shapes, --args 'f32[8,128],...'"
         )
     return made
 
 
 def lower(request: dict[str, Any]) -> None:
-    """Writes the function as StableHLO for the TPU, and where it comes from; needs no libtpu."""
+    """Writes the function as StableHLO for the TPU, and its source; needs no libtpu."""
     workload = resolve(request["function"], request["shapes"], request["keywords"])
     Path(request["out"]).write_text(workload.stablehlo())
     Path(request["about"]).write_text(json.dumps({"source": workload.source}))
@@ -85,8 +87,8 @@ def lower(request: dict[str, Any]) -> None:
 def compile_stablehlo(request: dict[str, Any]) -> None:
     """Compiles StableHLO for one core of a topology and writes the optimised, scheduled HLO.
 
-    JAX has no public way from StableHLO text to a compile for an absent device; the client of the
-    topology's devices, which `jax.jit(...).lower(...).compile()` uses itself, is the shortest one.
+    JAX has no public way to compile StableHLO text for an absent device.  The client of the
+    topology's devices, which `jax.jit(...).lower(...).compile()` itself uses, is the shortest way.
     """
     import numpy as np
     from jax.experimental import topologies
@@ -111,7 +113,7 @@ def compile_stablehlo(request: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Runs the request in the file that is named; the last line of stderr says why not."""
+    """Runs the request in the named file; on failure the last line of stderr says why."""
     request = json.loads(Path(sys.argv[1]).read_text())
     steps = {"lower": lower, "compile": compile_stablehlo}
     try:

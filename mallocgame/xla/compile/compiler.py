@@ -1,7 +1,7 @@
-"""Runs the TPU compiler, one process a step, and keeps what the importer reads.
+"""Runs the TPU compiler, one process for each step, and keeps what the importer reads.
 
-libtpu lets one process at a time in; the others wait here.  Its dumps are large, so they go to a
-temporary folder that is deleted whatever happens.
+libtpu admits one process at a time; the others wait here.  Its dumps are large, so they go to a
+temporary folder that is always deleted.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from mallocgame.xla.read.chips import Chip, Options
 DEFAULT_TIMEOUT_S = 600.0
 LOCK_POLL_S = 2.0
 ACCOUNTS = ("bufferinfo", "allocinfo", "scheduleinfo")
-# Only MSA's account is dumped.  The estimates are made before instructions are scheduled, and most
-# of a compile's time is that scheduling, so the simplest one will do: the estimates are the same.
+# Only MSA's account is dumped.  The estimates are made before instructions are scheduled, which
+# takes most of a compile's time; so the simplest scheduler is used, with the same estimates.
 _DUMP_FLAGS = (
     "--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=false "
     "--xla_jf_dump_llo_pass_label_regex=memory-space --xla_jf_vliw_scheduler=false"
@@ -41,8 +41,9 @@ _NOISE = re.compile(r"^(W\d{4}|I\d{4}|WARNING|\s*$)")
 class Function:
     """What to trace: ``package.module:function``.
 
-    shapes: such as ``f32[8,128],s32[]`` for a plain function, None for one that makes a `Workload`.
-    keywords: arguments of a function that makes a `Workload`.
+    shapes: such as ``f32[8,128],s32[]`` for a plain function; None for one that returns a
+        `Workload`.
+    keywords: arguments of a function that returns a `Workload`.
     """
 
     name: str
@@ -52,25 +53,25 @@ class Function:
 
 @dataclass(frozen=True)
 class Lowered:
-    """A function as StableHLO text on disk, and where it comes from."""
+    """A function as StableHLO text on disk, and its source."""
 
     stablehlo: Path
     source: str
 
 
 def require_libtpu() -> None:
-    """Raises InputError with what to install where the compiler is missing."""
+    """Raises InputError, which says what to install, if the compiler is missing."""
     if importlib.util.find_spec("libtpu") is None:
-        raise InputError("libtpu is not installed; say: pip install 'mallocgame[tpu]'")
+        raise InputError("libtpu: must be installed, say: pip install 'mallocgame[tpu]'")
 
 
 def versions() -> dict[str, str]:
-    """Versions of everything that a compile's bytes depend on."""
+    """Versions of all packages that the bytes of a compile depend on."""
     return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "libtpu")}
 
 
 def lower(function: Function, folder: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> Lowered:
-    """StableHLO of a function, written into ``folder``; needs no libtpu.
+    """Writes the StableHLO of a function into ``folder``; needs no libtpu.
 
     Raises:
       InputError: one line that says what the name leads to, or how tracing failed.
@@ -97,15 +98,17 @@ def compile_to(
     out: Path,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Compiles and writes ``msa_on.hlo.gz`` with MSA's account, or ``msa_off.hlo.gz`` without one.
+    """Compiles, and writes ``msa_on.hlo.gz`` with MSA's account, or ``msa_off.hlo.gz`` without.
 
-    Which of the two it is follows from ``options``.  Writes into ``out``, all files or none.
+    ``options`` decide which of the two it is.  Writes all files into ``out``, or none.
 
     Args:
-      options: of the compile; flags: of the compiler's library, ``--name=value``.
+      options: of the compile.
+      flags: of the compiler's library, ``--name=value``.
 
     Raises:
-      InputError: no libtpu, a compile that fails or outlasts ``timeout_s``, a dump without account.
+      InputError: libtpu is missing, the compile fails or takes longer than ``timeout_s``, or the
+        dump has no account.
     """
     require_libtpu()
     is_off = all(options.get(key) == value for key, value in chip.assignment_off.items())
@@ -139,18 +142,18 @@ def compile_to(
 
 
 def without_metadata(text: str) -> str:
-    """HLO text without source locations: they name files of the machine that compiled."""
+    """HLO text without source locations, which name files of the compiling machine."""
     kept = re.sub(r", metadata=\{[^{}]*\}", "", text)
     return re.sub(r"(?ms)^(FileNames|FunctionNames|FileLocations|StackFrames)\n.*?^\n", "", kept)
 
 
 def _accounts(dumps: Path, what: str) -> dict[str, bytes]:
-    """MSA's account of the module, the last run where there are several."""
+    """MSA's account of the module; of several runs the largest files."""
     files = {}
     for kind in ACCOUNTS:
         found = sorted(dumps.rglob(f"*memory-space-assignment-{kind}.txt"))
         if not found:
-            raise InputError(f"{what}: the compiler left no {kind}; is its assignment on?")
+            raise InputError(f"{what}: the compiler left no {kind}; its assignment must be on")
         files[f"{kind}.csv"] = max(found, key=lambda path: path.stat().st_size).read_bytes()
     return files
 
@@ -167,7 +170,7 @@ def alone() -> Iterator[None]:
 def _run_when_free(
     request: Mapping[str, object], environment: Mapping[str, str], what: str, timeout_s: float
 ) -> None:
-    """Runs a compile as soon as no foreign process holds the compiler's own lock."""
+    """Runs a compile as soon as no other process holds the compiler's own lock."""
     patience = time.monotonic() + timeout_s
     while True:
         try:
@@ -181,10 +184,10 @@ def _run_when_free(
 def _run(
     request: Mapping[str, object], environment: Mapping[str, str], what: str, timeout_s: float
 ) -> None:
-    """Runs one request in a process of its own and waits for it.
+    """Runs one request in a separate process and waits for it.
 
     Raises:
-      InputError: the process failed or outlasted ``timeout_s``; the line quotes its error.
+      InputError: the process failed or took longer than ``timeout_s``; the line quotes its error.
     """
     command = [sys.executable, "-m", "mallocgame.xla.compile.compile_child"]
     with tempfile.TemporaryDirectory(prefix="mallocgame-request-") as name:
@@ -212,7 +215,7 @@ def _run(
 
 
 def _reason(log: Path, code: int) -> str:
-    """The line of stderr that says why a process ended."""
+    """The line of stderr that tells why a process ended."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
     telling = [line for line in lines if re.match(r"F\d{4} |\w*(Error|Exception): ", line)]
     other = [line for line in lines if not _NOISE.match(line)]

@@ -1,4 +1,4 @@
-"""The compiles of one program in a dump folder, made once: the same request again costs nothing."""
+"""The compiles of one program in a dump folder; each is made once and then reused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Workfolder:
-    """Dump folder of one program and what its compiles have in common."""
+    """A program's dump folder, and what its compiles have in common."""
 
     folder: Path
     lowered: Lowered
@@ -28,16 +28,16 @@ class Workfolder:
     timeout_s: float = DEFAULT_TIMEOUT_S
 
     def compile_off(self) -> None:
-        """The program with everything in slow memory."""
+        """Compiles with everything in slow memory."""
         self._compile("", "without assignment", self.chip.assignment_off, (), "off")
 
     def compile_full(self) -> None:
-        """With assignment and the chip's largest capacity."""
+        """Compiles with assignment and the chip's largest capacity."""
         flags = self.chip.capacity_flags(self.chip.largest_bytes)
         self._compile("", "with assignment", {}, flags, "on")
 
     def compile_capacity(self, capacity_bytes: int) -> None:
-        """With assignment and less fast memory."""
+        """Compiles with assignment and less fast memory."""
         kib = capacity_bytes // KIB
         options, flags = (
             self.chip.capacity_options(capacity_bytes),
@@ -46,10 +46,10 @@ class Workfolder:
         self._compile(f"capacity_{kib}_kib", f"with {kib // KIB} MiB", options, flags, "on")
 
     def compile_probe(self, name: str, options: Options) -> None:
-        """With other decisions than production's, for the latency fit.
+        """Compiles with other decisions than production's, for the latency fit.
 
-        The compiler cannot follow every such order (in loops it may contradict itself); then the
-        fit does without.
+        The compiler cannot follow every such order (in loops it may contradict itself); the fit
+        then does without this probe.
         """
         flags = self.chip.capacity_flags(self.chip.largest_bytes)
         refused = self.folder / f"refused_{name}.key.json"
@@ -64,7 +64,7 @@ class Workfolder:
                 refused.write_text(json.dumps(wanted, indent=1))
 
     def write_provenance(self) -> None:
-        """Writes how the dump was made, without anything that differs from run to run."""
+        """Writes how the dump was made, without anything that differs between runs."""
         made: dict[str, Any] = {
             "source": self.lowered.source,
             "chip": self.chip.name,
@@ -81,7 +81,7 @@ class Workfolder:
     def _compile(
         self, place: str, what: str, options: Options, flags: tuple[str, ...], kind: str
     ) -> None:
-        """One compile into a sub-folder, unless the same one lies there already."""
+        """Compiles into a sub-folder, unless the same compile is already there."""
         out = self.folder / place if place else self.folder
         wanted = self._key(options, flags)
         key = out / f"{kind}.key.json"
@@ -100,7 +100,7 @@ class Workfolder:
         self.progress(f"{self.folder.name}: {what}: {time.monotonic() - started:.0f} s")
 
     def _key(self, options: Options, flags: tuple[str, ...]) -> dict[str, Any]:
-        """Everything that a compile's bytes depend on."""
+        """Everything that the bytes of a compile depend on."""
         return {
             "stablehlo": self._hash(),
             "chip": self.chip.name,

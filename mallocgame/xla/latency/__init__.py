@@ -1,1 +1,1 @@
-"""Fits the latency to the compiler's own estimates."""
+"""Fits the latency model to the compiler's own estimates."""

@@ -1,8 +1,8 @@
 """Fits a program's latencies to the compiler's cycle estimates under several placements.
 
-Instructions of equal kind, traffic and estimate share one fit (`.fit`), so what the
-compiler placed differently in one layer informs the other layers.  How much slower a byte is in
-slow memory, where an instruction's own estimates do not tell, comes from the whole program.
+Instructions of equal kind, traffic and estimate share one fit (`.fit`), so what the compiler placed
+differently in one layer informs the other layers.  If an instruction's own estimates do not show
+how much slower a byte is in slow memory, the whole program's do.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 
 from mallocgame.xla.latency.fit import Fit, FloatArray, Sample, fit_instruction
 
-# Cycles that a byte adds in slow memory, where a program's placements say nothing: what copies on
-# TPU v4 take to the digit, reads and writes alike.
+# Cycles that a byte adds in slow memory if a program's placements do not tell: exactly what copies
+# take on TPU v4, reads and writes alike.
 TYPICAL_CYCLES_PER_BYTE = 1 / 428
 LEAST_DIFFERENCE = 0.005
 MOST_PLACEMENTS = 12
@@ -24,9 +24,10 @@ MOST_PLACEMENTS = 12
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Errors under one placement that the fit has not seen, nor one equal to it.
+    """Errors under one placement when neither it nor an equal one is part of the fit.
 
-    total: relative error of the summed cycles. median: of the instructions' relative errors.
+    total: relative error of the summed cycles.
+    median: median of the instructions' relative errors.
     """
 
     total: float
@@ -35,11 +36,12 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Fits per slot and what they amount to.
+    """The fits of all slots, and their quality.
 
     cycles_per_byte: what a byte adds in slow memory, [2], reads and writes.
+    fits: by slot.
     total_errors: relative error of the summed cycles per placement, all-slow first.
-    held_out: per placement but the first; None where no other is left.
+    held_out: for each placement but the first; None if no other is left to fit.
     median_error, p95_error: of instructions under the placements that were fitted.
     """
 
@@ -67,7 +69,7 @@ def _short(number: float) -> float:
 
 
 def calibrate(samples: Mapping[int, Sample]) -> Calibration:
-    """Fits all slots of a program; every sample has the same P placements."""
+    """Fits all slots of a program; all samples have the same P placements."""
     fits, cycles_per_byte = fit_all(samples)
     width = max((len(s.cycles) for s in samples.values()), default=0)
     tables = [_cycles(samples, fits, p) for p in range(width)]
@@ -84,7 +86,7 @@ def calibrate(samples: Mapping[int, Sample]) -> Calibration:
 
 
 def fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
-    """Fits per slot, and the program's cycles per byte [2]."""
+    """The fits by slot, and the program's cycles per byte [2]."""
     groups = pool(list(samples.values()))
     cycles_per_byte = fit_cycles_per_byte(list(groups.values()))
     by_key = {key: fit_instruction(sample, cycles_per_byte) for key, sample in groups.items()}
@@ -92,7 +94,7 @@ def fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
 
 
 def _cycles(samples: Mapping[int, Sample], fits: Mapping[int, Fit], placement: int) -> FloatArray:
-    """[2, N]: predicted and estimated cycles of the slots that have an estimate there."""
+    """Predicted and estimated cycles [2, N] of the slots with an estimate under the placement."""
     here = slice(placement, placement + 1)
     pairs = [
         (fits[slot].predict(s.read_fast[here], s.write_fast[here])[0], s.cycles[placement])
@@ -138,7 +140,7 @@ def _placements(sample: Sample, kept: Sequence[int]) -> Sample:
 
 
 def pool(samples: Sequence[Sample]) -> dict[tuple, Sample]:
-    """One sample per key with the distinct placements of all samples of that key."""
+    """One sample for each key, with the distinct placements of all its samples."""
     groups: dict[tuple, list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.key, []).append(sample)
@@ -169,10 +171,10 @@ def _merge(group: Sequence[Sample]) -> Sample:
 
 
 def fit_cycles_per_byte(samples: Sequence[Sample]) -> FloatArray:
-    """Cycles [2] that a byte read or written adds in slow memory.
+    """Cycles [2] that a byte adds in slow memory, read and written.
 
-    The median over pairs of placements that differ in reads alone, or in writes alone, each with
-    the weight of its difference.
+    The median over pairs of placements that differ only in reads, or only in writes, weighted by
+    the difference in cycles.
     """
     found: tuple[list[tuple[float, float]], ...] = ([], [])
     for sample in samples:

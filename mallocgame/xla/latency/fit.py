@@ -3,13 +3,14 @@
 Two steps:
 
 1. What each access adds in slow memory.  The estimates are close to
-   ``max(floor, base + sum of that over the accesses in slow memory)``; where they do not tell, an
-   access adds its bytes at the program's rate.
-2. The form of the rules, ``max(compute, fixed reads + reads, fixed writes + writes)``, nearest to
-   the estimates and, with less weight, to what step 1 says of placements without one.
+   ``max(floor, base + sum of that over the accesses in slow memory)``.  An access about which they
+   say nothing adds its bytes at the program's rate.
+2. The form of the rules, ``max(compute, fixed reads + reads, fixed writes + writes)``, as close as
+   possible to the estimates and, with less weight, to what step 1 predicts for other placements.
 
-Step 2 is a fit of a maximum of three sums: every placement is assigned to the term that is the
-largest there, the terms are fitted (non-negative least squares), and so on from several starts.
+Step 2 fits a maximum of three sums: each placement is assigned to the term that is the largest
+    there,
+the terms are fitted (non-negative least squares), and this is repeated from several starts.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ NEVER_BOUND = ("copy",)
 class Sample:
     """Estimates of one instruction under P placements.
 
-    reads, writes: physical bytes, [R] and [W]. read_fast, write_fast: whether in fast memory,
-    [P, R] and [P, W]. cycles: the compiler's estimates, [P], NaN where a compile gives none; row 0
-    is everything in slow memory. counts: how often each placement occurs, [P]; None for once.
+    key: what equal instructions have in common.
+    reads, writes: physical bytes, [R] and [W].
+    read_fast, write_fast: whether in fast memory, [P, R] and [P, W].
+    cycles: the compiler's estimates, [P], NaN if a compile has none; row 0 has all in slow memory.
+    counts: how often each placement occurs, [P]; None means once.
     """
 
     key: tuple
@@ -55,7 +58,8 @@ class Sample:
 class Fit:
     """Cycles of one instruction.
 
-    compute: floor. fixed_read, fixed_write: what reads and writes take wherever they are.
+    compute: the floor.
+    fixed_read, fixed_write: what reads and writes take in any memory.
     read_added, write_added: what each access adds in slow memory, [R] and [W].
     """
 
@@ -86,7 +90,10 @@ class Additive:
 
 
 def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
-    """The rules' form nearest to a sample; ``cycles_per_byte`` is [2], of reads and of writes."""
+    """The fit in the rules' form that is nearest to a sample.
+
+    cycles_per_byte: [2], of reads and of writes.
+    """
     additive = fit_additive(sample, cycles_per_byte)
     fast = np.concatenate([sample.read_fast, sample.write_fast], axis=1).astype(bool)
     guessed = _telling_placements(additive.added > 0)
@@ -106,7 +113,7 @@ def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
 
 
 def fit_additive(sample: Sample, cycles_per_byte: FloatArray) -> Additive:
-    """What each access adds in slow memory, all slow met exactly."""
+    """What each access adds in slow memory; all slow is matched exactly."""
     fast = np.concatenate([sample.read_fast, sample.write_fast], axis=1).astype(float)
     size = np.concatenate([sample.reads * cycles_per_byte[0], sample.writes * cycles_per_byte[1]])
     all_slow, least = sample.cycles[0], sample.cycles.min()
@@ -130,14 +137,14 @@ def fit_additive(sample: Sample, cycles_per_byte: FloatArray) -> Additive:
 
 
 def _telling_placements(matters: FloatArray) -> FloatArray:
-    """Placements [Q, N] of which a guess is wanted: all fast, and one access fast or slow."""
+    """Placements [Q, N] for which to guess: all fast, and one access fast or slow."""
     n = len(matters)
     one = np.eye(n, dtype=bool)[matters]
     return np.concatenate([np.ones((1, n), bool), one, ~one])
 
 
 def _terms(slow: FloatArray, reads: int) -> FloatArray:
-    """[P, 3, 3 + N] 0/1: the unknowns of compute, reads and writes (their constants come first)."""
+    """The unknowns, 0 or 1 [P, 3, 3 + N], of compute, reads and writes; constants come first."""
     p, n = slow.shape
     terms = np.zeros((p, 3, 3 + n))
     terms[:, [0, 1, 2], [0, 1, 2]] = 1
@@ -147,7 +154,7 @@ def _terms(slow: FloatArray, reads: int) -> FloatArray:
 
 
 def _starts(additive: Additive, reads: int) -> list[FloatArray]:
-    """Unknowns to start from: which of reads and writes carries the constant part."""
+    """Start values of the unknowns, by whether reads or writes carry the constant part."""
     base, added = additive.base, additive.added
     read, write = added[:reads], added[reads:]
     total = added.sum()
@@ -168,7 +175,7 @@ def _starts(additive: Additive, reads: int) -> list[FloatArray]:
 def _fit_terms(
     start: FloatArray, terms: FloatArray, cycles: FloatArray, weight: FloatArray
 ) -> tuple[float, FloatArray]:
-    """(misfit, unknowns) of the best round from one start."""
+    """The misfit and the unknowns of the best round from one start."""
     scale = cycles[0]
     rows = np.arange(len(cycles))
     x, best = start, (np.inf, start)

@@ -1,1 +1,1 @@
-"""Makes programs and suites out of what was compiled."""
+"""Makes programs and suites from compiled functions."""

@@ -1,8 +1,8 @@
 """Production's stays and copies around loops, expressed within the rules.
 
-The compiler's copies may be under way while a loop runs, and what a body leaves in fast memory at
-its end may be what its next iteration begins with. The rules know neither (docs/game.md, section
-7): a stay covers both ends of a loop or none, a copy lies in one segment.
+The compiler's copies may be in progress while a loop runs, and what a body leaves in fast memory
+may be what its next iteration begins with.  The rules know neither (docs/game.md, section 7): a
+stay covers both ends of a loop or neither, and a copy lies in one segment.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from mallocgame.program import Access, Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import COPIED, Mapping, Residency, Transfer
 
-# Slots that a copy's start may be moved ahead of where the compiler put it.
+# The most slots by which a copy may start earlier than the compiler started it.
 EARLIEST = 16
 
 
 def within_loops(program: Program, mapping: Mapping) -> tuple[Mapping, tuple[str, ...]]:
-    """The mapping with every stay and copy as the rules have it at loops, and what was changed."""
+    """The mapping with all stays and copies within the rules at loops, and notes on changes."""
     notes: list[str] = []
     if program.loops:
         mapping = _LoopCloser(program, mapping, notes).closed()
@@ -31,7 +31,7 @@ def within_loops(program: Program, mapping: Mapping) -> tuple[Mapping, tuple[str
 
 @dataclass(frozen=True)
 class _Half:
-    """A stay over one end of a loop alone: its body's start ("entry") or its end ("exit")."""
+    """A stay over one end of a loop only: the start ("entry") or the end ("exit") of its body."""
 
     stay: Residency
     loop: int
@@ -39,7 +39,7 @@ class _Half:
 
 
 class _LoopCloser:
-    """Stays of a mapping with their copies, changed until all are closed around loops."""
+    """The stays and copies of a mapping, changed until no stay covers only one end of a loop."""
 
     def __init__(self, program: Program, mapping: Mapping, notes: list[str]):
         self.program, self.mapping, self.notes = program, mapping, notes
@@ -52,7 +52,7 @@ class _LoopCloser:
             self.accesses.setdefault(access.value, []).append(access)
 
     def closed(self) -> Mapping:
-        """Mends one stay after the other; each is split at most once per loop around it."""
+        """Splits stays one by one; each is split at most once per loop around it."""
         while (half := next(self._halves(), None)) is not None:
             self._split(half)
         return dataclasses.replace(
@@ -63,13 +63,13 @@ class _LoopCloser:
         )
 
     def _halves(self) -> Iterator[_Half]:
-        """Stays over one end of a loop that no carried group allows, outer loops first."""
+        """Stays over one end of a loop that no carried group explains, outer loops first."""
         parameters = {(g.loop, g.parameter) for g in self.program.carried}
         for stay in self.stays:
             inside, before = (self.levels.around(t) for t in (stay.end - 1, stay.start))
             entered = [i for i in inside if not self.levels.inside(stay.start, i)]
             left = [i for i in before if not self.levels.inside(stay.end - 1, i)]
-            # A parameter's place is the result's from its definition on, so it is over no exit.
+            # From its definition on, the result has the parameter's place: that crosses no exit.
             entered += [
                 i
                 for i, loop in enumerate(self.program.loops)
@@ -81,7 +81,7 @@ class _LoopCloser:
                         yield _Half(stay, loop, side)
 
     def _is_carried(self, stay: Residency, number: int, side: str) -> bool:
-        """Whether a carried group comes back to (or began at) the place of this stay."""
+        """Whether a carried group comes back to, or began at, the place of this stay."""
         loop = self.program.loops[number]
         for group in self.program.carried:
             mine, other = group.parameter, group.result
@@ -106,14 +106,14 @@ class _LoopCloser:
         return [a for a in self.accesses.get(value, ()) if start <= a.instruction < end]
 
     def _last_write(self, stay: Residency, end: int) -> int:
-        """The last slot before ``end`` at which a stay became dirty, or -1."""
+        """The last slot before ``end`` at which a stay becomes dirty, or -1."""
         touched = self._touched(stay.value, stay.start, end)
         if stay.arrival == COPIED:
             touched = [a for a in touched if not a.defines]
         return max((a.instruction for a in touched if a.kind == "write"), default=-1)
 
     def _is_needed(self, value: int, slot: int) -> bool:
-        """Whether slow memory has to hold the value from a slot on, as far as is known here."""
+        """Whether slow memory must hold the value from a slot on; may err on the side of yes."""
         loops = self.levels.around(slot - 1)
         parts = {value, *(g.parameter for g in self.program.carried if g.result == value)}
         return (
@@ -128,7 +128,7 @@ class _LoopCloser:
         )
 
     def _split(self, half: _Half) -> None:
-        """Cuts a stay at a loop's end; what is read behind the cut is copied there."""
+        """Cuts a stay at one end of a loop; for reads behind the cut it is copied again."""
         stay, loop = half.stay, self.program.loops[half.loop]
         cut = loop.entry + 1 if half.side == "entry" else loop.exit
         value, name = stay.value, self._name(stay.value)
@@ -149,13 +149,13 @@ class _LoopCloser:
         )
 
     def _front(self, stay: Residency, copy: Transfer | None, cut: int) -> Residency | None:
-        """The part before a cut, unless nothing is gained by it."""
+        """The part of a stay before a cut; None if it serves no access."""
         ready = copy.end if copy else stay.start
         served = self._touched(stay.value, ready, cut)
         return dataclasses.replace(stay, end=cut) if served else None
 
     def _again(self, stay: Residency, cut: int) -> Transfer | None:
-        """The copy for what reads the value behind a cut; what reads it at the cut is too early."""
+        """The copy for reads behind a cut; one that reads at the cut itself is too early for it."""
         touched = self._touched(stay.value, cut, stay.end)
         reads = [a.instruction for a in touched if a.kind == "read" and a.instruction > cut]
         if not reads:
@@ -164,7 +164,7 @@ class _LoopCloser:
         return Transfer(stay.value, max([cut, *(w + 1 for w in written)]), reads[0])
 
     def _split_evictions(self, stay: Residency, cut: int, is_read: bool) -> None:
-        """Evictions of a stay that is cut: a dirty value leaves before the cut."""
+        """Splits the evictions of a stay that is cut; a dirty value is evicted before the cut."""
         value = stay.value
         mine = [e for e in self.evictions if e.value == value and stay.start < e.start <= stay.end]
         written = self._last_write(stay, cut)
@@ -177,7 +177,7 @@ class _LoopCloser:
 
 
 def _one_segment(program: Program, mapping: Mapping, notes: list[str]) -> Mapping:
-    """Every copy's window in one segment, where the program takes the least time."""
+    """Puts every copy's window into one segment, the one with which the program is fastest."""
     segment = Levels(program).segment
     for copy in mapping.prefetches:
         if segment[copy.start] != segment[copy.end]:
@@ -203,7 +203,10 @@ def _last_of_segment(segment: Sequence[int], slot: int) -> int:
 
 
 def _prefetch_choices(copy: Transfer, segment: Sequence[int]) -> list[Transfer]:
-    """Ends with the segment that it starts in, from then or from earlier; or starts in the last."""
+    """Choices of one segment for a prefetch.
+
+    They end with the segment of its start, possibly starting earlier, or start in that of its end.
+    """
     end = _last_of_segment(segment, copy.start)
     earliest = max(segment[copy.start], copy.start - EARLIEST)
     starts = range(copy.start, earliest - 1, -1)
@@ -214,7 +217,10 @@ def _prefetch_choices(copy: Transfer, segment: Sequence[int]) -> list[Transfer]:
 
 
 def _eviction_choices(copy: Transfer, segment: Sequence[int]) -> list[Transfer]:
-    """Ends with the segment of the slot that it follows, or starts in the segment of its end."""
+    """Choices of one segment for an eviction.
+
+    They end with the segment that it follows, or start in the segment of its end.
+    """
     last = _last_of_segment(segment, copy.start - 1) + 1
     first = segment[copy.end - 1] + 1
     return [Transfer(copy.value, copy.start, last), Transfer(copy.value, first, copy.end)]
@@ -243,7 +249,7 @@ def _with_eviction(mapping: Mapping, old: Transfer, new: Transfer) -> Mapping:
 
 
 def _best(program: Program, mapping: Mapping, choices: Sequence[Mapping]) -> Mapping:
-    """The choice that breaks the fewest rules, then the fastest, then the first."""
+    """The choice that breaks the fewest rules; of these the fastest, then the first."""
     return min(
         choices,
         key=lambda choice: (len(verify(program, choice)), simulate(program, choice).latency_s),

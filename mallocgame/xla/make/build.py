@@ -29,14 +29,19 @@ from mallocgame.xla.read.chips import chip_by_name
 
 SPLITS = ("train", "validation", "test")
 REQUIRED = ("name", "function", "family", "split", "source")
-# A program whose production mapping is told worse than this has no place in a suite.
+# A program is left out of a suite if production's cycles are reproduced worse than this.
 LARGEST_ERROR = 0.03
 INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
 
 
 @dataclass(frozen=True)
 class SuiteEntry:
-    """One program of a list: what to compile, for which chip, and where it belongs."""
+    """One program of a list.
+
+    function: ``package.module:factory``, called with `arguments`; it returns a `Workload`.
+    family, split: programs of one family belong to one split.
+    source: where the model comes from; note: what it adds to the suite.
+    """
 
     name: str
     function: str
@@ -49,7 +54,7 @@ class SuiteEntry:
 
 
 def read_list(path: Path) -> list[SuiteEntry]:
-    """Entries of a list of programs.
+    """Reads a list of programs.
 
     Raises:
       InputError: names the file, the entry, the field and the offending value.
@@ -59,7 +64,7 @@ def read_list(path: Path) -> list[SuiteEntry]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(rows, list):
-        raise InputError(f"{path}: expected a list of programs, found {type(rows).__name__}")
+        raise InputError(f"{path}: must be a list of programs, got {type(rows).__name__}")
     entries = [_entry(row, f"{path}: [{number}]") for number, row in enumerate(rows)]
     _check(entries, path)
     return entries
@@ -67,31 +72,35 @@ def read_list(path: Path) -> list[SuiteEntry]:
 
 def _entry(row: Any, where: str) -> SuiteEntry:
     if not isinstance(row, dict):
-        raise InputError(f"{where}: expected an object, found {type(row).__name__}")
+        raise InputError(f"{where}: must be an object, got {type(row).__name__}")
     known = {f.name: f for f in dataclasses.fields(SuiteEntry)}
     for key, value in row.items():
         kind = dict if key == "arguments" else str
-        if key not in known or not isinstance(value, kind):
-            raise InputError(f"{where}: {key}: {value!r} is unknown or no {kind.__name__}")
+        if key not in known:
+            raise InputError(f"{where}: must have the fields {', '.join(known)}, got {key!r}")
+        if not isinstance(value, kind):
+            raise InputError(f"{where}: {key}: must be a {kind.__name__}, got {value!r}")
     missing = [name for name in REQUIRED if name not in row]
     if missing:
         raise InputError(f"{where}: {missing[0]}: is missing")
     if row["split"] not in SPLITS:
-        raise InputError(f"{where}: split: {row['split']!r} is none of {', '.join(SPLITS)}")
+        raise InputError(
+            f"{where}: split: must be one of {', '.join(SPLITS)}, got {row['split']!r}"
+        )
     chip_by_name(row.get("chip", "v4"))
     return SuiteEntry(**row)
 
 
 def _check(entries: Sequence[SuiteEntry], path: Path) -> None:
-    """Names are unique, and no family is in two splits."""
+    """Checks that names are unique, and that no family is in two splits."""
     names: set[str] = set()
     splits: dict[str, str] = {}
     for entry in entries:
         if entry.name in names:
-            raise InputError(f"{path}: name: {entry.name!r} is there twice")
+            raise InputError(f"{path}: name: must be unique, got {entry.name!r} twice")
         names.add(entry.name)
         if splits.setdefault(entry.family, entry.split) != entry.split:
-            raise InputError(f"{path}: family: {entry.family!r} is in two splits")
+            raise InputError(f"{path}: family: must be in one split, got {entry.family!r} in two")
 
 
 def build_suite(
@@ -101,7 +110,7 @@ def build_suite(
     timeout_s: float,
     progress: Progress = print,
 ) -> dict[str, str]:
-    """Makes every program that the index does not hold yet; returns failures, name to reason."""
+    """Makes every program that the index does not yet hold; returns failures, name to reason."""
     index = read_index(out)
     for number, entry in enumerate(entries, 1):
         row = index["programs"].get(entry.name)
@@ -113,7 +122,7 @@ def build_suite(
         index["programs"].pop(entry.name, None)
         try:
             made = _make(entry, work / entry.name, timeout_s, progress)
-        except Exception as error:  # whatever it is, it costs this program only
+        except Exception as error:  # of any kind: the other programs are still made
             reason = " ".join(str(error).split()) or type(error).__name__
             index["failed"][entry.name] = reason.replace(str(work), "WORK")
             progress(f"{entry.name}: failed: {reason}")
@@ -151,7 +160,7 @@ def _is_there(out: Path, name: str) -> bool:
 
 
 def _row(entry: SuiteEntry, made: Made) -> dict[str, Any]:
-    """What the index says of a program."""
+    """A program's row of the index."""
     program, calibration = made.item.program, made.calibration
     kinds = sorted({violation.kind for violation in verify(program, made.item.mapping)})
     held_out = [h for h in calibration.held_out if h is not None]
@@ -180,17 +189,17 @@ def _row(entry: SuiteEntry, made: Made) -> dict[str, Any]:
 
 
 def production_error(made: Made) -> float:
-    """Error of the cycles that production's mapping takes here, each loop body once, no stalls."""
+    """Relative error of production's simulated cycles, each loop body once, without stalls."""
     program = made.item.program
     elapsed = simulate(program, made.item.mapping).elapsed_s.sum()
     return float(elapsed * (program.machine.clock_hz or 1.0) / max(made.item.cycles, 1) - 1.0)
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """The index of a suite, empty where there is none.
+    """The index of a suite; empty if there is none.
 
     Raises:
-      InputError: the file is no index.
+      InputError: the file is not an index.
     """
     if not (folder / INDEX).exists():
         return {"format": INDEX_FORMAT, "version": INDEX_VERSION, "programs": {}, "failed": {}}
@@ -198,7 +207,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def write_index(index: dict[str, Any], folder: Path) -> None:
-    """Writes the index, readable and in the order of the names."""
+    """Writes the index in a readable form, ordered by name."""
     for part in ("programs", "failed"):
         index[part] = dict(sorted(index[part].items()))
     folder.mkdir(parents=True, exist_ok=True)

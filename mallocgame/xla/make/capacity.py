@@ -1,8 +1,8 @@
 """Chooses the capacity at which a program's memory is contested.
 
-A program whose useful values all fit is trivial.  Of the chip's capacity and its halves the largest
-is taken at which useful values compete for room and production saves clearly less than unlimited
-memory would.
+A program whose useful values all fit is trivial.  The choice is the largest of the chip's capacity
+and its halves at which useful values compete for room and production saves clearly less than
+unlimited memory would.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ USEFUL_SHARE = 1e-5
 class Contest:
     """How contested the memory is.
 
-    pressure: bytes of useful values in use at the worst time, over the capacity.
-    saved, bound: share of the all-slow latency that production saves, and that unlimited fast
-      memory and free copies would save.
+    pressure: the most bytes of useful values in use at once, over the capacity.
+    saved: share of the all-slow latency that production saves.
+    bound: share that unlimited fast memory and free copies would save.
     """
 
     pressure: float
@@ -38,7 +38,7 @@ class Contest:
 
     @property
     def is_contested(self) -> bool:
-        """Whether values compete for room and production pays for it."""
+        """Whether values compete for room, at a cost to production."""
         return self.pressure > 1 and self.saved < CLEARLY_LESS * self.bound
 
     def reason(self, capacity_bytes: int) -> str:
@@ -51,7 +51,7 @@ class Contest:
 
 
 def contest(program: Program, production: Mapping) -> Contest:
-    """The figures of a program under production's mapping of it."""
+    """How contested a program's memory is, by production's mapping."""
     return Contest(
         pressure=pressure(program),
         saved=simulate(program, production).saved_fraction,
@@ -60,7 +60,7 @@ def contest(program: Program, production: Mapping) -> Contest:
 
 
 def unlimited_bound(program: Program) -> float:
-    """Share of the all-slow latency saved with everything in 1 GiB of fast memory, for nothing."""
+    """Share of the all-slow latency that 1 GiB of fast memory with free copies would save."""
     machine = program.machine.with_capacity(LARGEST_MACHINE_BYTES)
     simulation = simulate(program.with_machine(machine), all_slow(program))
     if simulation.all_slow_latency_s <= 0:
@@ -69,11 +69,11 @@ def unlimited_bound(program: Program) -> float:
 
 
 def pressure(program: Program) -> float:
-    """Most bytes of useful values in use at once, over the capacity.
+    """The most bytes of useful values in use at once, over the capacity.
 
-    A value is useful if it may be in fast memory and its accesses gain more there than 1e-5 of the
-    all-slow latency; it is in use from its first to its last access, and throughout a loop that it
-    crosses.
+    A value is useful if it may be in fast memory and its accesses gain more there than
+    `USEFUL_SHARE` of the all-slow latency.  It is in use from its first to its last access, and
+    throughout a loop that it crosses.
     """
     slow_s, fast_s = access_seconds(program)
     weights = np.array(program.weights, float)

@@ -1,4 +1,4 @@
-"""From a function to a program: compile, import, and choose the capacity that makes a problem."""
+"""From a function to a program: compiles, imports, and chooses the capacity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ PROBE_SEEDS = (1,)
 
 @dataclass(frozen=True)
 class Made:
-    """A program at its capacity, why that one, and how well the latency form fits."""
+    """A program at its capacity.
+
+    item: the program and production's mapping.
+    contest: how contested its memory is; reason: why it has this capacity.
+    calibration: how well the latency model fits.
+    """
 
     item: Imported
     contest: Contest
@@ -41,7 +46,9 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
     if capacity_bytes is not None and not (
         MIB <= capacity_bytes <= full and capacity_bytes % MIB == 0
     ):
-        raise InputError(f"capacity: {capacity_bytes} is not 1 to {full // MIB} whole MiB")
+        raise InputError(
+            f"capacity: must be 1 to {full // MIB} whole MiB, got {capacity_bytes} bytes"
+        )
     work.compile_off()
     work.compile_full()
     for seed in PROBE_SEEDS:
@@ -70,7 +77,7 @@ def random_probe(seed: int) -> Options:
 
 
 def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:
-    """Tries capacities from the largest on, those first at which useful values do not fit."""
+    """Tries capacities from the largest down, skipping those at which all useful values fit."""
     imported = _imported(work, name)
     sizes = halves(work.chip.largest_bytes)
     item = _item(imported, sizes[0])

@@ -1,4 +1,4 @@
-"""Two liberties of the compiler that the rules do not know, expressed within the rules."""
+"""Two things that the compiler does and the rules do not know, expressed within the rules."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def single_copies(
     prefetches: Sequence[Transfer],
     notes: list[str],
 ) -> tuple[list[Residency], list[Transfer]]:
-    """Makes one of two copies that the compiler holds of a value at the same time.
+    """Joins two copies that the compiler holds of a value at the same time.
 
-    It may prefetch a value for each of two reads in a row. The later copy, done for the first read,
-    serves both.
+    It may prefetch a value for each of two reads in a row.  The later copy, completed for the first
+    read, serves both.
     """
     kept = sorted(residencies, key=lambda r: (r.value, r.start))
     copies = {(t.value, t.start): t for t in prefetches}
@@ -42,12 +42,12 @@ def whole_places(
     prefetches: Sequence[Transfer],
     notes: list[str],
 ) -> tuple[list[Residency], list[Transfer]]:
-    """Gives every prefetch a place that is free as a whole when it begins.
+    """Gives every prefetch a place that is entirely free when it begins.
 
-    The compiler slices large prefetches and starts with the parts whose bytes are free already; the
-    rules know one place per stay. Such a stay moves to another place; where there is none, all
-    stays get new places (the largest first); where that fails too, the prefetch begins when the
-    whole place is free.
+    The compiler slices large prefetches and starts with the parts whose bytes are already free; the
+    rules know one place for each stay.  Such a stay moves to another place.  If there is none, all
+    stays get new places, largest first; if that fails too, the prefetch begins once the whole place
+    is free.
     """
     stays, copies, moves = _moved(program, residencies, prefetches)
     if any(copy not in prefetches for copy in copies) and not program.carried:
@@ -62,7 +62,7 @@ def whole_places(
 def _moved(
     program: Program, residencies: Sequence[Residency], prefetches: Sequence[Transfer]
 ) -> tuple[list[Residency], list[Transfer], list[str]]:
-    """Stays and copies with sliced copies moved or delayed one by one, and what was done."""
+    """The stays and copies, with sliced copies moved or delayed one by one, and notes on them."""
     notes: list[str] = []
     copies = {(t.value, t.start): t for t in prefetches}
     tied = {v for g in program.carried for v in (g.parameter, g.result)}
@@ -90,7 +90,7 @@ def _moved(
 
 
 def _packed(program: Program, residencies: Sequence[Residency]) -> list[Residency] | None:
-    """The same stays at new offsets, None where greedy packing finds no room."""
+    """The same stays at new offsets; None if greedy packing finds no room."""
     placed: list[Residency] = []
     for stay in sorted(residencies, key=lambda r: (-program.values[r.value].size_bytes, r.start)):
         offset = _free_offset(program, stay, placed)
@@ -101,7 +101,7 @@ def _packed(program: Program, residencies: Sequence[Residency]) -> list[Residenc
 
 
 def _free_offset(program: Program, stay: Residency, others: Iterable[Residency]) -> int | None:
-    """Lowest aligned offset that is free over a whole stay, None where there is none."""
+    """The lowest aligned offset that is free over a whole stay; None if there is none."""
     size = program.values[stay.value].size_bytes
     reserved = max(i.reserved_bytes for i in program.instructions[stay.start : stay.end])
     candidate = program.machine.align(reserved)
@@ -115,7 +115,7 @@ def _free_offset(program: Program, stay: Residency, others: Iterable[Residency])
 
 
 def _collide(program: Program, a: Residency, b: Residency) -> bool:
-    """Whether two stays share bytes at some time."""
+    """Whether two stays share bytes at any time."""
     return (
         a.start < b.end
         and b.start < a.end

@@ -1,4 +1,4 @@
-"""Tables and the picture of the documentation, out of a built suite's index."""
+"""The documentation's tables and picture of a built suite, from its index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rows = dict[str, dict[str, Any]]
 
 
 def suite_table(index: dict[str, Any]) -> str:
-    """Markdown: one row a program, and below what could not be made."""
+    """A Markdown table with one row for each program; below it what could not be made."""
     rows: Rows = index["programs"]
     lines = [
         "| program | split | MiB | instructions | values | accesses | loops | MB "
@@ -40,13 +40,13 @@ def suite_table(index: dict[str, Any]) -> str:
 
 
 def _plain(reason: str) -> str:
-    """A reason without what differs from run to run: log prefixes, process numbers, paths."""
+    """A reason without what differs between runs: log prefixes, process numbers."""
     reason = re.sub(r"[FE]\d{4} [\d:.]+ +\d+ ", "", reason)
     return reason.replace("|", "/")[:200]
 
 
 def calibration_table(index: dict[str, Any]) -> str:
-    """Markdown: the compiler's cycles, and the fit's errors, one row a program."""
+    """A Markdown table of the compiler's cycles and the fit's errors, one row for each program."""
     lines = [
         "| program | cycles, off | production | reproduced | held out | median instruction |",
         "|---|---|---|---|---|---|",
@@ -71,7 +71,7 @@ def calibration_table(index: dict[str, Any]) -> str:
 
 
 def calibration_picture(index: dict[str, Any], path: Path) -> None:
-    """Predicted against compiled savings of cycles, and the held-out errors, as one picture."""
+    """Draws predicted against compiled savings of cycles, and the held-out errors."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -103,7 +103,7 @@ def write_docs(suites: list[Path], docs: Path) -> None:
     A table stands between ``<!-- SUITE -->`` and ``<!-- end SUITE -->``.
 
     Raises:
-      InputError: a suite has no index, or a page no place for its table.
+      InputError: a suite has no index, or a page has no place for its table.
     """
     for folder in suites:
         if not (folder / INDEX).is_file():
@@ -121,5 +121,5 @@ def _replace(page: Path, name: str, text: str) -> None:
     before, found, rest = page.read_text().partition(begin)
     _, closed, after = rest.partition(end)
     if not found or not closed:
-        raise InputError(f"{page}: has no place for a table, {begin} ... {end}")
+        raise InputError(f"{page}: must have a place for the table, {begin} ... {end}")
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}")

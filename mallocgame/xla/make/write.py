@@ -1,4 +1,4 @@
-"""Writes imported dumps as suite files, with the table of what they hold."""
+"""Writes imported dumps as files of a suite, and says how well they fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRODUCTION_SUFFIX = ".production.mapping.json.gz"
 
 
 def write_import(imported: Import, out: Path) -> list[Path]:
-    """Writes every program and production's mapping of it; the bytes are reproducible."""
+    """Writes every program and production's mapping; the bytes are reproducible."""
     paths = []
     for item in imported.items:
         program = out / f"{item.program.name}{PROGRAM_SUFFIX}"
@@ -27,7 +27,7 @@ def write_import(imported: Import, out: Path) -> list[Path]:
 
 
 def dump_folders(folder: Path) -> list[Path]:
-    """Dump folders inside a folder, by name."""
+    """The dump folders inside a folder, by name."""
     return sorted(p.parent for p in folder.glob("*/msa_off.hlo.gz"))
 
 
@@ -41,7 +41,7 @@ def build_dumps(dumps: Path, out: Path, machine: Machine) -> list[Import]:
 
 
 def fit_lines(imported: Import) -> list[str]:
-    """How well the latency form reproduces the compiler's estimates, one line a placement."""
+    """Lines that say how well the latency model reproduces the estimates, one per placement."""
     calibration = imported.calibration
     first = imported.items[0].program
     lines = [

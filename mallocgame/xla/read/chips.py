@@ -1,4 +1,4 @@
-"""TPU generations that the compiler can be asked for, and how each is told to use less memory."""
+"""The TPU generations that can be compiled for, and how each is told to use less memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ class Chip:
     """One generation.
 
     Attributes:
-      topology: the smallest slice that the compiler knows, of which one core is compiled for.
+      topology: the smallest slice that the compiler knows; programs are compiled for one of its
+        cores.
       machine_name: preset in `mallocgame.program.machine`.
-      fast_space: number of the fast memory in layouts, ``S(n)``: CMEM on v4, VMEM later.
-      largest_bytes: most fast memory that programs are made for, of what the assignment has.
-      scoped_bytes: fast memory that the compiler keeps for its kernels, beside the assignment's;
-        none on tpu7x, whose kernels take theirs out of it, each while it runs.
-      slices: "most slices of a prefetch" that means whole ones; 0 where the compiler splits arrays
-        over the parts of a core and knows no slices.
-      clock_hz: where the preset has none: published bf16 operations a second over those of four
-        matrix units of 256 x 256 multiply-adds a core.
+      fast_space: number of the fast memory in layouts, ``S(n)``: CMEM on v4, VMEM on later chips.
+      largest_bytes: the most fast memory that programs are made for, of what the assignment has.
+      scoped_bytes: fast memory that the compiler keeps for its kernels beside the assignment's;
+        none on tpu7x, where each kernel takes its own out of the assignment's while it runs.
+      slices: value of "most slices of a prefetch" that keeps prefetches whole; 0 if the compiler
+        splits arrays over the parts of a core and knows no slices.
+      clock_hz: for a preset without one: the published bf16 operations per second over those of
+        four matrix units of 256 x 256 multiply-adds per core.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Chip:
 
     @property
     def closed(self) -> Options:
-        """Options for what the rules know: no copies across runs, every prefetch whole."""
+        """Options for what the rules know: no copies across runs, and every prefetch whole."""
         return {
             "xla_max_cross_program_prefetches": 0,
             "xla_tpu_sliced_prefetch_max_slices": self.slices,
@@ -48,7 +49,7 @@ class Chip:
 
     @property
     def machine(self) -> Machine:
-        """The machine that the chip's programs are played on, with the most memory."""
+        """The machine of the chip's programs, with the most memory."""
         machine = machine_by_name(self.machine_name).with_capacity(self.largest_bytes)
         if machine.clock_hz is not None:
             return machine
@@ -68,13 +69,13 @@ class Chip:
         return {"xla_msa_enable": "DISABLED"}
 
     def capacity_options(self, capacity_bytes: int) -> Options:
-        """Options that give the assignment so much memory, beside `capacity_flags`."""
+        """Options that give the assignment this much memory; see also `capacity_flags`."""
         if not self.has_cmem or capacity_bytes == self.largest_bytes:
             return {}
         return {"xla_tpu_max_cmem_used_by_memory_space_assignment": capacity_bytes // KIB}
 
     def capacity_flags(self, capacity_bytes: int) -> tuple[str, ...]:
-        """Flags of the compiler's library that do: without CMEM, the size of VMEM itself."""
+        """Library flags that do the same on chips without CMEM, by the size of VMEM itself."""
         if self.has_cmem:
             return ()
         return (f"--xla_tpu_override_vmem_size_kib={(capacity_bytes + self.scoped_bytes) // KIB}",)
@@ -93,11 +94,7 @@ CHIPS: dict[str, Chip] = {
 
 
 def chip_by_name(name: str) -> Chip:
-    """The chip of that name.
-
-    Raises:
-      InputError: no such chip.
-    """
+    """The chip with this name."""
     if name not in CHIPS:
-        raise InputError(f"chip {name!r}: unknown; one of {', '.join(CHIPS)}")
+        raise InputError(f"chip: must be one of {', '.join(CHIPS)}, got {name!r}")
     return CHIPS[name]

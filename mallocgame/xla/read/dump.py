@@ -1,11 +1,11 @@
-"""Readers of a dump folder: HLO with memory space assignment off and on, and MSA's own account.
+"""Reads a dump folder: HLO with memory space assignment off and on, and MSA's own account.
 
-A folder holds ``msa_off.hlo.gz`` and one compile with assignment on; each sub-folder
-``capacity_N_kib`` holds a compile of the same program with N KiB of fast memory. A compile is
+A folder holds ``msa_off.hlo.gz`` and one compile with assignment on.  Each sub-folder
+``capacity_N_kib`` holds a compile of the same program with N KiB of fast memory.  A compile is
 ``msa_on.hlo.gz``, ``bufferinfo.csv``, ``allocinfo.csv`` and ``scheduleinfo.csv`` (formats:
-openxla's ``memory_space_assignment/algorithm.cc``). Sub-folders ``probe_NAME`` hold only
-``msa_on.hlo.gz``, of compiles that were told where to put what: material for the latency fit.
-``provenance.json``, where there is one, says how all that was made.
+openxla's ``memory_space_assignment/algorithm.cc``).  Sub-folders ``probe_NAME`` hold only the
+``msa_on.hlo.gz`` of compiles that were told where to put what, for the latency fit.
+``provenance.json``, if present, says how all that was made.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SCHEDULE_COLUMNS = ("time", "instruction_name")
 LARGEST_INTEGER = 2**31 - 1
 
 _BUFFER_NAME = re.compile(r"<\d+ ([\w.\-]+)(?:\{([\d,]+)\})?(?: @\d+)?>")
-# Kernels' scratch where it shares the assignment's memory; its rows have negative numbers.
+# Kernels' scratch, if it shares the assignment's memory; its rows have negative numbers.
 _SCRATCH_NAME = re.compile(r"scoped allocation for ([\w.\-]+)")
 _CAPACITY_FOLDER = re.compile(r"capacity_(\d+)_kib")
 
 
 @dataclass(frozen=True)
 class BufferRow:
-    """One buffer that MSA looked at; ``instruction`` and ``index`` are its defining position."""
+    """One buffer that MSA considered; ``instruction`` and ``index`` are its defining position."""
 
     buffer_id: int
     instruction: str
@@ -64,9 +64,12 @@ class AllocationRow:
 
 @dataclass(frozen=True)
 class Compile:
-    """One compile with assignment on; ``capacity_bytes`` is None for the compiler's default.
+    """One compile with assignment on.
 
-    scratch: bytes of fast memory, from offset 0, that an instruction's kernel takes for itself.
+    capacity_bytes: None for the compiler's default.
+    buffers: by number.
+    schedule: instruction names by schedule time.
+    scratch: instruction name -> bytes of fast memory, from offset 0, that its kernel takes.
     """
 
     folder: Path
@@ -80,9 +83,12 @@ class Compile:
 
 @dataclass(frozen=True)
 class Dump:
-    """A program's dump: the module without assignment and every compile with it, largest first.
+    """A program's dump.
 
-    probes: modules of compiles that only the latency fit looks at. provenance: how it was made.
+    base: the module without assignment.
+    compiles: all compiles with assignment, largest capacity first.
+    probes: modules of compiles that only the latency fit uses.
+    provenance: how the dump was made.
     """
 
     folder: Path
@@ -103,7 +109,7 @@ def read_dump(folder: Path) -> Dump:
     for path in sorted(folder.glob("capacity_*")):
         found = _CAPACITY_FOLDER.fullmatch(path.name)
         if not found or not 0 < int(found.group(1)) <= LARGEST_INTEGER // 1024:
-            raise InputError(f"{path}: folder name: {path.name!r} is not capacity_N_kib")
+            raise InputError(f"{path}: folder name: must be capacity_N_kib, got {path.name!r}")
         compiles.append(_read_compile(path, int(found.group(1)) * 1024))
     compiles[1:] = sorted(compiles[1:], key=lambda c: -(c.capacity_bytes or 0))
     probes = [read_hlo(path / "msa_on.hlo.gz") for path in sorted(folder.glob("probe_*"))]
@@ -117,9 +123,9 @@ def _provenance(folder: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: no valid JSON: {error}") from None
+        raise InputError(f"{path}: must be valid JSON, got: {error}") from None
     if not isinstance(found, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(found).__name__}")
+        raise InputError(f"{path}: must be a JSON object, got {type(found).__name__}")
     return found
 
 
@@ -138,7 +144,7 @@ def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
 
 
 def read_hlo(path: Path) -> HloModule:
-    """Module in a gzipped HLO file."""
+    """The module in a gzipped HLO file."""
     module = parse_module(_text(path, gzip.decompress), str(path))
     check_module(module, str(path))
     return module
@@ -160,17 +166,19 @@ def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str
     try:
         header = next(reader, [])
         if tuple(header) != columns:
-            raise InputError(f"{path}: line 1: columns: expected {','.join(columns)}, "
-                             f"found {_short(','.join(header))}")  # fmt: skip
+            raise InputError(f"{path}: line 1: columns: must be {','.join(columns)}, "
+                             f"got {_short(','.join(header))}")  # fmt: skip
         for cells in reader:
             if len(cells) != len(columns):
                 raise InputError(
-                    f"{path}: line {reader.line_num}: expected {len(columns)} fields, "
-                    f"found {len(cells)}: {_short(','.join(cells))}"
+                    f"{path}: line {reader.line_num}: must have {len(columns)} fields, "
+                    f"got {len(cells)}: {_short(','.join(cells))}"
                 )
             rows.append((reader.line_num, dict(zip(columns, cells, strict=True))))
     except csv.Error as error:
-        raise InputError(f"{path}: line {reader.line_num}: no valid CSV: {error}") from None
+        raise InputError(
+            f"{path}: line {reader.line_num}: must be valid CSV, got: {error}"
+        ) from None
     return rows
 
 
@@ -183,10 +191,11 @@ def _short(text: str) -> str:
 
 
 def _integer(path: Path, line: int, field: str, text: str, low: int, high: int) -> int:
-    """Integer of a field in [low, high)."""
+    """The integer of a field, which must be in [low, high)."""
     if not re.fullmatch(r"-?[0-9]{1,12}", text) or not low <= int(text) < high:
         raise InputError(
-            f"{path}: line {line}: {field}: {_short(text)} is not an integer in [{low}, {high})"
+            f"{path}: line {line}: {field}: must be an integer in [{low}, {high}), "
+            f"got {_short(text)}"
         )
     return int(text)
 
@@ -198,19 +207,19 @@ def read_schedule(path: Path) -> tuple[str, ...]:
     for line, row in _rows(path, SCHEDULE_COLUMNS):
         time = _integer(path, line, "time", row["time"], 0, LARGEST_INTEGER)
         if time != len(names):
-            raise InputError(f"{path}: line {line}: time: expected {len(names)}, found {time}")
+            raise InputError(f"{path}: line {line}: time: must be {len(names)}, got {time}")
         name = row["instruction_name"]
         if name in seen:
-            raise InputError(f"{path}: line {line}: instruction_name: {_short(name)} is repeated")
+            raise InputError(f"{path}: line {line}: instruction_name: repeats {_short(name)}")
         seen.add(name)
         names.append(name)
     if not names:
-        raise InputError(f"{path}: time: the schedule is empty")
+        raise InputError(f"{path}: time: must have at least one row, got none")
     return tuple(names)
 
 
 def read_buffers(path: Path, times: int) -> dict[int, BufferRow]:
-    """Buffers by number; a row may be repeated (MSA's retries) but must then say the same."""
+    """The buffers by number; a row that is repeated (MSA's retries) must be the same."""
     buffers: dict[int, BufferRow] = {}
     for line, row in _rows(path, BUFFER_COLUMNS):
         if _is_scratch(row):
@@ -219,8 +228,8 @@ def read_buffers(path: Path, times: int) -> dict[int, BufferRow]:
         found = _BUFFER_NAME.fullmatch(row["buffer_name"])
         if not found:
             raise InputError(
-                f"{path}: line {line}: buffer_name: {_short(row['buffer_name'])} "
-                "is not '<number name>' or '<number name{index}>'"
+                f"{path}: line {line}: buffer_name: must be '<number name>' or "
+                f"'<number name{{index}}>', got {_short(row['buffer_name'])}"
             )
         uses = [u for u in row["use_times"].split(";") if u]
         buffer = BufferRow(
@@ -235,16 +244,14 @@ def read_buffers(path: Path, times: int) -> dict[int, BufferRow]:
             is_scoped=bool(_integer(path, line, "is_scoped", row["is_scoped"], 0, 2)),
         )
         if buffers.setdefault(number, buffer) != buffer:
-            raise InputError(
-                f"{path}: line {line}: buffer_id: {number} differs from its earlier row"
-            )
+            raise InputError(f"{path}: line {line}: buffer_id: {number} must equal its earlier row")
     return buffers
 
 
 def read_allocations(
     path: Path, buffers: dict[int, BufferRow], times: int
 ) -> tuple[AllocationRow, ...]:
-    """Allocations by buffer and start time, repeated rows once."""
+    """The allocations by buffer and start time, without repetitions."""
     allocations: set[AllocationRow] = set()
     for line, row in _rows(path, ALLOCATION_COLUMNS):
         if _is_scratch(row):
@@ -256,13 +263,15 @@ def read_allocations(
         start = _integer(path, line, "start_time", row["start_time"], 0, times)
         end = _integer(path, line, "end_time", row["end_time"], 0, times)
         if end < start:
-            raise InputError(f"{path}: line {line}: end_time: {end} is before start_time {start}")
+            raise InputError(f"{path}: line {line}: end_time: must be at least {start}, got {end}")
         if number not in buffers:
-            raise InputError(f"{path}: line {line}: buffer_id: {number} is not in bufferinfo.csv")
+            raise InputError(
+                f"{path}: line {line}: buffer_id: must be in bufferinfo.csv, got {number}"
+            )
         if size > buffers[number].size_bytes:
             raise InputError(
-                f"{path}: line {line}: size: {size} is more than the buffer's "
-                f"{buffers[number].size_bytes}"
+                f"{path}: line {line}: size: must be at most the buffer's "
+                f"{buffers[number].size_bytes}, got {size}"
             )
         allocations.add(AllocationRow(number, size, offset, start, end))
     return tuple(sorted(allocations, key=lambda a: (a.buffer_id, a.start_time, a.end_time)))
@@ -271,7 +280,7 @@ def read_allocations(
 def read_scratch(buffers: Path, allocations: Path) -> dict[str, int]:
     """Bytes from offset 0 that kernels take for themselves, by instruction.
 
-    Chips that keep a region apart for that have no such rows.
+    Chips that keep a separate region for that have no such rows.
     """
     owners: dict[str, str] = {}
     for line, row in _rows(buffers, BUFFER_COLUMNS):
@@ -279,8 +288,8 @@ def read_scratch(buffers: Path, allocations: Path) -> dict[str, int]:
             found = _SCRATCH_NAME.fullmatch(row["buffer_name"])
             if not found:
                 raise InputError(
-                    f"{buffers}: line {line}: buffer_id: {row['buffer_id']} is negative, but "
-                    f"{_short(row['buffer_name'])} is not 'scoped allocation for NAME'"
+                    f"{buffers}: line {line}: buffer_name: must be 'scoped allocation for NAME' of "
+                    f"{row['buffer_id']}, got {_short(row['buffer_name'])}"
                 )
             owners[row["buffer_id"]] = found.group(1)
     scratch: dict[str, int] = {}
@@ -288,8 +297,8 @@ def read_scratch(buffers: Path, allocations: Path) -> dict[str, int]:
         if _is_scratch(row):
             if row["buffer_id"] not in owners:
                 raise InputError(
-                    f"{allocations}: line {line}: buffer_id: {row['buffer_id']} is not in "
-                    f"{buffers.name}"
+                    f"{allocations}: line {line}: buffer_id: must be in {buffers.name}, "
+                    f"got {row['buffer_id']}"
                 )
             size, offset = (
                 _integer(allocations, line, field, row[field], 0, LARGEST_INTEGER)

@@ -1,8 +1,8 @@
 """Flattens a module into one schedule and finds the values behind tuples, views, loops and updates.
 
-A *position* is an instruction and a tuple index.  Several positions are one value: views, carried
-buffers, operands and results of in-place updates.  Loop bodies are put where their ``while``
-stands, between two markers.
+A *position* is an instruction and a tuple index.  Several positions can be one value: views,
+carried buffers, operands and results of in-place updates.  A loop's body stands where its ``while``
+does, between two markers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SOURCES = ("parameter", "constant")
 
 @dataclass
 class RawValue:
-    """A value under construction: where it is made and how large it is."""
+    """A value under construction: the position where it is made, and its shape."""
 
     instruction: str
     index: Index
@@ -40,7 +40,7 @@ class RawValue:
 
     @property
     def name(self) -> str:
-        """XLA's way to write a position."""
+        """The position as XLA writes it."""
         suffix = "{" + ",".join(map(str, self.index)) + "}" if self.index else ""
         return self.instruction + suffix
 
@@ -66,7 +66,7 @@ class RawWrite:
 
 @dataclass
 class Step:
-    """One slot of the flattened schedule, or a loop marker (``hlo`` is then the while)."""
+    """One slot of the flattened schedule or, with ``hlo`` a while, a loop marker."""
 
     name: str
     hlo: HloInstruction
@@ -77,7 +77,11 @@ class Step:
 
 @dataclass(frozen=True)
 class RawLoop:
-    """Markers of a while as step indices, and (parameter, result) per carried leaf that changes."""
+    """A while.
+
+    entry, exit: numbers of the steps that are its markers.
+    carries: (parameter, result) for each carried leaf that changes.
+    """
 
     entry: int
     exit: int
@@ -96,17 +100,17 @@ class Graph:
     merged: dict[int, int] = field(default_factory=dict)
 
     def find(self, value: int) -> int:
-        """Representative of the values that were found to be one."""
+        """The value that stands for all that were found to be the same as this one."""
         while value in self.merged:
             value = self.merged[value]
         return value
 
 
 def build_graph(module: HloModule, source: str) -> Graph:
-    """Flattened schedule of a module; ``source`` names the file in errors.
+    """Flattens a module; ``source`` names the file in errors.
 
     Raises:
-      InputError: a construct whose placement rules are unknown (conditional, unknown trip count).
+      InputError: a construct without placement rules (a conditional, an unknown trip count).
     """
     graph = Graph()
     entry = module.computations[module.entry]
@@ -125,7 +129,10 @@ def build_graph(module: HloModule, source: str) -> Graph:
 def _walk(
     graph: Graph, module: HloModule, computation: HloComputation, bound: Tree | None, source: str
 ) -> Tree:
-    """Adds a computation's steps; ``bound`` are a body's parameter values. Returns the root's."""
+    """Adds a computation's steps and returns its root's values.
+
+    bound: values of the parameter, for the body of a loop.
+    """
     for hlo in computation.instructions.values():
         if hlo.opcode == "while":
             tree = _walk_loop(graph, module, hlo, source)
@@ -134,7 +141,7 @@ def _walk(
         elif hlo.opcode in _SOURCES:
             tree = {i: _new_value(graph, hlo.name, i, s, True) for i, s in leaves(hlo.shape)}
         elif hlo.opcode == "conditional":
-            raise InputError(f"{source}: {hlo.name}: opcode conditional is not supported")
+            raise InputError(f"{source}: {hlo.name}: opcode: conditional is not supported")
         elif _is_view(hlo):
             tree = _view(graph, hlo, source)
         else:
@@ -154,12 +161,12 @@ def _view(graph: Graph, hlo: HloInstruction, source: str) -> Tree:
         parts = enumerate(graph.positions[name] for name in hlo.operands)
         return {(n, *index): value for n, part in parts for index, value in part.items()}
     if not hlo.operands:
-        raise InputError(f"{source}: {hlo.name}: {hlo.opcode} without an operand")
+        raise InputError(f"{source}: {hlo.name}: {hlo.opcode} must have an operand")
     tree = graph.positions[hlo.operands[0]]
     if hlo.opcode == "get-tuple-element":
         text = hlo.text("index")
         if not text.isdigit():
-            raise InputError(f"{source}: {hlo.name}: index: {text!r} is not a number")
+            raise InputError(f"{source}: {hlo.name}: index: must be a number, got {text!r}")
         return {index[1:]: value for index, value in tree.items() if index[:1] == (int(text),)}
     if hlo.opcode.endswith("-start"):
         return {index: value for index, _ in leaves(hlo.shape) for value in tree.values()}
@@ -199,7 +206,7 @@ def _add_step(
 def _output(
     graph: Graph, hlo: HloInstruction, index: Index, shape: ArrayShape, operand: int | None
 ) -> int:
-    """The value of one output: the updated operand's where the update is in place, else a new."""
+    """The value of one output: for an update in place the operand's, else a new one."""
     if operand is not None:
         values = list(graph.positions[hlo.operands[operand]].values())
         if len(values) == 1 and graph.values[values[0]].shape.size_bytes == shape.size_bytes:
@@ -210,14 +217,14 @@ def _output(
 def _walk_loop(graph: Graph, module: HloModule, hlo: HloInstruction, source: str) -> Tree:
     body, condition = hlo.callee("body"), hlo.callee("condition")
     if body is None or condition is None:
-        raise InputError(f"{source}: {hlo.name}: while without body or condition")
+        raise InputError(f"{source}: {hlo.name}: while must have a body and a condition")
     trips = _trip_count(module, hlo, condition, source)
     given = graph.positions[hlo.operands[0]]
     entry = len(graph.steps)
     graph.steps.append(Step(f"{hlo.name}:entry", hlo, is_marker=True))
     made = _walk(graph, module, module.computations[body], given, source)
     if set(made) != set(given):
-        raise InputError(f"{source}: {hlo.name}: body and operand have different shapes")
+        raise InputError(f"{source}: {hlo.name}: body and operand must have the same shape")
     graph.steps.append(Step(f"{hlo.name}:exit", hlo, is_marker=True))
     carries = []
     for index, value in made.items():
@@ -230,10 +237,10 @@ def _walk_loop(graph: Graph, module: HloModule, hlo: HloInstruction, source: str
 
 
 def _merge_if_in_place(graph: Graph, old: int, new: int) -> None:
-    """Makes two values one where the instruction that defines ``new`` is the last to read ``old``.
+    """Makes two values one if the instruction that defines ``new`` is the last to read ``old``.
 
-    Both share one buffer (a loop carries it, or the caller donated it), so such an instruction
-    overwrites its operand.
+    Both share one buffer, because a loop carries it or the caller donated it, so such an
+    instruction overwrites its operand.
     """
     old, new = graph.find(old), graph.find(new)
     if old == new:
@@ -255,7 +262,7 @@ def _merge_if_in_place(graph: Graph, old: int, new: int) -> None:
 
 
 def _trip_count(module: HloModule, hlo: HloInstruction, condition: str, source: str) -> int:
-    """Trip count stated by the compiler, or of ``for (i = start; i < bound; i += step)``.
+    """The trip count that the compiler states, or of ``for (i = start; i < bound; i += step)``.
 
     Raises:
       InputError: the loop's condition, start or step is not a constant.
@@ -276,7 +283,7 @@ def _trip_count(module: HloModule, hlo: HloInstruction, condition: str, source: 
 
 
 def _constant(computation: HloComputation, name: str) -> int | None:
-    """Integer behind copies of a constant, None for anything else."""
+    """The integer behind copies of a constant; None for anything else."""
     instruction = computation.instructions[name]
     while instruction.opcode in ("copy", "bitcast"):
         instruction = computation.instructions[instruction.operands[0]]
@@ -294,7 +301,7 @@ def _counter_start(module: HloModule, hlo: HloInstruction, counter: str) -> int 
 
 
 def _counter_step(module: HloModule, hlo: HloInstruction, counter: str) -> int | None:
-    """Constant that the body adds to the counter, None where it does something else."""
+    """The constant that the body adds to the counter; None if it does something else."""
     body = module.computations[hlo.callee("body") or ""]
     root = body.instructions[body.root]
     if root.opcode != "tuple" or not counter.isdigit() or int(counter) >= len(root.operands):

@@ -1,8 +1,8 @@
-"""Reader of scheduled, optimised HLO text: shapes with layouts, computations, tuple views.
+"""Reads scheduled, optimised HLO text: shapes with layouts, computations, tuple views.
 
 Only what memory placement needs is kept: instruction names in schedule order, shapes with tiling
-and memory space, operands, called computations and the compiler's cycle estimates. The grammar
-follows the HLO text that XLA prints (``HloModule::ToString``); everything unknown is skipped.
+and memory space, operands, called computations and the compiler's cycle estimates.  The grammar is
+that of the HLO text that XLA prints (``HloModule::ToString``); everything unknown is skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ALIAS_ENTRY = re.compile(r"\{([\d, ]*)\}: \((\d+), \{([\d, ]*)\}")
 
 @dataclass(frozen=True)
 class ArrayShape:
-    """One array of a shape: element type, dimensions, layout and the memory it lies in."""
+    """One array of a shape: element type, dimensions, layout and memory."""
 
     dtype: str
     dims: tuple[int, ...]
@@ -45,7 +45,7 @@ class ArrayShape:
 
     @property
     def size_bytes(self) -> int:
-        """Physical bytes, tiling padding included (XLA's tiled layout, ``xla/shape_util``)."""
+        """Physical bytes, with the padding of tiles (XLA's tiled layout, ``xla/shape_util``)."""
         order = self.minor_to_major or tuple(reversed(range(len(self.dims))))
         physical = [self.dims[i] for i in reversed(order)]
         for tile in self.tiles:
@@ -81,12 +81,12 @@ class HloInstruction:
     estimated_cycles: int | None
 
     def callee(self, role: str) -> str | None:
-        """Name of the computation called in a role: ``calls``, ``body`` or ``condition``."""
+        """The name of the computation called in a role: ``calls``, ``body`` or ``condition``."""
         found = re.search(rf"\b{role}=%?([\w.\-]+)", self.attributes)
         return found.group(1) if found else None
 
     def text(self, key: str) -> str:
-        """Plain value of an attribute, quotes removed; empty when absent."""
+        """The plain value of an attribute, without quotes; empty if absent."""
         found = re.search(rf'\b{key}=("?)([^",}}\s]*)\1', self.attributes)
         return found.group(2) if found else ""
 
@@ -115,7 +115,7 @@ class HloComputation:
     root: str
 
     def parameters(self) -> dict[int, HloInstruction]:
-        """Parameter number to its instruction."""
+        """The instruction of each parameter, by number."""
         found = (i for i in self.instructions.values() if i.opcode == "parameter")
         return {int(i.literal): i for i in found}
 
@@ -137,7 +137,7 @@ class HloModule:
 def leaves(
     shape: Shape, index: tuple[int, ...] = ()
 ) -> Iterator[tuple[tuple[int, ...], ArrayShape]]:
-    """Arrays inside a shape with their tuple index."""
+    """The arrays inside a shape with their tuple indices."""
     if isinstance(shape, ArrayShape):
         yield index, shape
         return
@@ -146,10 +146,10 @@ def leaves(
 
 
 def parse_shape(text: str, start: int = 0) -> tuple[Shape, int]:
-    """Shape at ``start`` and the position behind it.
+    """The shape at ``start`` and the position behind it.
 
     Raises:
-      ValueError: no shape stands there, its element type is unknown or its layout inconsistent.
+      ValueError: there is no shape, its element type is unknown or its layout is inconsistent.
     """
     if text[start : start + 1] == "(":
         elements: list[Shape] = []
@@ -161,17 +161,17 @@ def parse_shape(text: str, start: int = 0) -> tuple[Shape, int]:
         return TupleShape(tuple(elements)), position + 1
     found = _ARRAY.match(text, start)
     if not found or found.group(1) not in ELEMENT_BITS:
-        raise ValueError(f"no array shape in {text[start : start + 40]!r}")
+        raise ValueError(f"must be an array shape, got {text[start : start + 40]!r}")
     dtype, dims_text, order_text, layout = found.groups()
     dims = _ints(dims_text.replace("<=", ""))
     order = _ints(order_text or "")
     if order and sorted(order) != list(range(len(dims))):
-        raise ValueError(f"layout {{{order_text}}} does not fit {dtype}[{dims_text}]")
+        raise ValueError(f"layout must fit {dtype}[{dims_text}], got {{{order_text}}}")
     space = _SPACE.search(layout or "")
     tiling = re.match(r"T((?:\([\d,]+\))+)", layout or "")
     tiles = tuple(_ints(t) for t in _TILE.findall(tiling.group(1))) if tiling else ()
     if any(0 in tile for tile in tiles):
-        raise ValueError(f"a tile of {layout} is empty")
+        raise ValueError(f"a tile must not be empty, got {layout}")
     return ArrayShape(dtype, dims, order, tiles, int(space.group(1)) if space else 0), found.end()
 
 
@@ -180,20 +180,20 @@ def _ints(text: str) -> tuple[int, ...]:
 
 
 def _closing(text: str, opening: int) -> int:
-    """Position of the parenthesis that closes the one at ``opening``."""
+    """The position of the parenthesis that closes the one at ``opening``."""
     depth = 0
     for found in _PARENTHESIS.finditer(text, opening):
         depth += 1 if found.group() == "(" else -1
         if depth == 0:
             return found.start()
-    raise ValueError("a parenthesis is not closed")
+    raise ValueError("a parenthesis must be closed")
 
 
 def parse_instruction(line: str) -> HloInstruction | None:
-    """Instruction on one line of text, None when the line holds none.
+    """The instruction on one line of text; None if there is none.
 
     Raises:
-      ValueError: the line starts as an instruction but cannot be read.
+      ValueError: the line begins like an instruction but cannot be read.
     """
     found = _INSTRUCTION.match(line)
     if not found:
@@ -207,7 +207,7 @@ def parse_instruction(line: str) -> HloInstruction | None:
     inside, attributes = rest[opcode.end() : closing], rest[closing + 1 :]
     cycles = _CYCLES.search(attributes)
     if cycles and not cycles.group(1).isdigit():
-        raise ValueError(f"estimated_cycles of {name} is {cycles.group(1)!r}, not a number")
+        raise ValueError(f"estimated_cycles of {name} must be a number, got {cycles.group(1)!r}")
     is_leaf = opcode.group(1) in ("parameter", "constant", "iota")
     return HloInstruction(
         name=name,
@@ -222,14 +222,14 @@ def parse_instruction(line: str) -> HloInstruction | None:
 
 
 def parse_module(text: str, source: str) -> HloModule:
-    """Module in HLO text; ``source`` names the file in errors.
+    """The module in HLO text; ``source`` names the file in errors.
 
     Raises:
       InputError: the text is not a complete scheduled HLO module.
     """
     header = text.partition("\n")[0]
     if not header.startswith("HloModule"):
-        raise InputError(f"{source}: line 1: {header[:60]!r} does not start with HloModule")
+        raise InputError(f"{source}: line 1: must start with HloModule, got {header[:60]!r}")
     computations: dict[str, HloComputation] = {}
     entry = None
     current: dict[str, HloInstruction] | None = None
@@ -243,7 +243,7 @@ def parse_module(text: str, source: str) -> HloModule:
                 entry = name if opened.group(1) else entry
         elif line.startswith("}"):
             if not root:
-                raise InputError(f"{source}: line {number}: computation {name} has no ROOT")
+                raise InputError(f"{source}: line {number}: computation {name} must have a ROOT")
             computations[name], current = HloComputation(name, current, root), None
         else:
             try:
@@ -259,7 +259,7 @@ def parse_module(text: str, source: str) -> HloModule:
     if current is not None:
         raise InputError(f"{source}: computation {name} is cut off at the end of the file")
     if entry is None or entry not in computations:
-        raise InputError(f"{source}: ENTRY: the module has no entry computation")
+        raise InputError(f"{source}: ENTRY: the module must have an entry computation")
     return HloModule(computations, entry, _donations(header))
 
 

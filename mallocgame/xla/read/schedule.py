@@ -1,8 +1,8 @@
-"""Where instructions stand: the compiler's flattened schedule against the imported one.
+"""Where instructions are: the compiler's flattened schedule against the imported one.
 
-Schedule times count every instruction, a loop's condition and body in front of its ``while``. The
-imported schedule keeps what costs time or touches a kept value, and puts loop bodies between
-markers. *Slots* are indices of the imported schedule.
+Schedule times count every instruction, with a loop's condition and body before its ``while``.  The
+imported schedule keeps what costs time or accesses a kept value, and puts loop bodies between
+markers.  *Slots* are indices of the imported schedule.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def flat_names(module: HloModule, computation: str | None = None) -> Iterator[st
 
 
 def check_schedule(module: HloModule, schedule: Sequence[str], source: str) -> None:
-    """The dump's schedule is the module's.
+    """Checks that the dump's schedule is the module's.
 
     Raises:
       InputError: names the first difference.
@@ -35,32 +35,40 @@ def check_schedule(module: HloModule, schedule: Sequence[str], source: str) -> N
     for time, (expected, found) in enumerate(zip(names, schedule, strict=False)):
         if expected != found:
             raise InputError(
-                f"{source}: instruction_name: time {time} is {found!r}, the module has {expected!r}"
+                f"{source}: instruction_name: at time {time} must be the module's {expected!r}, "
+                f"got {found!r}"
             )
     if len(names) != len(schedule):
         raise InputError(
-            f"{source}: time: {len(schedule)} instructions, the module has {len(names)}"
+            f"{source}: time: must have {len(names)} instructions, as the module, "
+            f"got {len(schedule)}"
         )
 
 
 @dataclass(frozen=True)
 class SlotClock:
-    """Translates schedule times to slots. ``times[t]`` is slot t's schedule time, ascending."""
+    """Translates schedule times to slots.
+
+    times: each slot's schedule time, ascending.
+    """
 
     times: tuple[int, ...]
 
     def first_at_or_after(self, time: int) -> int:
-        """First slot that is not before a schedule time; T when there is none."""
+        """The first slot that is not before a schedule time; T if there is none."""
         return bisect.bisect_left(self.times, time)
 
     def end_after(self, time: int) -> int:
-        """End of the slots up to and including a schedule time."""
+        """The end of the slots up to and including a schedule time."""
         return bisect.bisect_right(self.times, time)
 
 
 def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]) -> SlotClock:
-    """Clock of the kept steps. A loop's entry marker stands at its condition's first instruction,
-    its exit marker at the ``while``."""
+    """The clock of the kept steps.
+
+    A loop's entry marker has the time of its condition's first instruction, its exit marker that of
+    the ``while``.
+    """
     time_of = {name: time for time, name in enumerate(schedule)}
     times = []
     for step in steps:
@@ -74,7 +82,7 @@ def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]
 
 @dataclass(frozen=True)
 class CopyWindow:
-    """One copy that the compiler issued: slots [start, end) between its start and its done."""
+    """One copy that the compiler issued: the slots [start, end) between its start and its done."""
 
     position: str
     is_prefetch: bool
@@ -85,10 +93,14 @@ class CopyWindow:
 def copy_windows(
     module: HloModule, graph: Graph, slot_of: dict[str, int], fast_space: int
 ) -> tuple[CopyWindow, ...]:
-    """Copies between the memories in a scheduled module.
+    """The copies between the memories in a scheduled module.
 
-    ``graph`` is that module's; ``slot_of`` maps kept instruction names to slots. The parts of a
-    sliced copy come as one copy, from the first start to the last done.
+    The parts of a sliced copy count as one copy, from the first start to the last done.
+
+    Args:
+      graph: of that module.
+      slot_of: name of a kept instruction -> its slot.
+      fast_space: number of the fast memory in layouts.
     """
     windows: dict[tuple[str, str, bool, int], CopyWindow] = {}
     for computation in _reached(module, module.entry):
@@ -119,7 +131,7 @@ def _windows_in(
     slot_of: dict[str, int],
     fast_space: int,
 ) -> Iterator[tuple[int, CopyWindow]]:
-    """(identity of the whole copy, window) of every part of a copy in one computation."""
+    """(identity of the whole copy, window) for every part of a copy in one computation."""
     names = list(computation.instructions)
     before, after = _neighbours(module, computation, slot_of)
     number = {name: i for i, name in enumerate(names)}
@@ -145,7 +157,7 @@ def _space(hlo: HloInstruction) -> int | None:
 
 
 def _joined_slices(computation: HloComputation) -> dict[str, int]:
-    """Slice-done names to a number of the concatenation that joins them."""
+    """For each slice-done, by name, a number of the concatenation that joins it with others."""
     joins = {}
     for number, hlo in enumerate(computation.instructions.values()):
         if hlo.opcode == "custom-call" and hlo.text("custom_call_target") == "ConcatBitcast":
@@ -156,7 +168,7 @@ def _joined_slices(computation: HloComputation) -> dict[str, int]:
 def _neighbours(
     module: HloModule, computation: HloComputation, slot_of: dict[str, int]
 ) -> tuple[list[int], list[int]]:
-    """For each instruction the last kept slot before it and the first one behind it."""
+    """For each instruction, the last kept slot before it and the first one after it."""
     low, high = _bounds(module, computation, slot_of)
     first, last = [], []
     for hlo in computation.instructions.values():
@@ -176,7 +188,7 @@ def _neighbours(
 def _bounds(
     module: HloModule, computation: HloComputation, slot_of: dict[str, int]
 ) -> tuple[int, int]:
-    """Slots just outside a computation: its loop's markers, or -1 and T for the entry."""
+    """The slots just outside a computation: its loop's markers, or -1 and T for the entry."""
     for loop in module.while_loops():
         if loop.callee("body") == computation.name:
             return slot_of[f"{loop.name}:entry"], slot_of[f"{loop.name}:exit"]

@@ -1,8 +1,8 @@
 """What an instruction really moves: bytes per operand and output, and which outputs are in place.
 
-A fusion that slices a stacked weight reads the slice, not the stack; a dynamic-update-slice or a
-scatter reads nothing of the array that it updates and writes the update.  Both are found by
-walking the fused computation.
+A fusion that slices a stacked weight reads the slice, not the stack.  A dynamic-update-slice or a
+scatter reads nothing of the array that it updates, and writes only the update.  Both are found by
+walking through the fused computation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mallocgame.xla.read.hlo import (
 )
 
 _SLICES = ("dynamic-slice", "slice")
-# Opcodes that overwrite a part of operand 0 (XLA's IsInPlaceOperation), and where the part stands.
+# Opcodes that overwrite a part of operand 0 (XLA's IsInPlaceOperation) -> operand of the update.
 _UPDATES = {"dynamic-update-slice": 1, "scatter": 2}
 _VIEWS = ("bitcast", "get-tuple-element", "tuple", "optimization-barrier")
 _OUTPUT_ALIAS = re.compile(r"\{([\d, ]*)\}: \((\d+), \{[\d, ]*\}")

@@ -1,4 +1,4 @@
-"""Checks that a parsed module hangs together, so that its readers need not ask again."""
+"""Checks that a parsed module is consistent, so that its readers need not check again."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _ROLES = {"fusion": ("calls",), "while": ("condition", "body")}
 
 
 def check_module(module: HloModule, source: str) -> None:
-    """Checks operands, tuple indices and called computations of every instruction.
+    """Checks the operands, tuple indices and called computations of every instruction.
 
-    Callees stand before their callers, so no computation can call itself.
+    Callees come before their callers, so no computation can call itself.
 
     Raises:
       InputError: names the file, the instruction and what does not fit.
@@ -31,7 +31,7 @@ def check_module(module: HloModule, source: str) -> None:
             for operand in hlo.operands:
                 if operand not in seen:
                     raise InputError(
-                        f"{source}: {hlo.name}: operand {operand} is not defined before it"
+                        f"{source}: {hlo.name}: operand {operand} must be defined before it"
                     )
             problem = _problem(computation, hlo) or _callee_problem(known, hlo)
             if problem:
@@ -44,7 +44,7 @@ def _check_parameters(computation: HloComputation, where: str) -> None:
     literals = [h.literal for h in computation.instructions.values() if h.opcode == "parameter"]
     if sorted(literals) != sorted(str(n) for n in range(len(literals))):
         raise InputError(
-            f"{where}: parameter: numbers {','.join(literals)[:60]!r} are not 0, 1, ..."
+            f"{where}: parameter: numbers must be 0, 1, ..., got {','.join(literals)[:60]!r}"
         )
 
 
@@ -52,23 +52,23 @@ def _problem(computation: HloComputation, hlo: HloInstruction) -> str | None:
     """What is wrong with an instruction and its operands."""
     least = _LEAST_OPERANDS.get(hlo.opcode, 0)
     if len(hlo.operands) < least:
-        return f"{hlo.opcode} has {len(hlo.operands)} operands, needs {least}"
+        return f"{hlo.opcode} must have at least {least} operands, got {len(hlo.operands)}"
     operands = [computation.instructions[name] for name in hlo.operands]
     start = _STARTS.get(hlo.opcode)
     if start and operands[0].opcode != start:
-        return f"{hlo.opcode} of {operands[0].name}, which is no {start}"
+        return f"{hlo.opcode} must be of a {start}, got {operands[0].name}"
     if hlo.opcode == "tuple":
         elements = hlo.shape.elements if isinstance(hlo.shape, TupleShape) else ()
         counts = [len(list(leaves(e))) for e in elements]
         if counts != [len(list(leaves(o.shape))) for o in operands]:
-            return "the tuple's shape does not fit its operands"
+            return "the tuple's shape must fit its operands"
     if hlo.opcode == "get-tuple-element":
         shape, index = operands[0].shape, hlo.text("index")
         size = len(shape.elements) if isinstance(shape, TupleShape) else 0
         if not index.isascii() or not index.isdigit() or int(index) >= size:
-            return f"index: {index!r} is none of {size} elements"
+            return f"index: must be one of {size} elements, got {index!r}"
         if len(list(leaves(shape.elements[int(index)]))) != len(list(leaves(hlo.shape))):  # type: ignore[union-attr]
-            return "the element's shape does not fit"
+            return "the element's shape must fit"
     return None
 
 
@@ -77,11 +77,11 @@ def _callee_problem(known: dict[str, HloComputation], hlo: HloInstruction) -> st
     for role in _ROLES.get(hlo.opcode, ()):
         callee = known.get(hlo.callee(role) or "")
         if callee is None:
-            return f"{role}: {hlo.callee(role)!r} is no computation before this one"
+            return f"{role}: must be a computation before this one, got {hlo.callee(role)!r}"
         arguments = len(callee.parameters())
         if arguments != len(hlo.operands):
-            return f"{role}: {callee.name} takes {arguments} arguments, not {len(hlo.operands)}"
+            return f"{role}: {callee.name} takes {arguments} arguments, got {len(hlo.operands)}"
         made = [index for index, _ in leaves(callee.instructions[callee.root].shape)]
         if role != "condition" and made != [index for index, _ in leaves(hlo.shape)]:
-            return f"{role}: the result of {callee.name} has another shape"
+            return f"{role}: the result of {callee.name} must have the instruction's shape"
     return None

@@ -1,7 +1,7 @@
 """What a mapping is worth by memory space assignment's own account, ``bufferinfo.csv``.
 
-The account's column ``alt_mem_benefit`` is what orders the buffers: seconds that the compiler
-expects to save with the buffer in fast memory, over the square root of its size
+The account's column ``alt_mem_benefit`` determines the order of the buffers: the seconds that the
+compiler expects to save with the buffer in fast memory, over the square root of its size
 (``MemoryBoundednessBufferIntervalCompare`` in openxla's memory_space_assignment).  Production
 optimises these seconds, not its estimated cycles and not our latency, so they are a third witness.
 """
@@ -28,7 +28,7 @@ TRIPS = 5.0  # executions of a loop body that the account assumes
 def buffer_benefits(program: Program, account: Path, base: Path) -> dict[int, float]:
     """Seconds that the compiler expects to save with a value in fast memory for all its accesses.
 
-    Values that a loop carries into one another share one row, which the first of them stands for.
+    Values that a loop carries into one another share one row, which is the first value's.
 
     Args:
       account: folder with ``bufferinfo.csv`` and ``scheduleinfo.csv``.
@@ -55,9 +55,9 @@ def buffer_benefits(program: Program, account: Path, base: Path) -> dict[int, fl
 def benefit_s(program: Program, mapping: Mapping, benefits: MappingABC[int, float]) -> float:
     """Seconds of benefit of what a mapping has in fast memory, by the compiler's account.
 
-    A row is about a whole buffer.  Of one that is in fast memory for some of its accesses these
-    accesses' share of the bytes counts, in loops `TRIPS` fold a level, as the account counts them.
-    A buffer that the compiler expects to lose by (negative benefit) counts as such.
+    A row is about a whole buffer.  If only some of its accesses are in fast memory, their share of
+    the bytes counts; in loops each level counts `TRIPS` times, as in the account.  A buffer with
+    negative benefit, by which the compiler expects to lose, counts as such.
 
     Args:
       benefits: of `buffer_benefits`.
@@ -89,14 +89,15 @@ def _column(path: Path) -> dict[int, float]:
                 benefit = math.nan
             if not math.isfinite(benefit):
                 raise InputError(
-                    f"{path}: alt_mem_benefit: {text!r} of buffer {row['buffer_id']} is no number"
+                    f"{path}: alt_mem_benefit: must be a number, got {text!r} "
+                    f"of buffer {row['buffer_id']}"
                 )
             benefits.setdefault(int(row["buffer_id"]), benefit)
     return benefits
 
 
 def _families(program: Program) -> list[int]:
-    """For each value the least number among those that loops tie it to: [V]."""
+    """For each value the least number among the values that loops tie it to: [V]."""
     family = list(range(len(program.values)))
     for _ in program.carried:
         for group in program.carried:

@@ -1,17 +1,17 @@
-"""A mapping as options of the TPU compiler: what its interface lets a user say of placement.
+"""A mapping as options of the TPU compiler: what its interface lets a user say about placement.
 
 Four levers (field names as in openxla's ``memory_space_assignment.proto``):
 
 - ``keep_in_default_memory`` for every value that the mapping never has in fast memory;
-- the same for every single operand that is read in slow memory while its value is brought to fast
-  memory at other times;
-- a place in the order in which values get their turn, for every value that ever is there;
-- an instruction behind which a prefetch prefers to start.
+- the same for every single operand that is read in slow memory although its value is in fast memory
+  at other times;
+- for every value that is ever in fast memory, its position in the order in which values are placed;
+- an instruction after which a prefetch preferably starts.
 
-Offsets, ends of copies and evictions cannot be said, nor that a value that is fetched later is
-written in slow memory.  Values get their turn by offset, lowest first: a packing is rebuilt by
-putting its boxes down in this order, each as low as it goes.  Those that leave and come back wait
-for what is there meanwhile.
+Offsets, ends of copies and evictions cannot be expressed, nor that a value that is fetched later is
+written in slow memory.  Values are placed by offset, lowest first: a packing is rebuilt by putting
+down its boxes in this order, each as low as it goes.  A value that leaves and comes back waits for
+those that are in its place meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ORDER = "xla_tpu_msa_sort_order_overrides"
 TENSORS = "xla_tpu_msa_tensor_overrides"
 PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
 _POSITION = re.compile(r"(?P<instruction>[^{}]+)(?:\{(?P<index>[\d,]*)\})?")
-EXIT = ":exit"  # behind the name of a loop's ``while``: its exit marker
+EXIT = ":exit"  # after the name of a loop's ``while``: its exit marker
 _KEEP = "keep_in_default_memory { }"
 
 
@@ -40,10 +40,11 @@ class Wishes:
     """What the compiler is asked for.
 
     Attributes:
-      order: values, those first that get their turn first; others keep the compiler's order behind.
+      order: values in the order in which they are placed; the others follow in the compiler's
+        order.
       values_out: values never in fast memory.
-      reads_out: (slot, operand) that read slow memory.
-      prefetches: (slot, operand, start): the copy for this read prefers to start in slot `start`.
+      reads_out: (slot, operand) of reads from slow memory.
+      prefetches: (slot, operand, start): the copy for this read preferably starts in slot `start`.
     """
 
     order: tuple[int, ...] = ()
@@ -55,19 +56,18 @@ class Wishes:
 def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
     """Options for ``jax.jit(...).lower(...).compile(compiler_options=...)``.
 
+    They also close the program as it was played: its capacity, and no prefetches across runs of the
+    program or in slices.
+
     Args:
       mapping: of `program`, from any mapper.
       chip: what the program was compiled for.
-
-    Returns:
-      Also what makes the program the closed one that was played: its capacity, no prefetches across
-      runs of the program, none in slices.
     """
     return options_of(program, wishes_of(program, mapping), chip)
 
 
 def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
-    """Compiler options that say the wishes, and what makes the program the closed one."""
+    """Compiler options that express the wishes and close the program as it was played."""
     tensors = [
         f"overrides {{ {_position(program, v)} {_KEEP} }}" for v in sorted(wishes.values_out)
     ]
@@ -95,7 +95,7 @@ def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
 
 
 def wishes_of(program: Program, mapping: Mapping) -> Wishes:
-    """What to ask for so that the compiler does what a mapping says, as far as it can be said."""
+    """What to ask for so that the compiler does what a mapping says, as far as possible."""
     resident = _resident(program, mapping)
     return Wishes(
         order=turns(program, mapping),
@@ -108,8 +108,10 @@ def wishes_of(program: Program, mapping: Mapping) -> Wishes:
 
 
 def _resident(program: Program, mapping: Mapping) -> set[int]:
-    """Values that are ever in fast memory, with those that loops carry into them or out of them:
-    these are one buffer to the compiler and are kept out only together."""
+    """Values that are ever in fast memory, and those that loops carry into or out of them.
+
+    These are one buffer to the compiler, and can only be kept out together.
+    """
     resident = {r.value for r in mapping.residencies}
     for group in program.carried:
         if {group.parameter, group.result} & resident:
@@ -118,11 +120,13 @@ def _resident(program: Program, mapping: Mapping) -> set[int]:
 
 
 def turns(program: Program, mapping: Mapping) -> tuple[int, ...]:
-    """Values in fast memory in the order of their turns.
+    """Values in fast memory, in the order in which they are placed.
 
-    By lowest offset, but a value that leaves and comes back waits for those that are in its place
-    meanwhile: with nobody there the compiler would not let it leave.  Where values wait for each
-    other, the one that waits for the least goes first.
+    They are ordered by lowest offset, but a value that leaves and comes back waits for those that
+    are in
+    its place meanwhile: without them the compiler would not let it leave.  If values wait for each
+        other,
+    the one that waits for the least goes first.
     """
     waits = _waits(program, mapping)
     lowest: dict[int, tuple[int, int]] = {}
@@ -140,7 +144,7 @@ def turns(program: Program, mapping: Mapping) -> tuple[int, ...]:
 
 
 def _waits(program: Program, mapping: Mapping) -> dict[int, dict[int, float]]:
-    """For each value those in its place while it is away, with the share of its size they take."""
+    """For each value, those in its place while it is away, and the share of its size they take."""
     stays: dict[int, list[Residency]] = defaultdict(list)
     for stay in sorted(mapping.residencies, key=lambda r: r.start):
         stays[stay.value].append(stay)
@@ -165,11 +169,13 @@ def _waits(program: Program, mapping: Mapping) -> dict[int, dict[int, float]]:
 def _slow_reads(
     program: Program, mapping: Mapping, resident: set[int]
 ) -> frozenset[tuple[int, int]]:
-    """Operands outside of loops that are read in slow memory though their value is a resident.
+    """Operands outside of loops that are read in slow memory although their value is a resident.
 
-    Without a word about these the compiler keeps a value from its first read on, in the place of
-    others.  Nothing is said of values that are written in fast memory: where the compiler finds no
-    time to evict such a value before its slow read, it leaves the whole value out.
+    Without these the compiler keeps a value from its first read on, in the place of others.  Values
+    that
+    are written in fast memory are left out: if the compiler finds no time to evict such a value
+        before
+    its slow read, it leaves the whole value out.
     """
     body_of = Levels(program).body_of
     in_fast = Reading(program, mapping).served_fast()
@@ -188,7 +194,7 @@ def _slow_reads(
 
 
 def _prefetches(program: Program, mapping: Mapping) -> tuple[tuple[int, int, int], ...]:
-    """For each copied residency its first read, and the slot in which its copy starts."""
+    """For each copied residency, its first read and the slot in which its copy starts."""
     starts = {(t.value, t.end): t.start for t in mapping.prefetches}
     found = []
     for residency in mapping.residencies:
@@ -200,7 +206,7 @@ def _prefetches(program: Program, mapping: Mapping) -> tuple[tuple[int, int, int
 
 
 def _first_read(program: Program, residency: Residency) -> tuple[int, int] | None:
-    """Slot and operand number of the first read inside a residency."""
+    """The slot and operand number of the first read inside a residency."""
     for access in program.accesses:
         inside = residency.start <= access.instruction < residency.end
         if access.value == residency.value and access.kind == "read" and inside:
@@ -209,22 +215,22 @@ def _first_read(program: Program, residency: Residency) -> tuple[int, int] | Non
 
 
 def _start(program: Program, start: int) -> str:
-    """Text of ``PreferredPrefetchOverrideOptions`` for a copy that starts in a slot."""
+    """The text of ``PreferredPrefetchOverrideOptions`` for a copy that starts in a slot."""
     before = program.instructions[start - 1] if start else None
     if before is None or (before.opcode == "loop" and not before.name.endswith(EXIT)):
         return "prefetch_eagerness: 1.0"
-    # A marker is no instruction of the compiler's; a loop's exit is its ``while``.
+    # The compiler has no markers; a loop's exit is its ``while``.
     return f"after_instruction {{ {_name_regex(before.name.removesuffix(EXIT))} }}"
 
 
 def _use(program: Program, slot: int, operand: int) -> str:
-    """Text of an ``hlo_operand_filter`` for one operand of an instruction."""
+    """The text of an ``hlo_operand_filter`` for one operand of an instruction."""
     name = _name_regex(program.instructions[slot].name)
     return f"hlo_operand_filter {{ {name} operand_number: {operand} }}"
 
 
 def _position(program: Program, value: int) -> str:
-    """Text of an ``hlo_position_matcher`` for a value, whose name is as XLA writes positions."""
+    """The text of an ``hlo_position_matcher`` for a value, named by XLA's position."""
     position = program.values[value].name
     found = _POSITION.fullmatch(position)
     name, index = (found["instruction"], found["index"]) if found else (position, None)

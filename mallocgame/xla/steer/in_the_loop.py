@@ -1,11 +1,10 @@
-"""The compiler in the loop: perturbs what it is asked for and keeps what it estimates to be faster.
+"""The compiler in the loop: changes what it is asked for and keeps what it estimates to be faster.
 
-A hill climb over `Wishes`.  The state lies in a JSON file that is written after every compile, so
-a search can be killed at any time and goes on where it was.  What comes out is never worse than
-production by the compiler's own estimate: where nothing better is found, it is production's
-options.
+A hill climb over `Wishes`.  The state is in a JSON file that is written after every compile, so a
+search can be killed at any time and continues from there.  The result is never worse than
+production by the compiler's own estimate: if nothing better is found, it is production's options.
 
-The estimates contain no waiting for copies; those of the result are simulated afterwards.
+The estimates contain no waiting for copies; the result is simulated afterwards.
 """
 
 from __future__ import annotations
@@ -31,21 +30,23 @@ from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
 from mallocgame.xla.steer.roundtrip import CompilerBench
 
 FORMAT, VERSION = "mallocgame.compiler_search", 1
-SHARE_OF_CHANCE = 0.1  # of picking a value, spread evenly over all: those without benefit too
-MOST_TRIES = 20  # of moves that change nothing, such as of a value where there is none
-FARTHEST = 32  # slots that a prefetch may start ahead of its read
+SHARE_OF_CHANCE = 0.1  # of picking a value that is spread evenly, so that any may be picked
+MOST_TRIES = 20  # of moves that may change nothing
+FARTHEST = 32  # the most slots by which a prefetch starts before its read
 
 
 @dataclass(frozen=True)
 class CompilerSearch:
-    """A search in the compiler as far as it has come.
+    """A search in the compiler, as far as it has come.
 
     Attributes:
       begin: what it started from, "mapping" or "production".
-      cycles_production, cycles_begin: the compiler's estimates of both, the latter None until it
-        has been compiled.
-      cycles, wishes: of the best so far that is no worse than what the search started from.
-      seconds: spent; compiles, refused: how many, and those of them that the compiler rejected.
+      cycles_production: the compiler's estimate for production.
+      cycles_begin: its estimate for the start; None until that has been compiled, or if it is
+        refused.
+      cycles, wishes: of the best so far that is no worse than the start.
+      seconds: spent so far.
+      compiles: made so far; refused: those of them that the compiler rejected.
       history: (seconds, compiles, cycles) of each improvement.
     """
 
@@ -64,7 +65,7 @@ class CompilerSearch:
 
     @property
     def cycles_best(self) -> int:
-        """Estimate of what the search gives: production's where it found nothing better."""
+        """The estimate of the result: production's if nothing better was found."""
         return min(self.cycles_production, self.cycles or self.cycles_production)
 
     @property
@@ -73,7 +74,7 @@ class CompilerSearch:
         return self.cycles_production / self.cycles_best - 1 if self.cycles_best else 0.0
 
     def options(self, bench: CompilerBench) -> Options:
-        """Compiler options of the best."""
+        """The compiler options of the best wishes."""
         is_better = self.cycles is not None and self.cycles < self.cycles_production
         return options_of(bench.program, self.wishes if is_better else Wishes(), bench.chip)
 
@@ -91,8 +92,8 @@ def begin(
     """A new search, or the one in the file.
 
     Args:
-      mapping: whose export it starts from, or None to start from production's own order.
-      benefits: seconds by value, most urgent first; see `buffer_benefits`.
+      mapping: the mapping whose export it starts from; None to start from production's own order.
+      benefits: seconds by value, the most urgent first; see `buffer_benefits`.
 
     Raises:
       InputError: the file is of another program, start or seed.
@@ -117,8 +118,8 @@ def begin(
     for name in ("program", "fingerprint", "begin", "seed", "cycles_production"):
         if getattr(old, name) != getattr(new, name):
             raise InputError(
-                f"{path}: {name}: is of another search ({getattr(old, name)!r}, "
-                f"not {getattr(new, name)!r}); choose another folder"
+                f"{path}: {name}: must be {getattr(new, name)!r} to continue this search, "
+                f"got {getattr(old, name)!r}; choose another folder"
             )
     return old
 
@@ -132,11 +133,12 @@ def search(
     report: Callable[[CompilerSearch, bool], None],
     compiles: float = math.inf,
 ) -> CompilerSearch:
-    """Searches until `seconds` are spent or `compiles` made, those of earlier runs counted.
+    """Searches until `seconds` are spent or `compiles` made, including those of earlier runs.
 
     Args:
-      state: of `begin`; path: where it is kept.
-      report: called after each compile with the state and whether that compile was an improvement.
+      state: from `begin`.
+      path: where the state is kept.
+      report: called after each compile with the state and whether the compile was an improvement.
     """
     moves = WishMoves(bench.program, benefits)
     while state.seconds < seconds and state.compiles < compiles:
@@ -166,7 +168,7 @@ def search(
 
 
 def _estimate(bench: CompilerBench, wishes: Wishes) -> int | None:
-    """Estimated cycles of a compile, None where the compiler refuses these wishes."""
+    """The estimated cycles of a compile; None if the compiler refuses the wishes."""
     options = options_of(bench.program, wishes, bench.chip)
     with tempfile.TemporaryDirectory(prefix="mallocgame-search-") as name:
         try:
@@ -178,7 +180,7 @@ def _estimate(bench: CompilerBench, wishes: Wishes) -> int | None:
 
 
 class WishMoves:
-    """Random changes of wishes; values of more benefit are picked more often."""
+    """Random changes of wishes; values with more benefit are picked more often."""
 
     def __init__(self, program: Program, benefits: dict[int, float]):
         self.program = program
@@ -212,7 +214,7 @@ class WishMoves:
         return values[int(rng.choice(len(values), p=chance / chance.sum()))]
 
     def _move(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """A value gets its turn earlier or later, mostly by a little."""
+        """Moves a value to an earlier or later turn, mostly by a little."""
         value = self._pick(wishes.order, rng)
         if value is None:
             return wishes
@@ -225,7 +227,7 @@ class WishMoves:
         return dataclasses.replace(wishes, order=tuple(order))
 
     def _swap(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """Two values exchange their turns."""
+        """Swaps the turns of two values."""
         pair = [self._pick(wishes.order, rng) for _ in range(2)]
         turn = {value: i for i, value in enumerate(wishes.order)}
         order = list(wishes.order)
@@ -235,7 +237,7 @@ class WishMoves:
         return dataclasses.replace(wishes, order=tuple(order))
 
     def _out(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """A value stays in slow memory."""
+        """Keeps a value in slow memory."""
         value = self._pick(wishes.order, rng)
         if value is None:
             return wishes
@@ -243,7 +245,7 @@ class WishMoves:
         return dataclasses.replace(wishes, order=order, values_out=wishes.values_out | {value})
 
     def _in(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """A value that was kept in slow memory gets a turn."""
+        """Gives a turn to a value that was kept in slow memory."""
         value = self._pick(sorted(wishes.values_out), rng)
         if value is None:
             return wishes
@@ -252,7 +254,7 @@ class WishMoves:
         return dataclasses.replace(wishes, order=order, values_out=wishes.values_out - {value})
 
     def _read(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """One read of a value is to be in slow memory, or no longer."""
+        """Keeps one read of a value in slow memory, or no longer does."""
         access = self._any_read(wishes, rng)
         if access is None:
             return wishes
@@ -260,7 +262,7 @@ class WishMoves:
         return dataclasses.replace(wishes, reads_out=wishes.reads_out ^ uses)
 
     def _start(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
-        """The copy for a read prefers another start, or none."""
+        """Lets the copy for a read prefer another start, or none."""
         access = self._any_read(wishes, rng)
         if access is None:
             return wishes
@@ -280,7 +282,7 @@ class WishMoves:
 
 
 def save_search(state: CompilerSearch, path: Path) -> None:
-    """Writes a search so that it can be taken up again."""
+    """Writes a search so that it can be continued."""
     record = dataclasses.asdict(state)
     wishes = record["wishes"]
     wishes["values_out"] = sorted(wishes["values_out"])
@@ -306,7 +308,9 @@ def load_search(path: Path) -> CompilerSearch:
         )
         history = tuple((float(s), int(n), int(c)) for s, n, c in data["history"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: wishes or history: is garbled: {error!r}") from None
+        raise InputError(
+            f"{path}: wishes or history: must be as `save_search` writes them, got {error!r}"
+        ) from None
     return CompilerSearch(
         program=record.string("program"),
         fingerprint=record.string("fingerprint"),

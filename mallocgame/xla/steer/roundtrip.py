@@ -1,6 +1,6 @@
 """Compiles again with an exported mapping and reads back what the compiler made of it.
 
-Three witnesses of what a mapping gains: the compiler's own estimated cycles, which know nothing of
+Three witnesses say what a mapping gains: the compiler's own estimated cycles, which know nothing of
 this project's latency model; the simulated latency of what the compiler did; and the benefit in
 seconds by which memory space assignment itself orders its buffers.
 """
@@ -36,11 +36,11 @@ Compiler = Callable[..., None]
 
 @dataclass(frozen=True)
 class CompilerBench:
-    """A program at the compiler: everything that a compile with other options needs.
+    """A program and all that compiles of it with other options need.
 
     Attributes:
       work: folder of the program's compiles, as ``import --work`` leaves it.
-      compiler: stands in for `compile_to` in tests.
+      compiler: a stand-in for `compile_to` in tests.
     """
 
     program: Program
@@ -50,7 +50,7 @@ class CompilerBench:
     compiler: Compiler = compile_to
 
     def check(self) -> None:
-        """Raises InputError where the folder is not of the program."""
+        """Raises InputError if the folder is not of the program."""
         path = self.work / STABLEHLO
         if not path.is_file():
             raise InputError(
@@ -58,10 +58,12 @@ class CompilerBench:
             )
         wanted = self.program.provenance.get("stablehlo_sha256")
         if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
-            raise InputError(f"{path}: is not what {self.program.name} was compiled from")
+            raise InputError(
+                f"{path}: must be what {self.program.name} was compiled from, got another module"
+            )
 
     def account(self, work: Path | None = None) -> Path:
-        """Folder of the compile at the program's capacity."""
+        """The folder of the compile at the program's capacity."""
         capacity = self.program.machine.fast_capacity_bytes
         folder = work or self.work
         if capacity == self.chip.machine.fast_capacity_bytes:
@@ -81,7 +83,7 @@ class CompilerBench:
     def cycles(self, folder: Path) -> int:
         """The compiler's estimate of a compile, without waiting for copies.
 
-        Instructions in a loop count as often as they run.
+        Instructions in a loop count as often as they are executed.
         """
         weight = {
             instruction.name: times
@@ -99,13 +101,13 @@ class CompilerBench:
 
 @dataclass(frozen=True)
 class Figures:
-    """What three witnesses say of one mapping.
+    """What the three witnesses say of one mapping.
 
     Attributes:
-      cycles: the compiler's estimate, loops counted, without waiting for copies; None for a mapping
-        that no compile did.
-      latency_s, stall_s, saved: simulated seconds, those of them that wait for copies, and the
-        share of the all-slow latency that is saved.
+      cycles: the compiler's estimate, loops included, without waiting for copies; None for a
+        mapping that was not compiled.
+      latency_s: simulated seconds; stall_s: those of them that wait for copies.
+      saved: share of the all-slow latency that is saved.
       benefit_s: seconds of benefit of what is in fast memory, by the compiler's account.
     """
 
@@ -118,15 +120,16 @@ class Figures:
 
 @dataclass(frozen=True)
 class RoundTrip:
-    """What became of a mapping in the compiler.
+    """What the compiler made of a mapping.
 
     Attributes:
       mapping: what the compiler did, as a mapping of the program.
-      followed: share of the wanted bytes x slots in fast memory that the compiler put there too.
-      followed_reads: share of the bytes that were to be read or written in fast memory and are.
-      beyond: share of the compiler's bytes x slots in fast memory that the mapping does not have.
-      production, wanted, done: the compiler's own mapping, the exported one, what came of it.
-      violations: rules that what the compiler did breaks, by the judge.
+      followed: share of the wanted bytes x slots in fast memory that the compiler has there too.
+      followed_reads: share of the bytes to be read or written in fast memory that are.
+      beyond: share of the compiler's bytes x slots in fast memory that are not the mapping's.
+      production, wanted, done: figures of the compiler's own mapping, of the exported one and of
+        what the compiler did.
+      violations: number of rules that what the compiler did breaks, by the judge.
     """
 
     program: str
@@ -159,7 +162,7 @@ class RoundTrip:
 
 
 def round_trip(bench: CompilerBench, mapping: Mapping, production: Mapping) -> RoundTrip:
-    """Compiles a program with a mapping exported.
+    """Compiles a program with an exported mapping.
 
     Args:
       mapping: of the program, from any mapper.
@@ -175,7 +178,7 @@ def round_trip(bench: CompilerBench, mapping: Mapping, production: Mapping) -> R
 def read_back(
     bench: CompilerBench, options: Options, mapping: Mapping, production: Mapping
 ) -> RoundTrip:
-    """Compiles with options and compares what came with the mapping that they are to follow.
+    """Compiles with options and compares the result with the mapping that they express.
 
     Raises:
       InputError: the folder is of another program, or the compile fails.
@@ -226,7 +229,7 @@ def resident_bytes(program: Program, mapping: Mapping) -> dict[tuple[int, int], 
 
 
 def _served_alike(program: Program, wanted: Mapping, done: Mapping) -> float:
-    """Share of the bytes accessed in fast memory by one mapping that are so by the other too."""
+    """Share of the bytes accessed in fast memory under `wanted` that are under `done` too."""
     before, after = (Reading(program, mapping).served_fast() for mapping in (wanted, done))
     total = alike = 0
     for access, was, now in zip(program.accesses, before, after, strict=True):

@@ -25,10 +25,12 @@ Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.Arg
 
 def add_commands(command: Command) -> None:
     """Adds both commands; `command(name, run, help)` makes a parser."""
-    export = command("export", _export, "a mapping as compiler_options for jax's compile")
-    export.add_argument("-o", "--out", type=Path, help="JSON file; without it, standard output")
-    again = command("roundtrip", _roundtrip, "compiles with a mapping and reads back what came")
-    again.add_argument("--work", type=Path, required=True, help="the program's compiles, as kept")
+    export = command("export", _export, "write a mapping as compiler_options for jax's compile")
+    export.add_argument("-o", "--out", type=Path, help="JSON file; default standard output")
+    again = command("roundtrip", _roundtrip, "compile with a mapping and read back the result")
+    again.add_argument(
+        "--work", type=Path, required=True, help="folder that keeps the program's compiles"
+    )
     again.add_argument(
         "-o", "--out", type=Path, metavar="FOLDER",
         help="for options.json, roundtrip.json, done.mapping.json.gz and search.json",
@@ -38,7 +40,7 @@ def add_commands(command: Command) -> None:
     )
     again.add_argument(
         "--search", type=float, metavar="S",
-        help="seconds of trying other orders in the compiler; goes on where -o FOLDER left off",
+        help="seconds to try other orders in the compiler; continues the search in -o FOLDER",
     )  # fmt: skip
     again.add_argument(
         "--from", dest="begin", choices=("mapping", "production"), default="mapping",
@@ -47,7 +49,7 @@ def add_commands(command: Command) -> None:
     again.add_argument("--seed", type=int, default=0, help="of the search, default 0")
     for parser in (export, again):
         parser.add_argument("program", type=Path)
-        parser.add_argument("mapping", type=Path, help="of the program, from any mapper")
+        parser.add_argument("mapping", type=Path, help="mapping of the program, from any mapper")
 
 
 def chip_of(program: Program) -> Chip:
@@ -60,8 +62,8 @@ def chip_of(program: Program) -> Chip:
         if chip.machine_name == program.machine.name:
             return chip
     raise InputError(
-        f"{program.name}: machine.name: {program.machine.name!r} is no chip of the compiler's; "
-        f"it knows {', '.join(chip.machine_name for chip in CHIPS.values())}"
+        f"{program.name}: machine.name: must be one of "
+        f"{', '.join(chip.machine_name for chip in CHIPS.values())}, got {program.machine.name!r}"
     )
 
 
@@ -92,7 +94,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text, end="")
     elif options.out.exists():
-        raise InputError(f"{options.out}: is there already; choose another name")
+        raise InputError(f"{options.out}: already exists; choose another name")
     else:
         options.out.write_text(text)
     return 0
@@ -104,12 +106,14 @@ def _roundtrip(options: argparse.Namespace) -> int:
     mapping = load_mapping(options.mapping, program)
     production = load_production(options.program, program)
     if production is None:
-        raise InputError(f"{options.program}: production's mapping is not beside it")
+        raise InputError(f"{options.program}: must have production's mapping beside it")
     if options.search is not None:
         if not 0 < options.search < float("inf"):
-            raise InputError(f"--search: {options.search} is no positive number of seconds")
+            raise InputError(
+                f"--search: must be a positive number of seconds, got {options.search}"
+            )
         if options.out is None:
-            raise InputError("--search: needs -o FOLDER, where its state is kept")
+            raise InputError("--search: needs -o FOLDER to keep its state")
     bench = CompilerBench(program, options.work, chip_of(program), options.timeout)
     bench.check()
     exported = compiler_options(program, mapping, bench.chip)
@@ -129,14 +133,14 @@ def _search(options: argparse.Namespace, bench: CompilerBench, mapping: Mapping 
     benefits = buffer_benefits(bench.program, bench.account(), bench.work)
     state = begin(bench, mapping, benefits, options.seed, path)
     if state.compiles:
-        print(f"{path}: goes on after {state.compiles} compiles")
+        print(f"{path}: continues after {state.compiles} compiles")
     state = search(bench, state, benefits, options.search, path, _progress)
     print(state.line())
     return state.options(bench)
 
 
 def _progress(state: CompilerSearch, is_better: bool) -> None:
-    """A line that is overwritten until there is something better; in a file only the better."""
+    """Prints a line that the next one overwrites; into a file only improvements."""
     if sys.stdout.isatty():
         print(f"\r{state.line()}", end="\n" if is_better else "", flush=True)
     elif is_better:

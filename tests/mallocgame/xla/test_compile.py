@@ -75,7 +75,7 @@ def test_a_name_leads_to_a_workload(module: str) -> None:
         ("nothing", "package.module:function"),
         ("no_such_module:f", "no_such_module"),
         (f"{module}:none", "no function 'none'"),
-        (f"{module}:wrong", "returned int"),
+        (f"{module}:wrong", "must return a Workload, got int"),
     ):
         with pytest.raises(ValueError, match=message):
             resolve(name, None, {})
@@ -166,13 +166,13 @@ def test_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("name: b", "name: a", "'a' is there twice"),
-        ("family: y", "family: x", "'x' is in two splits"),
+        ("name: b", "name: a", "name: must be unique, got 'a' twice"),
+        ("family: y", "family: x", "family: must be in one split, got 'x' in two"),
         ("split: test", "split: tset", "'tset'"),
         ("chip: v5e", "chip: v9", "'v9'"),
         ("source: s, arguments", "sauce: s, arguments", "sauce"),
         ("name: a, ", "", "name: is missing"),
-        ("{batch: 1}", "3", "arguments: 3"),
+        ("{batch: 1}", "3", "arguments: must be a dict, got 3"),
         ("- {name: a", "{name: a", "cannot be read"),
     ],
 )

@@ -106,18 +106,22 @@ def test_command_reports_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
-        ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,7,5", "end_time: 5"),
-        ("allocinfo.csv", "10,131072,0,5,7", "99,131072,0,5,7", "buffer_id: 99"),
-        ("allocinfo.csv", "10,131072,0,5,7", "10,262144,0,5,7", "size: 262144"),
-        ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,5", "expected 5 fields"),
+        ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,7,5",
+         "end_time: must be at least 7, got 5"),
+        ("allocinfo.csv", "10,131072,0,5,7", "99,131072,0,5,7",
+         "buffer_id: must be in bufferinfo.csv, got 99"),
+        ("allocinfo.csv", "10,131072,0,5,7", "10,262144,0,5,7",
+         "size: must be at most the buffer's 131072, got 262144"),
+        ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,5", "must have 5 fields"),
         ("bufferinfo.csv", "131072,5,", "131073,5,", "buffer_id: 10"),
         ("bufferinfo.csv", '"<2 w>"', '"w"', "buffer_name"),
-        ("bufferinfo.csv", '"6;19"', '"6;190"', "use_times: '190'"),
+        ("bufferinfo.csv", '"6;19"', '"6;190"', 
+         "use_times: must be an integer in [0, 28), got '190'"),
         ("bufferinfo.csv", "15,\"<6 cache.0>\",1e-09,524288", "15,\"<6 cache.0>\",1e-09,5", "size"),
         ("bufferinfo.csv", '"<6 cache.0>"', '"<6 gone>"', "'gone'"),
-        ("scheduleinfo.csv", "5,a", "6,a", "time: expected 5, found 6"),
+        ("scheduleinfo.csv", "5,a", "6,a", "time: must be 5, got 6"),
         ("scheduleinfo.csv", "5,a", "5,aa", "'aa'"),
-        ("scheduleinfo.csv", "27,result\n", "", "27 instructions"),
+        ("scheduleinfo.csv", "27,result\n", "", "must have 28 instructions, as the module, got 27"),
         ("scheduleinfo.csv", "time,", "times,", "columns"),
     ],
 )  # fmt: skip
@@ -146,7 +150,10 @@ def test_scratch_beside_the_values_is_reserved(tmp_path: Path) -> None:
     assert {i.name: i.reserved_bytes for i in program.instructions if i.reserved_bytes} == {
         "a": 8192
     }
-    for old, message in (("scoped allocation for a", "is negative"), ("-3,8192", "not in")):
+    for old, message in (
+        ("scoped allocation for a", "buffer_name: must be 'scoped allocation for NAME'"),
+        ("-3,8192", r"buffer_id: must be in bufferinfo\.csv"),
+    ):
         name = "bufferinfo.csv" if "scoped" in old else "allocinfo.csv"
         broken = {**texts, name: texts[name].replace(old, "what" if "scoped" in old else "-4,8192")}
         with pytest.raises(InputError, match=message):

@@ -83,7 +83,7 @@ def test_benefit_counts_the_accesses_that_fast_memory_serves(work, program):
 def test_a_garbled_benefit_is_one_clear_line(work, program):
     path = work / "bufferinfo.csv"
     path.write_text(path.read_text().replace("1e-09,524288", "much,524288"))
-    with pytest.raises(InputError, match="alt_mem_benefit: 'much' of buffer 15 is no number"):
+    with pytest.raises(InputError, match="alt_mem_benefit: must be a number, got 'much' of"):
         buffer_benefits(program, work, work)
 
 
@@ -177,14 +177,14 @@ def test_the_state_of_another_search_is_refused(work, program, tmp_path):
     path = tmp_path / "search.json"
     state = begin(bench, None, benefits, 0, path)
     search(bench, state, benefits, 0.05, path, QUIET)
-    with pytest.raises(InputError, match="seed: is of another search"):
+    with pytest.raises(InputError, match="seed: must be 1 to continue this search, got 0"):
         begin(bench, None, benefits, 1, path)
-    with pytest.raises(InputError, match="begin: is of another search"):
+    with pytest.raises(InputError, match=r"begin: must be 'mapping' .* got 'production'"):
         begin(bench, all_slow(program), benefits, 0, path)
     data = json.loads(path.read_text())
     del data["wishes"]["order"]
     path.write_text(json.dumps(data))
-    with pytest.raises(InputError, match=r"search\.json: wishes or history: is garbled"):
+    with pytest.raises(InputError, match=r"search\.json: wishes or history: must be"):
         begin(bench, None, benefits, 0, path)
 
 
@@ -250,14 +250,16 @@ def test_the_search_on_the_command_line_writes_the_best_options(command, program
     compiles = load_search(out / "search.json").compiles
     assert command("--search", "2", "--from", "production", "-o", str(out)) == 0
     assert load_search(out / "search.json").compiles == compiles
-    assert f"goes on after {compiles} compiles" in capsys.readouterr().out
+    assert f"continues after {compiles} compiles" in capsys.readouterr().out
 
 
 def test_bad_input_of_roundtrip_is_one_line(command, tmp_path, capsys):
     assert command("--search", "1") == 2
-    assert capsys.readouterr().err == "error: --search: needs -o FOLDER, where its state is kept\n"
+    assert capsys.readouterr().err == "error: --search: needs -o FOLDER to keep its state\n"
     assert command("--search", "-1", "-o", str(tmp_path / "o")) == 2
-    assert capsys.readouterr().err == "error: --search: -1.0 is no positive number of seconds\n"
+    assert capsys.readouterr().err == (
+        "error: --search: must be a positive number of seconds, got -1.0\n"
+    )
     (tmp_path / "p.production.mapping.json").rename(tmp_path / "m.json")
     assert command() == 2
     (tmp_path / "m.json").rename(tmp_path / "p.production.mapping.json")
@@ -265,4 +267,4 @@ def test_bad_input_of_roundtrip_is_one_line(command, tmp_path, capsys):
     (tmp_path / "work" / STABLEHLO).write_text("other")
     assert command() == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and "is not what sample was compiled from" in error
+    assert error.startswith("error: ") and "must be what sample was compiled from" in error
