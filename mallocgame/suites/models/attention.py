@@ -111,8 +111,9 @@ class SelfAttention(nn.Module):
         index: jax.Array | int = 0,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache]:
-        """Maps x [B, T, D] at positions index.. to its shape; also returns keys and values so
-        far.
+        """Maps x [B, T, D] at positions index.. to its shape.
+
+        Also returns the keys and values so far.
         """
         c = self.shape
         batch, new, _ = x.shape
