@@ -1,16 +1,16 @@
-"""What the parts of the agent bring: runs with one thing changed, at equal training time.
+"""What each part of the agent brings: runs with one thing changed, at equal training time.
 
     taskset -c 0 python benchmarks/ablations.py [--minutes 10] [--seeds 0,1,2]
         [--programs tpu_v4/muzero_b128_train,tpu_v4/t5_decode_b8] [--variants base,no_search]
         [--out results/ablations]
 
 Every run is `train.py --config configs/single_program_learned.yaml` with the overrides of
-`VARIANTS`, on the devices this process may use; `one_ply` is configs/single_program.yaml.
-Compilation is not part of the time: the first run of a variant and a program fills the cache with
-two iterations.  Runs lie in OUT/runs and finished ones are not repeated, so that the command may be
-interrupted and started again, with more seeds or variants.  Writes OUT/ablations.json and prints a
-table: saved share of the all-slow latency by the best game of the training, mean over the seeds
-that have one, and range.
+`VARIANTS`, on the devices that this process may use; `one_ply` uses configs/single_program.yaml.
+Compilation does not count: the first run of a variant and a program fills the cache with two
+iterations.  Runs are in OUT/runs and finished ones are not repeated, so the command can be
+interrupted and started again, also with more seeds or variants.  Writes OUT/ablations.json and
+prints a table of the share of the all-slow latency that the best game of the training saves: mean
+over the seeds that have one, and range.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Reads that meet an eviction are infeasible, as XLA's uncommitted buffers: without this rule no
+# Reads during an eviction are infeasible, like XLA's uncommitted buffers.  Without this rule no
 # program of the suite ever backs up.
 UNCOMMITTED = "game.late_eviction=backup"
 LEARNED, ONE_PLY = "configs/single_program_learned.yaml", "configs/single_program.yaml"
@@ -54,13 +54,13 @@ def main() -> int:
     )
     parser.add_argument("--programs", default="tpu_v4/muzero_b128_train,tpu_v4/t5_decode_b8")
     parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--minutes", type=float, default=10.0, help="of training a run")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training in each run")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--out", type=Path, default=Path("results/ablations"))
     options = parser.parse_args()
     variants = options.variants.split(",")
     if unknown := [name for name in variants if name not in VARIANTS]:
-        parser.error(f"--variants: {unknown[0]!r} is none of {', '.join(VARIANTS)}")
+        parser.error(f"--variants: must be among {', '.join(VARIANTS)}, got {unknown[0]!r}")
     rows = []
     for variant in variants:
         for program in options.programs.split(","):
@@ -73,7 +73,7 @@ def main() -> int:
 
 
 def _row(runs: Path, variant: str, program: str, seed: int, minutes: float) -> dict:
-    """What a run came to, which is made if it is not there yet."""
+    """The result of a run, which is made unless it is finished."""
     short = f"{variant}-{Path(program).name}"
     name = f"{short}-seed{seed}-{minutes:g}min"
     marker = runs / name / "finished"

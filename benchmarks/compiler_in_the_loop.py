@@ -3,10 +3,10 @@
     python benchmarks/compiler_in_the_loop.py --work DIR --mappings DIR --mapper local_search \
         --programs NAME,NAME --seconds 180 --out results/in_the_loop
 
-DIR of ``--work`` holds a work folder per program, as ``build-suite --work`` leaves it, DIR of
-``--mappings`` a NAME.MAPPER.mapping.json per program.  Searches each program twice, from
-production's own order and from the export of the mapping; both can be stopped and go on when the
-script is started again.  Prints a table.
+The DIR of ``--work`` holds a work folder for each program, as ``build-suite --work`` leaves it, the
+DIR of ``--mappings`` a NAME.MAPPER.mapping.json for each.  Searches each program twice, from
+production's own order and from the export of the mapping; both continue when the script is started
+again.  Prints a table.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mallocgame.xla.steer.steer import chip_of
 
 
 def main() -> int:
-    """Searches what is missing and prints the table."""
+    """Makes the missing searches and prints the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -78,7 +78,7 @@ def _progress(state: CompilerSearch, is_better: bool) -> None:
 
 
 def table(pairs: list[tuple[CompilerSearch, CompilerSearch]]) -> list[str]:
-    """Lines of a Markdown table, a row a program."""
+    """The lines of a Markdown table, one row for each program."""
     lines = [
         "| program | production | round trip of the mapping | search from production's order "
         "| search from the mapping | compiles | catches up after |",
@@ -98,7 +98,7 @@ def table(pairs: list[tuple[CompilerSearch, CompilerSearch]]) -> list[str]:
 
 
 def _caught_up(plain: CompilerSearch, mapped: CompilerSearch) -> str:
-    """Compiles that the search from the mapping took to what the other had in the end."""
+    """Compiles after which the search from the mapping had reached the other's result."""
     for _, compiles, cycles in mapped.history:
         if cycles <= plain.cycles_best:
             return f"{compiles} of {plain.compiles}"

@@ -2,10 +2,10 @@
 
     python benchmarks/game_speed.py [--devices 2] [--batches 1,64,1024] [--accesses 200,1000,8000]
 
-Prints one JSON object a line.  Every game draws uniformly among its legal actions; finished games
-start again.  All figures of one run are taken in turns, so that a slow spell of the machine meets
-all of them; the best of the repetitions counts, compilation is reported apart.  With `--devices`
-the batch is split over that many devices, for the peers as for the game.
+Prints one JSON object per line.  Every game draws uniformly among its legal actions; finished games
+start again.  All figures of one run are measured in turns, so that a slow spell of the machine
+affects all of them.  The best of the repetitions counts, and compilation is reported separately.
+With `--devices` the batch is split over that many devices, for the peers as well.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _peer(name: str, batch: int, devices: int) -> tuple[Callable, dict]:
     steps = 100
 
     def choose(key: jax.Array, mask: jax.Array) -> jax.Array:
-        """A uniformly random legal action, one entry a component where there are several."""
+        """A uniformly random legal action, with one entry for each of its components."""
         noise = jnp.where(mask, jax.random.uniform(key, mask.shape), -1.0)
         if name.startswith("BinPack"):
             return jnp.stack(jnp.unravel_index(jnp.argmax(noise), mask.shape))

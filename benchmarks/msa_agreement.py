@@ -2,12 +2,12 @@
 
     python benchmarks/msa_agreement.py --dumps DIR [--suite tpu_v4_sample]
 
-DIR holds the compiler dumps that the suite was built from, a folder a program.  Prints one JSON
-object per program:
+DIR holds the compiler dumps from which the suite was built, a folder for each program.  Prints one
+JSON object per program:
 
     order_agreement  Spearman's rank correlation of the sort order with the order of bufferinfo.csv
-    placed_alike     share of bytes x slots of the values' lives placed in the same memory by both
-    fast_alike       of the bytes x slots that either has in fast memory, the share that both have
+    placed_alike     share of bytes x slots of the values' lives that both put into the same memory
+    fast_alike       share of the bytes x slots in fast memory by either that both have there
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _lives(program: Program) -> np.ndarray:
 
 
 def _order_agreement(program: Program, dumps: Path) -> float | None:
-    """Spearman's rank correlation with production's order, of the values that it lists by name."""
+    """Spearman's rank correlation with production's order, over the values that it names."""
     folder, _, capacity = program.name.rpartition("_")
     kib = int(capacity.removesuffix("mib")) * 1024
     inner = dumps / folder / f"capacity_{kib}_kib" / "bufferinfo.csv"

@@ -1,10 +1,10 @@
-"""The allocator alone: how close packers come to the bytes that are alive at a time.
+"""The allocator alone: how close packers come to the most bytes alive at any time.
 
     python benchmarks/packing.py [--suite tpu_v4_sample] [--budget 5] [--csv DIR]
 
-For production's mapping and for local search's, packs the same residencies anew and prints one JSON
-object each: bytes alive at most (no packing needs less), and the bytes that a packer needs over
-that, per packer and order.  `fits` says whether that is within fast memory.  With --csv the
+Packs the residencies of production's and of local search's mapping anew and prints one JSON object
+for each: the most bytes alive (no packing needs less) and, for every packer and order, the bytes
+that it needs relative to that.  `fits` says whether that is within fast memory.  With --csv the
 problems are written as minimalloc's CSV files.  Reservations are not modelled; the suite has none.
 """
 
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def packings(program: Program, mapping: Mapping) -> dict:
-    """Sizes relative to the bytes alive, per packer and order; what the mapping itself needs."""
+    """Sizes relative to the bytes alive, per packer and order, and of the mapping itself."""
     buffers = buffers_of(program, mapping)
     alive = live_bytes(buffers)
     capacity = program.machine.fast_capacity_bytes

@@ -1,8 +1,8 @@
-"""What the game's rules of placement leave of simple play, under each of them.
+"""How much simple play can save under each of the game's rules of placement.
 
     python benchmarks/placements.py [--suite tpu_v4:test] [--placements best_fit,two_ended]
 
-Prints a table: what production's own mapping saves, and under each rule what its imitation in the
+Prints a table: what production's own mapping saves and, under each rule, what its imitation in the
 game saves, and the greedy rule at its best threshold.
 """
 

@@ -3,10 +3,10 @@
     python benchmarks/roundtrip_correlation.py --work DIR --out results/roundtrip.json \
         --programs NAME,NAME --mappers production,greedy,random:0,random:1 [--mappings DIR]
 
-DIR holds a work folder per program, as ``build-suite --work`` leaves it.  Every pair of a program
-and a mapper (with a seed) is one compile and one row; rows that the file holds already are kept, so
-a run can be stopped and started again.  Prints a table and the correlation of the simulated gain
-over production with the gain in the compiler's own estimated cycles.
+DIR holds a work folder for each program, as ``build-suite --work`` leaves it.  Every pair of a
+program and a mapper (with a seed) is one compile and one row.  Rows that the file already holds are
+kept, so a run can be stopped and started again.  Prints a table, and the correlation of the
+simulated gain over production with the gain in the compiler's own estimated cycles.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FEWEST = 3  # rows of a program for a correlation within it
 
 
 def main() -> int:
-    """Adds the missing rows and prints what all of them say."""
+    """Adds the missing rows and prints a table and a summary of all rows."""
     options = _options()
     try:
         require_libtpu()
@@ -70,12 +70,12 @@ def _options() -> argparse.Namespace:
 
 
 def _row(options: argparse.Namespace, name: str, mapper: str) -> dict[str, Any]:
-    """One round trip; a compile that fails is a row that says so."""
+    """One round trip; if the compile fails, the row says so."""
     (path,) = find_programs([f"{options.suite}/{name}"])
     program = load_program(path)
     production = load_production(path, program)
     if production is None:
-        raise InputError(f"{path}: production's mapping is not beside it")
+        raise InputError(f"{path}: must have production's mapping beside it")
     bench = CompilerBench(program, options.work / name, chip_of(program))
     mapping = production if mapper == "production" else _mapping(options, program, mapper)
     try:
@@ -91,7 +91,7 @@ def _mapping(options: argparse.Namespace, program: Program, name: str) -> Mappin
         return load_mapping(kept, program)
     mapper, _, seed = name.partition(":")
     if mapper not in MAPPERS:
-        raise InputError(f"mapper {mapper!r}: unknown; one of {', '.join(MAPPERS)}")
+        raise InputError(f"--mappers: must be among {', '.join(MAPPERS)}, got {mapper!r}")
     mapping = MAPPERS[mapper](program, GameConfig(), options.budget, int(seed or 0)).mapping
     if kept:
         save_mapping(mapping, kept)
@@ -99,7 +99,7 @@ def _mapping(options: argparse.Namespace, program: Program, name: str) -> Mappin
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Lines of a Markdown table, a row a round trip."""
+    """The lines of a Markdown table, one row for each round trip."""
     lines = [
         "| program | mapping | followed | of accesses | cycles, production | compiled | gain "
         "| simulated: wanted | compiled | benefit by MSA |",
@@ -147,7 +147,7 @@ def _by_program(rows: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _gains(rows: Sequence[dict[str, Any]], kind: str) -> np.ndarray:
-    """Share of production's latency, cycles or benefit that each row gains: [rows]."""
+    """The share of production's latency, cycles or benefit that each row gains: [rows]."""
 
     def gain(row: dict[str, Any]) -> float:
         before, wanted, after = row["production"], row["wanted"], row["done"]
@@ -164,7 +164,7 @@ def _gains(rows: Sequence[dict[str, Any]], kind: str) -> np.ndarray:
 
 
 def pearson(a: np.ndarray, b: np.ndarray) -> float:
-    """Pearson's correlation, nan where either does not vary."""
+    """Pearson's correlation; nan if either does not vary."""
     if len(a) < 2 or not np.ptp(a) or not np.ptp(b):
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])

@@ -1,12 +1,12 @@
-"""Simulations per second of the search, and what it costs beside the bare networks.
+"""Simulations per second of the search, and its cost relative to the bare networks.
 
     python benchmarks/search_speed.py [--width 256] [--batches 64,256] [--simulations 8,32]
 
-Prints one JSON object a line. `bare` makes the same network evaluations without a tree: the root,
-then one step of dynamics and prediction a simulation, each from the one before. `mctx` is
-`mctx.gumbel_muzero_policy` as it comes, with its own defaults and the same networks and depth. All
-are taken in turns, so that a slow spell of the machine meets all of them; the median of the
-repetitions counts, compilation is left out.
+Prints one JSON object per line. `bare` makes the same network evaluations without a tree: the root,
+then one step of dynamics and prediction for each simulation, each from the one before. `mctx` is
+`mctx.gumbel_muzero_policy` with its own defaults and the same networks and depth. All are measured
+in turns, so that a slow spell of the machine affects all of them. The median of the repetitions
+counts, without compilation.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _measure(options: argparse.Namespace, batch: int, simulations: int) -> None:
 
 def _runs(config: Config, batch: int, features: int) -> dict[str, Callable[[jax.Array], Any]]:
     params = networks.init_params(config.network, features, jax.random.key(0))
-    # A fresh network's heads are flat; opinions make trees of different shapes.
+    # The heads of a fresh network are flat; noise makes trees of different shapes.
     params = jax.tree.map(
         lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
     )

@@ -2,7 +2,7 @@
 
     python benchmarks/small_optima.py [--programs 8] [--budget 5] [--seed 0]
 
-Draws programs of the real ones' kind (`sized_program`, with 16 MiB of fast memory) and keeps those
+Draws programs that resemble real ones (`sized_program`, with 16 MiB of fast memory) and keeps those
 whose optimum the exact model proves within the budget.  Prints one JSON object per program, with
 each mapper's excess over the optimal latency, and one with the means.
 """

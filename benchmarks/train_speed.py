@@ -2,11 +2,11 @@
 
     python benchmarks/train_speed.py [--config configs/quickstart.yaml] [key.sub=value ...]
 
-Prints one JSON object. Whole iterations are timed with everything the host does in them. Then, from
-the same states, each part is timed alone, on the same devices: the searches of a rollout, the
-learner, and the game, which plays the moves of the rollout again (step, legal actions, observation,
-bound, restarts). What is left of the iteration is anything else: choosing and recording moves, the
-best games, dispatch, metrics. Medians over iterations, compilation is left out.
+Prints one JSON object. Whole iterations are timed with everything that the host does in them. Then,
+from the same states and on the same devices, each part is timed alone: the searches of a rollout,
+the learner, and the game, which plays the rollout's moves again (step, legal actions, observation,
+bound, restarts). The rest of the iteration is anything else: choosing and recording moves, the best
+games, dispatch, metrics. Figures are medians over iterations, without compilation.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def _measure(config: Config, mesh: Mesh, warm_up: int, iterations: int) -> dict[str, float]:
-    """Median seconds of an iteration and of its parts."""
+    """The median seconds of an iteration and of its parts."""
     game = build_game(load_programs(config.programs), config.game)
     iteration = make_iteration(config, game, mesh)
     state = iteration.init(game, jax.random.key_data(jax.random.key(config.seed)))
@@ -133,7 +133,7 @@ def _play_again(mesh: Mesh, lanes: Any) -> Callable[..., Any]:
         return jax.lax.scan(step, lanes.state, (action, program))[1]
 
     def sums(*arguments: Any) -> jax.Array:
-        # Everything is made, but only a little of it is kept.
+        # Everything is computed, but only sums are kept.
         found = play(*arguments)
         return sum((jnp.sum(x.astype(jnp.float32)) for x in found), jnp.zeros(()))[None]
 

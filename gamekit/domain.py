@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import hashlib
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamekit.errors import InputError
+from gamekit.jsonfile import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from gamekit.evaluation.evaluation import Finished
     from gamekit.evaluation.rows import Row
 
-# The solver that stands for the reference solutions of the instances.
+# Whatever a game takes for one; JSON, unless its domain says how to write it.
 Solution = Any
 
 
@@ -112,29 +115,45 @@ class Words:
     backtracks_field: str = "backtracks"
 
 
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """Of a game that has none."""
+
+
 class Domain(abc.ABC):
     """A game with everything around it.
 
     name, version: as in the environment's `Spec`.
     options: a frozen dataclass of the game's options, which a configuration's `game` section sets.
+    suite: contents of instances by name, for games whose instances are not read from files.
     solvers: the opponents by name, in the order in which results show them.
     blank_figures: the figures of a row of results that has none, by name.
     """
 
     name: str
     version: int
-    options: type
+    options: type = NoOptions
+    suite: Mapping[str, Any] = {}
     words: Words = Words()
     solvers: Mapping[str, Solver] = {}
     blank_figures: Mapping[str, Any] = {}
 
-    @abc.abstractmethod
     def instances(self, names: Sequence[str]) -> list[Instance]:
         """The instances that names lead to: of suites, files, folders, whatever the game has.
+
+        As it stands, those of `suite`, without reference solutions.
 
         Raises:
           InputError: there are none, one is invalid, or two have one name.
         """
+        for name in names:
+            if name not in self.suite:
+                known = ", ".join(self.suite)
+                raise InputError(f"{self.words.instance} must be one of {known}, got {name!r}")
+        return [
+            Instance(name, _fingerprint(self.suite[name]), name, self.suite[name])
+            for name in dict.fromkeys(names)
+        ]
 
     def knows(self, name: str) -> bool:
         """Whether a name leads to instances of this game; cheap, and without reading them."""
@@ -145,30 +164,36 @@ class Domain(abc.ABC):
     def build(self, instances: Sequence[Instance], options: Any) -> Environment[Any]:
         """An environment of these instances."""
 
-    @abc.abstractmethod
     def solution(
         self, environment: Environment[Any], instance: Instance, index: int, moves: np.ndarray
     ) -> Solution:
-        """The solution that the moves of a finished game make.
+        """The solution that the moves of a finished game make: as it stands, the list of them.
 
         index: of the instance in the environment. moves: int32 [n], of the final branch.
         """
+        del environment, instance, index
+        return moves.tolist()
 
-    @abc.abstractmethod
     def save(self, solution: Solution, path: Path) -> None:
-        """Writes a solution to a file.
+        """Writes a solution to a file: as it stands, one that is JSON.
 
         Raises:
           InputError: the place cannot be written.
         """
+        record = {"format": f"{self.name}.solution", "version": self.version}
+        write_json(path, record | {"solution": solution})
 
-    @abc.abstractmethod
     def load(self, path: Path, instance: Instance) -> Solution:
         """Reads a solution of this instance.
 
         Raises:
           InputError: the file is unusable or belongs to another instance.
         """
+        del instance
+        record = read_json(path, f"{self.name}.solution", self.version)
+        if "solution" not in record:
+            raise InputError(f"{path}: solution: is missing")
+        return record["solution"]
 
     @abc.abstractmethod
     def judge(self, instance: Instance, solution: Solution) -> Verdict:
@@ -198,13 +223,13 @@ class Domain(abc.ABC):
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of one instance with what the reference makes of each: the figure `gain`."""
-        done = [row for row in rows if row.is_done]
-        of_reference = [row for row in done if row.solver == self.words.reference]
-        if not of_reference:
-            return list(rows)
-        reference = of_reference[0].score
+        reference = next(
+            (row.score for row in rows if row.is_done and row.solver == self.words.reference), None
+        )
         return [
-            row.with_figures(gain=self.gain(row.score, reference)) if row.is_done else row
+            row
+            if row.score is None or reference is None
+            else row.with_figures(gain=self.gain(row.score, reference))
             for row in rows
         ]
 
@@ -231,3 +256,7 @@ class Domain(abc.ABC):
         """
         del first, second, out
         raise InputError(f"--compare: the game {self.name!r} has no comparison of results")
+
+
+def _fingerprint(content: Any) -> str:
+    return hashlib.sha256(pickle.dumps(content)).hexdigest()[:16]

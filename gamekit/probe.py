@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,14 +23,12 @@ from flax import struct
 from gamekit.domain import Domain, Instance, Solved, Solver, Verdict
 from gamekit.environment import History, Question, Spec, Step
 from gamekit.errors import InputError
-from gamekit.jsonfile import Record, read_json, write_json
 from gamekit.observation import ObservationSpec, Part
 
 FIRST, SECOND, DECLINE = 0, 1, 2
 ACTION_NAMES = ("first", "second", "decline")
 # Every third decision is about the same topic; what is accepted takes room for three decisions.
 TOPICS, ROOM = 3, 3
-FORMAT, VERSION = "probe.moves", 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,19 +233,6 @@ def trap() -> Probe:
     return Probe(rewards, np.ones((6, 3), bool), 0.5, trap_from=1, trap_at=4)
 
 
-PROBES: dict[str, Callable[[], Probe]] = {
-    "delayed": delayed,
-    "legality": legality,
-    "tiny_advantages": tiny_advantages,
-    "trap": trap,
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class ProbeOptions:
-    """Probes have no options."""
-
-
 def _random(instance: Instance, options: Any, budget_s: float, seed: int) -> Solved:
     """Legal actions by chance."""
     started, rng = time.perf_counter(), np.random.default_rng(seed)
@@ -264,28 +248,20 @@ class ProbeDomain(Domain):
 
     name = "probe"
     version = 1
-    options = ProbeOptions
+    suite: Mapping[str, Probe] = {
+        "delayed": delayed(),
+        "legality": legality(),
+        "tiny_advantages": tiny_advantages(),
+        "trap": trap(),
+    }
     solvers: Mapping[str, Solver] = {"random": Solver(_random, seeded=True)}
 
     def instances(self, names: Sequence[str]) -> list[Instance]:
-        for name in names:
-            if name not in PROBES:
-                raise InputError(f"probe must be one of {', '.join(PROBES)}, got {name!r}")
-        return [Instance(name, name, name, PROBES[name](), _best(PROBES[name]())) for name in names]
+        found = super().instances(names)
+        return [dataclasses.replace(i, reference=_best(i.content)) for i in found]
 
     def build(self, instances: Sequence[Instance], options: Any) -> ProbeGame:
         return together(*(instance.content for instance in instances))
-
-    def solution(
-        self, environment: Any, instance: Instance, index: int, moves: np.ndarray
-    ) -> list[int]:
-        return [int(move) for move in moves]
-
-    def save(self, solution: list[int], path: Path) -> None:
-        write_json(path, {"format": FORMAT, "version": VERSION, "moves": solution})
-
-    def load(self, path: Path, instance: Instance) -> list[int]:
-        return list(Record(read_json(path, FORMAT, VERSION), str(path)).integers("moves"))
 
     def judge(self, instance: Instance, solution: list[int]) -> Verdict:
         probe: Probe = instance.content

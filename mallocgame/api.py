@@ -5,8 +5,8 @@
     result.report("results/mine")
     options = result.compiler_options()  # for jax.jit(function).lower(...).compile(...)
 
-A walk-through is in docs/walkthrough.md.  What only some calls need (JAX, the compiler, matplotlib)
-is imported by those.
+docs/walkthrough.md shows all of it.  Packages that only some calls need (JAX, the compiler,
+matplotlib) are imported by those calls.
 """
 
 from __future__ import annotations
@@ -30,26 +30,27 @@ from mallocgame.suites import PRODUCTION, SUFFIXES, find_programs, load_producti
 
 if TYPE_CHECKING:
     from mallocgame.game.options import GameConfig
+    from mallocgame.xla.read.chips import Chip
     from mallocgame.xla.workload import Workload
 
 TIMEOUT_S = 600.0
-# Beyond this a program is in no suite: the rules cannot express the estimates of some instructions.
+# No suite has programs beyond this: the rules cannot express estimates of some instructions.
 LARGEST_ERROR = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A program to be mapped, and the compiler's own mapping of it, None where there is none."""
+    """A program to be mapped, and the compiler's own mapping of it; None if there is none."""
 
     program: Program
     production: Mapping | None = None
 
     @functools.cached_property
     def latency_error(self) -> float | None:
-        """How far off the compiler's estimate for its own mapping comes out, as a share of it.
+        """Relative error of the compiler's own mapping's cycles, simulated against its estimate.
 
-        Each loop body counts once and stalls do not.  None without that mapping or its estimate.
-        Gains that are not well above this mean little (docs/calibration.md).
+        Each loop body counts once, and stalls do not count.  None without that mapping or its
+        estimate. Gains that are not well above this error mean little (docs/calibration.md).
         """
         made = self.program.provenance.get("production", {}).get("estimated_cycles")
         if self.production is None or not made or not self.program.machine.clock_hz:
@@ -65,7 +66,7 @@ class Problem:
         """
         path = Path(path)
         if not path.name.endswith(SUFFIXES[0]):
-            raise InputError(f"{path}: a program's file ends in {SUFFIXES[0]}")
+            raise InputError(f"{path}: must end in {SUFFIXES[0]}")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_program(self.program, path)
         if self.production is not None:
@@ -78,7 +79,7 @@ class Problem:
         fast = program.machine.fast_capacity_bytes >> 20
         error = self.latency_error
         doubt = (
-            f"; its cycles come out {error:+.1%} off: see docs/calibration.md"
+            f"; its cycles are {error:+.1%} off, see docs/calibration.md"
             if error is not None and abs(error) > LARGEST_ERROR
             else ""
         )
@@ -90,9 +91,11 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A mapping of a problem, and what the judge says of it.
+    """A mapping of a problem, and what the judge says about it.
 
-    mapper, budget_s, seed: what made it. seconds: how long that took.
+    mapper, budget_s, seed: what made the mapping.
+    seconds: how long that took.
+    decisions, drop_backups: of the game that made it, 0 without a game.
     """
 
     problem: Problem
@@ -106,12 +109,12 @@ class Result:
 
     @functools.cached_property
     def simulation(self) -> Simulation:
-        """The program's run with the mapping."""
+        """The program's execution with the mapping."""
         return simulate(self.problem.program, self.mapping)
 
     @functools.cached_property
     def violations(self) -> tuple[Violation, ...]:
-        """The rules that the mapping breaks: none, unless a mapper is wrong."""
+        """The rules that the mapping breaks; none, unless a mapper is wrong."""
         return tuple(verify(self.problem.program, self.mapping))
 
     @property
@@ -133,10 +136,10 @@ class Result:
         return production.latency_s / self.simulation.latency_s - 1
 
     def compiler_options(self) -> dict[str, str | int | bool]:
-        """For ``jax.jit(function).lower(...).compile(compiler_options=...)``.
+        """Options for ``jax.jit(function).lower(...).compile(compiler_options=...)``.
 
         Raises:
-          InputError: the program's machine is none of the compiler's chips.
+          InputError: the program's machine is not a chip of the compiler.
         """
         from mallocgame.xla.steer.export import compiler_options
         from mallocgame.xla.steer.steer import chip_of
@@ -160,7 +163,7 @@ class Result:
             raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
     def save(self, path: str | Path) -> None:
-        """Writes the mapping as JSON, gzipped where the name ends in ``.gz``."""
+        """Writes the mapping as JSON, gzipped if the name ends in ``.gz``."""
         save_mapping(self.mapping, path)
 
     def __str__(self) -> str:
@@ -183,34 +186,36 @@ def load(
     timeout_s: float = TIMEOUT_S,
     progress: Callable[[str], None] | None = None,
 ) -> Problem:
-    """One program, from a committed suite, a file or a JAX function.
+    """Loads one program from a committed suite, a file or a JAX function.
 
     Args:
       source: "tpu_v4/NAME", a program's file, a function, or a
         `mallocgame.xla.workload.Workload`.
       shapes: of a function's arguments: arrays or ``jax.ShapeDtypeStruct``, in pytrees.
-      chip: v4, v5e, v5p, v6e or tpu7x; with a function, like all that follow.
+      chip: v4, v5e, v5p, v6e or tpu7x.  This and all that follow are for functions only.
       capacity_mib: fast memory; None for all that the chip has.
-      donate: numbers of the arguments whose memory the result may take.
+      donate: numbers of the arguments whose memory the result may reuse.
       name: of the program; None for the function's own.
-      work: a folder that keeps the compiles, to be used again; None for a temporary one.
+      work: a folder that keeps the compiles for reuse; None for a temporary one.
       timeout_s: for each compile.
-      progress: takes a line after each compile.
+      progress: called with a line after each compile.
 
     Raises:
-      InputError: nothing is there, several programs are (see `load_all`), the function cannot be
-        traced or compiled, or the compiler is not installed.
+      InputError: nothing is found, or several programs (see `load_all`); the function cannot be
+        traced or compiled; or the compiler is not installed.
     """
     if isinstance(source, (str, Path)):
         if shapes:
-            raise InputError(f"{source}: shapes belong to a function, not to a name or file")
+            raise InputError(
+                f"{source}: shapes must be left out for a name or file, they belong to a function"
+            )
         paths = find_programs([str(source)])
         if len(paths) > 1:
-            raise InputError(f"{source}: holds {len(paths)} programs; name one, or use load_all")
+            raise InputError(
+                f"{source}: must be one program, got {len(paths)}; name one, or use load_all"
+            )
         return _read(paths[0])
-    from mallocgame.xla.compile.compiler import Lowered, require_libtpu
-    from mallocgame.xla.compile.workfolder import Workfolder
-    from mallocgame.xla.make.driver import make_program
+    from mallocgame.xla.compile.compiler import require_libtpu
     from mallocgame.xla.read.chips import chip_by_name
     from mallocgame.xla.workload import Workload
 
@@ -218,7 +223,9 @@ def load(
     require_libtpu()
     if isinstance(source, Workload):
         if shapes or donate:
-            raise InputError("load: a Workload has its shapes and donations already")
+            raise InputError(
+                "load: shapes and donate must be left out for a Workload, which has its own"
+            )
         workload = source
     else:
         label = getattr(source, "__qualname__", type(source).__name__)
@@ -226,20 +233,37 @@ def load(
     name = name or _identifier(workload.function)
     capacity = target.largest_bytes if capacity_mib is None else capacity_mib << 20
     with _folder(work, name) as folder:
-        stablehlo = folder / "lowered.mlir"
-        try:
-            stablehlo.write_text(workload.stablehlo())
-        except Exception as error:  # whatever the user's function raises while it is traced
-            reason = " ".join(str(error).split())[:300]
-            raise InputError(f"{name}: tracing failed: {type(error).__name__}: {reason}") from error
-        lowered = Lowered(stablehlo, workload.source)
-        say = progress or (lambda line: None)
-        made = make_program(Workfolder(folder, lowered, target, say, timeout_s), name, capacity)
+        return _compile(workload, target, name, capacity, folder, timeout_s, progress)
+
+
+def _compile(
+    workload: Workload,
+    chip: Chip,
+    name: str,
+    capacity_bytes: int,
+    folder: Path,
+    timeout_s: float,
+    progress: Callable[[str], None] | None,
+) -> Problem:
+    """Traces a workload and makes a problem of it, with its compiles in `folder`."""
+    from mallocgame.xla.compile.compiler import Lowered
+    from mallocgame.xla.compile.workfolder import Workfolder
+    from mallocgame.xla.make.driver import make_program
+
+    stablehlo = folder / "lowered.mlir"
+    try:
+        stablehlo.write_text(workload.stablehlo())
+    except Exception as error:  # whatever the user's function raises while it is traced
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"{name}: tracing failed: {type(error).__name__}: {reason}") from error
+    lowered = Lowered(stablehlo, workload.source)
+    say = progress or (lambda line: None)
+    made = make_program(Workfolder(folder, lowered, chip, say, timeout_s), name, capacity_bytes)
     return Problem(made.item.program, made.item.mapping)
 
 
 def load_all(*names: str | Path) -> list[Problem]:
-    """The programs of committed suites, folders and files.
+    """Loads the programs of committed suites, folders and files.
 
     Raises:
       InputError: nothing is found under a name, or a file is invalid.
@@ -258,20 +282,21 @@ def map(
     """Maps a program.
 
     Args:
-      mapper: a name out of `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md tells of them.
-      budget_s: seconds for those that search.
-      config: options of the game; None for the usual ones.
+      mapper: a name in `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md describes them.
+      budget_s: seconds for mappers that search.
+      seed: makes mappers that draw at random repeatable.
+      config: options of the game; None for the defaults.
 
     Raises:
-      InputError: no such mapper, a package that it needs is missing, or the budget is no time.
+      InputError: there is no such mapper, it needs a missing package, or the budget is not a time.
     """
     from mallocgame.game.options import GameConfig
     from mallocgame.mappers.registry import MAPPERS
 
     if mapper not in MAPPERS:
-        raise InputError(f"mapper {mapper!r}: unknown; one of {', '.join(MAPPERS)}")
+        raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {mapper!r}")
     if not 0 <= budget_s < math.inf:
-        raise InputError(f"budget_s: {budget_s} is no time in seconds")
+        raise InputError(f"budget_s: must be a time in seconds, got {budget_s}")
     problem = Problem(problem) if isinstance(problem, Program) else problem
     made = MAPPERS[mapper](problem.program, config or GameConfig(), budget_s, seed)
     return Result(
@@ -286,14 +311,14 @@ def _read(path: Path) -> Problem:
 
 
 def _identifier(function: Any) -> str:
-    """A function's name as a program's."""
+    """A program's name from a function's."""
     found = re.sub(r"\W+", "_", getattr(function, "__name__", "")).strip("_")
     return found or "program"
 
 
 @contextlib.contextmanager
 def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
-    """The given folder, or a temporary one of the program's name, which progress lines show."""
+    """The given folder, or a temporary one named after the program, for progress lines."""
     if given is not None:
         Path(given).mkdir(parents=True, exist_ok=True)
         yield Path(given)
@@ -305,7 +330,7 @@ def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
 
 
 def _write_report(result: Result, folder: Path) -> Path:
-    """The files of `evaluate.py` for one program and one mapper, beside production and bound."""
+    """Writes the files of `evaluate.py` for one program, with production and the bound."""
     from gamekit.domain import Instance, Solved
     from gamekit.evaluation.contest import Contest
     from gamekit.evaluation.plan import Entry, file_name, plan_jobs

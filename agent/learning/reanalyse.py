@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
@@ -57,6 +59,6 @@ def reanalyse(
     value = (1 - c.value_weight) * batch.value[:: c.every] + c.value_weight * seen
     policy = batch.moves.policy.at[:: c.every].set(found.policy.reshape(*shape, -1))
     return batch._replace(
-        moves=batch.moves.replace(policy=policy),
+        moves=dataclasses.replace(batch.moves, policy=policy),
         value=batch.value.at[:: c.every].set(value),
     )

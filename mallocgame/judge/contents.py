@@ -106,7 +106,7 @@ class _Follower:
         self.evicting: set[int] = set()  # evictions in progress
         self.spoilt = -1  # the last update that came during an eviction
         self.again = ""
-        self.told: set[tuple[str, str]] = set()
+        self.reported: set[tuple[str, str]] = set()
 
     def run(self) -> None:
         self._run(0, len(self.events), -1)
@@ -181,9 +181,9 @@ class _Follower:
         else:
             self._end_stay(slot, i)
 
-    def _tell(self, kind: str, message: str, *times: int) -> None:
-        if (kind, message) not in self.told:
-            self.told.add((kind, message))
+    def _report(self, kind: str, message: str, *times: int) -> None:
+        if (kind, message) not in self.reported:
+            self.reported.add((kind, message))
             self.facts.report(kind, f"{self.name}: {message}{self.again}", (self.value,), times)
 
     def _need_slow(self, slot: int, what: str) -> None:
@@ -193,12 +193,12 @@ class _Follower:
         if self.evicting:
             eviction = self.facts.evictions[min(self.evicting)]
             window = f"[{eviction.start}, {eviction.end})"
-            self._tell("late_eviction", f"{what} before its eviction {window} ends", slot)
+            self._report("late_eviction", f"{what} before its eviction {window} ends", slot)
         else:
             why = "slow memory does not hold it"
             if self.spoilt >= 0:
                 why += f"; instruction {self.spoilt} updated it while an eviction was under way"
-            self._tell("source", f"{what}, but {why}", slot)
+            self._report("source", f"{what}, but {why}", slot)
         self.slow = True
 
     def _start_prefetch(self, slot: int, i: int) -> None:
@@ -218,12 +218,12 @@ class _Follower:
         for i in stays[:1]:
             self._hold(i)
         for _ in stays[1:]:
-            self._tell("source", f"instruction {slot} defines it in two places at once", slot)
+            self._report("source", f"instruction {slot} defines it in two places at once", slot)
 
     def _update(self, slot: int) -> None:
         for i in sorted(self.fetching):
             transfer = self.facts.prefetch_of[i]
-            self._tell(
+            self._report(
                 "source",
                 f"instruction {slot} updates it during its prefetch "
                 f"[{transfer.start}, {transfer.end})",
@@ -242,7 +242,7 @@ class _Follower:
         window = f"[{eviction.start}, {eviction.end})"
         stay = self._in_fast()
         if stay < 0:
-            self._tell(
+            self._report(
                 "source",
                 f"eviction {window} copies it from fast memory, which does not hold it after "
                 f"instruction {eviction.start - 1}",
@@ -251,7 +251,7 @@ class _Follower:
             return
         end = self.facts.stays[stay].end
         if end < eviction.end:
-            self._tell(
+            self._report(
                 "late_eviction",
                 f"its place is given up at {end}, before its eviction {window} ends",
                 end,
@@ -270,5 +270,5 @@ class _Follower:
             why = "the only copy of its content is given up"
             if self.spoilt >= 0:
                 why += f"; instruction {self.spoilt} updated it while an eviction was under way"
-            self._tell("lost", f"{why} at {slot + 1}", slot + 1)
+            self._report("lost", f"{why} at {slot + 1}", slot + 1)
             self.slow = True

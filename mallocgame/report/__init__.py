@@ -1,4 +1,4 @@
-"""Results for people: statistics, tables, pictures of mappings and suites, one HTML page."""
+"""Results for readers: statistics, tables, pictures of mappings and suites, one HTML page."""
 
 from mallocgame.report.html import ProgramPictures, write_report
 from mallocgame.report.layout_picture import DrawnMapping, draw_layout, draw_layouts

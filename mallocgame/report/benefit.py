@@ -1,4 +1,4 @@
-"""What fast memory is good for: what each access could save, and what a mapping makes of it."""
+"""What fast memory is good for: what each access could save, and which ones a mapping serves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, Mapping
 from mallocgame.program.times import Times
 
-# Of the all-slow latency: values that gain less in all are not worth a place (docs/suite.md).
+# Share of the all-slow latency: a value that gains less is not worth a place (docs/suite.md).
 USEFUL = 1e-5
 
 
@@ -18,7 +18,7 @@ USEFUL = 1e-5
 class Benefit:
     """Shares of the all-slow latency.
 
-    of_access: float64 [A], the most that an access saves in fast memory, all executions together.
+    of_access: float64 [A], the most that each access saves in fast memory, over all executions.
     of_value: float64 [V], the sums over each value's accesses.
     """
 
@@ -37,7 +37,7 @@ def benefit(program: Program) -> Benefit:
 
 
 def served_by(program: Program, mapping: Mapping) -> list[list[int]]:
-    """For each residency the numbers of the accesses that it serves from fast memory."""
+    """For each residency, the numbers of the accesses that it serves from fast memory."""
     completed: dict[tuple[int, int], int] = {}
     for p in mapping.prefetches:
         completed[p.value, p.start] = max(p.end, completed.get((p.value, p.start), p.end))
@@ -60,9 +60,9 @@ def served_by(program: Program, mapping: Mapping) -> list[list[int]]:
 
 
 def wanted_bytes(program: Program) -> np.ndarray:
-    """Bytes of useful values in use at each slot: int64 [T], whatever the capacity.
+    """Bytes of useful values in use at each slot, whatever the capacity: int64 [T].
 
-    A value is useful if fast memory saves more than `USEFUL` on it; it is in use from its first to
+    A value is useful if fast memory saves at least `USEFUL` on it.  It is in use from its first to
     its last access, and throughout a loop that it crosses.
     """
     gains = benefit(program).of_value

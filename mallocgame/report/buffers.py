@@ -23,7 +23,7 @@ NAME_LETTERS = 30
 def buffer_shares(
     program: Program, mappings: MappingABC[str, Mapping]
 ) -> tuple[list[int], np.ndarray]:
-    """The most valuable values, and what share of their worth each mapper gets from them.
+    """The most valuable values, and the share of their worth that each mapper gets from them.
 
     Returns:
       values: at most `SHOWN` with any worth, the most valuable first.
@@ -44,10 +44,13 @@ def buffer_shares(
 def draw_buffers(
     program: Program, mappings: MappingABC[str, Mapping], stem: Path | None = None
 ) -> str:
-    """Draws a row for each value and a column for each mapper; "" if no value is worth anything.
+    """Draws a row for each value and a column for each mapper.
 
-    A cell is the share in per cent of what the value could save.  Returns markup for the page, and
-    writes `stem`.svg and `stem`.png where a stem is given.
+    A cell is the share, in per cent, of what the value could save.
+
+    Returns:
+      Markup for the page, "" if no value is worth anything.  Also writes `stem`.svg and `stem`.png
+      if a stem is given.
     """
     values, shares = buffer_shares(program, mappings)
     if not values or not mappings:
@@ -79,6 +82,6 @@ def draw_buffers(
 
 def _label(program: Program, value: int, worth: float) -> str:
     name = program.values[value].name
-    half = NAME_LETTERS // 2  # what tells names apart is often their end
+    half = NAME_LETTERS // 2  # names often differ only at their ends
     short = name if len(name) <= NAME_LETTERS else f"{name[: half - 1]}…{name[-half:]}"
     return f"{short}  {program.values[value].size_bytes / MIB:.2f} MiB  {100 * worth:.2f} %"

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing beside itself."""
+"""The report: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NOTE = (
     "Saved: the share of the all-slow latency that a mapping saves when the judge runs it; stalls: "
     "the share of the all-slow latency spent waiting for copies. Vs production, or speed-up: "
     "latency(production) / latency(mapper) - 1, over several programs its mean and the mean's "
-    "95 % bootstrap interval. The bound is a proven limit, no mapping. Gap closed: how far a "
+    "95 % bootstrap interval. The bound is a proven limit, not a mapping. Gap closed: how far a "
     "mapper goes from production to the bound. Valid: the judge finds no broken rule; s: seconds "
     "the mapper took."
 )
 LAYOUT_NOTE = (
-    "Rectangles are values in fast memory, as high as they are large; point at one for its name. "
+    "Rectangles are values in fast memory, their height is the size; point at one for its name. "
     "Copies: how many prefetches (up) and evictions (down) may use the bus. Bus: what instructions "
-    "and copies take of the slow memory's. Wanted: what all values worth a place would need."
+    "and copies use of the slow memory's bus. Wanted: what all values worth a place would need."
 )
 BUFFER_NOTE = (
     "The values that could save most, with their size and the share of the all-slow latency that "
@@ -39,7 +39,11 @@ BUFFER_NOTE = (
 
 @dataclasses.dataclass(frozen=True)
 class ProgramPictures:
-    """Markup of a program's pictures; `buffers`, what mappers do with them, may be empty."""
+    """Markup of a program's pictures.
+
+    layouts: one picture for each mapping.
+    buffers: what mappers do with the most valuable values; may be empty.
+    """
 
     layouts: tuple[str, ...] = ()
     buffers: str = ""
@@ -55,11 +59,11 @@ def write_report(
 
     Args:
       results: as in evaluate.py's `results.json`.
-      programs: pictures by program, shown with its table.
-      suite: markup of pictures of the whole suite, by caption.
+      programs: program's name -> its pictures, shown with its table.
+      suite: caption -> markup of a picture of the whole suite.
 
     Raises:
-      InputError: the place cannot be written.
+      InputError: the file cannot be written.
     """
     title = html.escape(str(results["suite"]))
     tables = result_tables(results)
@@ -156,12 +160,12 @@ def _cells(header: Sequence[str], row: Sequence[str], share: float) -> str:
 
 
 def _is_valid(text: str) -> bool:
-    """Of a verdict: "yes", "limit", or all of some, "3 of 3"."""
+    """Whether a verdict is good: "yes", "limit", or all of several, "3 of 3"."""
     some = re.fullmatch(r"(\d+) of (\d+)", text)
     return some[1] == some[2] if some else text in ("yes", "limit")
 
 
 def _number(text: str) -> float:
-    """The number at the beginning of a cell, 0 where there is none."""
+    """The number at the beginning of a cell, 0 if there is none."""
     found = re.match(r"[-+]?[0-9.]+", text)
     return float(found[0]) if found else 0.0

@@ -1,4 +1,4 @@
-"""Pictures of mappings: fast memory over time, the copies, the slow bus and the memory's use."""
+"""Pictures of mappings: fast memory over time, copies, the slow bus and the use of memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mallocgame.report.benefit import benefit, served_by
 from mallocgame.report.figures import LEGEND, LOOP, SOFT, embedded, styled, write_figure
 from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 
-# Colours that stay apart in greyscale and for the colour-blind (Paul Tol's "bright" and "light").
+# Colours that stay distinct in greyscale and for the colour-blind (Paul Tol's "bright", "light").
 INPUT, PRODUCED, RETURNED = "#4477aa", "#eebb44", "#44aa99"
 KINDS = {
     "input or weight, copied in": INPUT,
@@ -39,7 +39,7 @@ Colour = Literal["kind", "saving"]
 
 @dataclasses.dataclass(frozen=True)
 class DrawnMapping:
-    """A mapping as it is drawn; `title` names who made it."""
+    """A mapping to be drawn, with its simulation; `title` names its mapper."""
 
     title: str
     mapping: Mapping
@@ -52,9 +52,9 @@ def draw_layout(
     others: Sequence[DrawnMapping] = (),
     colour: Colour = "kind",
 ) -> str:
-    """One layout as markup for the page, where its rectangles tell what they are.
+    """One layout as markup for the page, on which rectangles have tooltips.
 
-    The time axis has room for `others` too, so that pictures beside each other share their scale.
+    The time axis has room for `others` too, so that adjacent pictures share their scale.
     """
     with styled():
         figure = Figure(figsize=(7.4, 6.2), layout="constrained")
@@ -66,10 +66,10 @@ def draw_layout(
 def draw_layouts(
     program: Program, layouts: Sequence[DrawnMapping], stem: Path, colour: Colour = "kind"
 ) -> None:
-    """Writes layouts beside each other, on one scale, as `stem`.svg and `stem`.png.
+    """Writes layouts side by side, on one scale, as `stem`.svg and `stem`.png.
 
-    The horizontal axis is the time of each mapping's own execution, stalls included, each loop body
-    once.  Rectangles are residencies: their height is the value's size, their place its offset.
+    The horizontal axis is the time of each mapping's own execution, including stalls, with each
+    loop body once.  Rectangles are residencies: height is the value's size, position its offset.
     """
     with styled():
         figure = Figure(figsize=(max(7.4 * len(layouts), 9.0), 6.2), layout="constrained")
@@ -81,7 +81,7 @@ def draw_layouts(
 
 
 class _Scale:
-    """What layouts of one program share: the end and unit of time, and the colours of savings."""
+    """What layouts of one program share: end and unit of time, and the colours of savings."""
 
     def __init__(self, program: Program, layouts: Sequence[DrawnMapping]):
         longest = max(float(slot_edges(layout.simulation)[-1]) for layout in layouts)
@@ -195,7 +195,7 @@ def _loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> 
 
 
 def _reservations(axes: Axes, program: Program, edges: np.ndarray) -> bool:
-    """What instructions need for themselves; whether there is any."""
+    """Draws what instructions reserve for themselves; returns whether there is any."""
     reserved = [
         Rectangle((edges[t], 0), edges[t + 1] - edges[t], ins.reserved_bytes / MIB)
         for t, ins in enumerate(program.instructions)
@@ -228,7 +228,7 @@ def _kind(program: Program, residency: Residency) -> str:
 
 
 def _titles(program: Program, layout: DrawnMapping, scale: _Scale) -> dict[str, tuple[str, str]]:
-    """What a rectangle says of itself on the page, and its colour by saving."""
+    """The tooltip of each rectangle on the page, and its colour by saving."""
     titles = {}
     for number, residency, _ in _places(program, layout.mapping, slot_edges(layout.simulation)):
         value, saving = program.values[residency.value], scale.savings[id(layout)][number]
@@ -244,7 +244,7 @@ def _titles(program: Program, layout: DrawnMapping, scale: _Scale) -> dict[str, 
 def _label(
     axes: Axes, program: Program, r: Residency, place: Rectangle, width: float, height: float
 ) -> None:
-    """Names the values whose rectangles have room for it."""
+    """Writes the value's name if the rectangle has room for it."""
     name = program.values[r.value].name
     letters = int(85 * place.get_width() / width)
     if letters < min(len(name), 8) or place.get_height() < 0.035 * height:

@@ -18,7 +18,7 @@ from mallocgame.report.trace import write_trace
 def draw_program(
     path: Path, rows: Sequence[Row], out: Path, stem: str
 ) -> tuple[str, ProgramPictures]:
-    """Draws a program's mappings as `rows` tell: production, the agent, and the best one.
+    """Draws a program's mappings that `rows` tell to show: production, the agent, and the best one.
 
     Args:
       path: the program's file.
@@ -52,9 +52,9 @@ def draw_program(
 
 
 def shown(rows: Sequence[Row]) -> list[str]:
-    """The mappers whose layouts are worth a look: production, agent, and the best if it is better.
+    """The mappers whose layouts are shown: production, agent, and the best one if it is better.
 
-    `hybrid` is one of these two.
+    `hybrid` is one of the first two.
     """
     saved: dict[str, float] = {}
     for row in rows:
@@ -68,7 +68,7 @@ def shown(rows: Sequence[Row]) -> list[str]:
 
 
 def _mappings(program: Program, rows: Sequence[Row], folder: Path) -> dict[str, Mapping]:
-    """Each mapper's mapping, of several seeds the best one's, without `hybrid`."""
+    """Each mapper's mapping, the best one if there are several seeds; without `hybrid`."""
     best: dict[str, Row] = {}
     for row in rows:
         if not succeeded(row) or not row["mapping"] or row["mapper"] == "hybrid":

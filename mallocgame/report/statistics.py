@@ -1,4 +1,4 @@
-"""Result rows to figures by mapper: means, medians, wins, and intervals by bootstrap."""
+"""Statistics of result rows for each mapper: means, medians, wins, bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 Statistic = Callable[[np.ndarray], np.ndarray]
 RESAMPLES = 10_000
 LEVEL = 0.95
-# What is closer than the rounding of the game's clock is a tie.
+# Differences within the rounding of the game's clock are ties.
 TIE = 1e-6
 
 
@@ -31,9 +31,9 @@ def geometric(samples: np.ndarray) -> np.ndarray:
 
 
 def interval(sample: Sequence[float], statistic: Statistic) -> list[float] | None:
-    """A 95 % confidence interval by the percentile bootstrap (Efron 1979), the same every time.
+    """A 95 % confidence interval by the percentile bootstrap (Efron 1979), always the same.
 
-    sample: one number a program, drawn with replacement.  None for fewer than two.
+    sample: one number for each program, drawn with replacement.  None for fewer than two.
     """
     if len(sample) < 2:
         return None
@@ -44,10 +44,10 @@ def interval(sample: Sequence[float], statistic: Statistic) -> list[float] | Non
 
 
 def pool_seeds(rows: Sequence[Row]) -> list[Row]:
-    """One row for each program and mapper: means over its seeds, in the order of the first.
+    """One row for each program and mapper with the means over its seeds, ordered as the first rows.
 
-    Adds `seeds`, those that succeeded, and `saved_spread`, [lowest, highest] where there are
-    several.  Rows of seeds that failed count only where all failed.
+    Adds `seeds`, the number that succeeded, and `saved_spread`, [lowest, highest] if there are
+    several. Seeds that failed count only if all of them failed.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
@@ -77,7 +77,7 @@ def _pooled(group: Sequence[Row]) -> Row:
 
 
 def succeeded(row: Row) -> bool:
-    """Whether a row has figures."""
+    """Whether a row has figures: whether its mapper succeeded."""
     return row.get("status", "ok") == "ok"
 
 
@@ -85,9 +85,9 @@ def summarize(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Statistics of each mapper over programs, the one that saves most first.
 
     A speed-up is `latency(production) / latency(mapper) - 1`, over the programs that have a
-    production mapping (None without any).  A program counts once: its seeds are averaged before.
-    `verified` counts the programs whose mappings the judge accepts, `failed` those without any,
-    `*_ci95` are intervals over programs.
+    production mapping; None if none has.  A program counts once: its seeds are averaged first.
+    `verified` counts the programs whose mappings the judge accepts, `failed` those without a
+    mapping, and `*_ci95` are intervals over programs.
     """
     pooled = pool_seeds(rows)
     summary = {
@@ -139,7 +139,7 @@ def _summary(mine: Sequence[Row]) -> dict[str, Any]:
 
 
 def known(rows: Sequence[Row], field: str) -> list[float]:
-    """The numbers of a field, without those that are missing."""
+    """The numbers of a field, without missing ones."""
     return [row[field] for row in rows if row.get(field) is not None]
 
 

@@ -1,4 +1,4 @@
-"""How the page looks and what it does: style and script, both inside the page."""
+"""The look and behaviour of the page: style and script, both embedded."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #222; --paper: #fff; --soft: #666; --faint: #f1f1f1;
@@ -46,7 +46,7 @@ p.note, footer, label { color: var(--soft); font-size: .88rem; max-width: 60rem;
 @media print { figure, table { break-inside: avoid; } nav, label { display: none; }
   section { content-visibility: visible; } }
 """
-# Cells sort by the number that they begin with, else as text; what is missing comes last.
+# Cells are sorted by the number that they begin with, else as text; missing ones come last.
 SCRIPT = """
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {

@@ -16,15 +16,15 @@ from gamekit.errors import InputError
 from mallocgame.report.figures import PALETTE, SOFT, embedded, styled, write_figure
 from mallocgame.report.statistics import Row, known, pool_seeds, succeeded
 
-BASELINES = ("random", "untrained")  # drawn where they are not in the way
-WIDTH = 5.3  # inches; also on a phone the figure is shown as a whole
+BASELINES = ("random", "untrained")  # not drawn among speed-ups and gaps
+WIDTH = 5.3  # inches; narrow enough for a phone
 MARKERS = "osD^vP*X<>hd"
 
 
 def draw_suite(rows: Sequence[Row], stem: Path | None = None) -> dict[str, str]:
-    """The pictures of several programs, by caption; none for a single one.
+    """Pictures of several programs, by caption; none for a single program.
 
-    Each is markup for the page and is written as `stem`-NAME.svg and .png where a stem is given.
+    Each is markup for the page, and is written as `stem`-NAME.svg and .png if a stem is given.
     """
     pooled = [row for row in pool_seeds(rows) if succeeded(row)]
     if len({row["program"] for row in pooled}) < 2:
@@ -45,12 +45,12 @@ def draw_suite(rows: Sequence[Row], stem: Path | None = None) -> dict[str, str]:
 
 
 def draw_speedups(rows: Sequence[Row]) -> Figure | None:
-    """Dots by program and mapper, programs in the order of the best mapping's speed-up."""
+    """Dots for each program and mapper; programs are ordered by their best speed-up."""
     return _dots(rows, "speedup_vs_production", "faster than production, %", (-30.0, np.inf))
 
 
 def draw_gaps(rows: Sequence[Row]) -> Figure | None:
-    """The same of the share of the way from production to the bound."""
+    """The same for the share of the gap between production and the bound."""
     return _dots(
         [row for row in rows if row["mapper"] != "bound"],
         "gap_to_bound_closed", "of the gap from production to the bound, %", (-100.0, 100.0),
@@ -60,7 +60,7 @@ def draw_gaps(rows: Sequence[Row]) -> Figure | None:
 def _dots(
     rows: Sequence[Row], field: str, label: str, limits: tuple[float, float]
 ) -> Figure | None:
-    """One line a program; what lies beyond the limits is a hollow dot on the edge."""
+    """One line for each program; what is beyond the limits is a hollow dot on the edge."""
     shown = [
         row
         for row in rows
@@ -97,7 +97,7 @@ def _dots(
 
 
 def draw_decisions(rows: Sequence[Row]) -> Figure | None:
-    """Savings against the decisions of a program's game, as the mappers that play it count them."""
+    """Savings against the number of decisions, as counted by mappers that play the game."""
     decisions: dict[str, float] = {}
     for row in rows:
         decisions[row["program"]] = max(row["decisions"], decisions.get(row["program"], 0))
@@ -118,7 +118,7 @@ def draw_decisions(rows: Sequence[Row]) -> Figure | None:
 
 
 def _styles(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each mapper; the limit is a grey bar."""
+    """Colour and marker of each mapper; the bound is a grey bar."""
     looks = itertools.cycle(zip(PALETTE, MARKERS, strict=True))
     styles = {}
     for mapper in dict.fromkeys(row["mapper"] for row in rows):
@@ -140,7 +140,7 @@ def _legend(axes: Axes) -> None:
 
 
 def load_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a training run's `metrics.jsonl`; none where there is no such file.
+    """The lines of a training run's `metrics.jsonl`; none if there is no such file.
 
     Raises:
       InputError: a line is damaged.
@@ -153,14 +153,16 @@ def load_metrics(run: Path) -> list[dict[str, Any]]:
         try:
             record = json.loads(line)
         except ValueError:
-            raise InputError(f"{path}: line {number} is no JSON") from None
+            raise InputError(
+                f"{path}: line {number}: must be valid JSON, got {line[:40]!r}"
+            ) from None
         if isinstance(record, dict):
             lines.append(record)
     return lines
 
 
 def draw_learning(lines: Sequence[dict[str, Any]], stem: Path | None = None) -> str:
-    """Games' mean, their range, and the best so far, over training time; "" without games."""
+    """The games' mean and range, and the best so far, over training time; "" without games."""
     played = [line for line in lines if line.get("return_mean") is not None]
     if not played:
         return ""
@@ -182,7 +184,7 @@ def draw_learning(lines: Sequence[dict[str, Any]], stem: Path | None = None) -> 
             [line["wall_s"] / 60 for line in best], [100 * s for s in known(best, "best_saved")],
             color=PALETTE[1], linewidth=1.2, label="best so far",
         )  # fmt: skip
-        # The first games may lose a lot; what is learnt would be a line at the top.
+        # The first games may lose a lot and would squeeze the curve to the top.
         bottom = float(np.quantile(low, 0.25))
         axes.set_ylim(bottom - 0.05 * (max(high) - bottom), None)
         axes.set_xlabel("minutes of training")

@@ -14,7 +14,7 @@ from mallocgame.report.statistics import Row, pool_seeds, succeeded
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells as text; the first column names things, the others are figures or verdicts."""
+    """A table of text; the first column names things, the others hold figures or verdicts."""
 
     title: str
     header: tuple[str, ...]
@@ -44,7 +44,7 @@ def between(interval: Sequence[float] | None) -> str:
 
 
 def result_tables(results: dict[str, Any]) -> list[Table]:
-    """A table for each program, and before them a summary where there are several."""
+    """A table for each program and, if there are several, a summary before them."""
     programs = by_program(results["rows"])
     several = any(row["saved_spread"] for rows in programs.values() for row in rows)
     tables = [_program_table(name, rows, several) for name, rows in programs.items()]
@@ -55,7 +55,7 @@ def result_tables(results: dict[str, Any]) -> list[Table]:
 
 
 def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows of each program, seeds averaged, the most saved first, failures last."""
+    """The rows of each program, averaged over seeds, the most saved first and failures last."""
 
     def order(row: Row) -> float:
         return -row["saved_fraction"] if succeeded(row) else 2.0
@@ -68,7 +68,10 @@ def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _program_table(name: str, rows: Sequence[Row], seeds: bool) -> Table:
-    """A program's table; `seeds` shows what its mappers save from the worst to the best seed."""
+    """A program's table.
+
+    seeds: whether to show the range that its mappers save, from the worst to the best seed.
+    """
     lines = [PROGRAM_HEADER, *(program_cells(row) for row in rows)]
     shown = [line if seeds else line[:2] + line[3:] for line in lines]
     return Table(name, shown[0], tuple(shown[1:]))
@@ -115,7 +118,7 @@ def summary_cells(mapper: str, summary: dict[str, Any]) -> tuple[str, ...]:
 
 
 def print_results(results: dict[str, Any], console: Console | None = None) -> None:
-    """Prints a table for each program, and a summary at the end where there are several."""
+    """Prints a table for each program and, if there are several, a summary at the end."""
     tables = result_tables(results)
     several = len(tables) > 1
     print_tables([*tables[1:], tables[0]] if several else tables, console)

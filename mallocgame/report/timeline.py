@@ -1,4 +1,4 @@
-"""The panels below a memory layout: copies, the slow bus with stalls, and the memory's use."""
+"""The panels below a memory layout: copies, the slow bus with stalls, the use of memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mallocgame.report.benefit import wanted_bytes
 from mallocgame.report.figures import SOFT
 
 PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#bbbbbb", "#aa3377", "#8a8a8a"
-MOST_WANTED = 300  # per cent of the capacity that the panel shows
+MOST_WANTED = 300  # per cent of the capacity, the most that the panel shows
 
 
 def slot_edges(simulation: Simulation) -> np.ndarray:
-    """When each slot begins, and the end, in seconds: [T + 1]; slot numbers if all take none."""
+    """The start of each slot and the end, in seconds: [T + 1]; slot numbers if no time passes."""
     durations = np.asarray(simulation.elapsed_s) + np.asarray(simulation.stall_s)
     edges = np.concatenate([[0.0], np.cumsum(durations)])
     return edges if edges[-1] > 0 else np.arange(len(edges), dtype=np.float64)
@@ -58,7 +58,7 @@ def open_windows(transfers: Sequence[Transfer], slots: int) -> np.ndarray:
 
 
 def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
-    """The slow bus in each slot: shares of its time, the instruction's own traffic lowest."""
+    """The slow bus in each slot, as shares of its time; the instruction's own traffic is lowest."""
     durations = np.maximum(simulation.elapsed_s + simulation.stall_s, 1e-30)
     own = simulation.bus_busy_s - simulation.prefetch_s - simulation.eviction_s
     below = np.zeros(len(durations))
@@ -76,7 +76,7 @@ def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
         below = above
     late = np.flatnonzero(simulation.stall_s > 1e-4 * max(simulation.latency_s, 1e-30))
     if len(late):
-        # From the instruction's own end to the end of its wait.
+        # From the end of the instruction itself to the end of its wait.
         for t in late:
             axes.axvspan(
                 edges[t] + (edges[t + 1] - edges[t]) * simulation.elapsed_s[t] / durations[t],
@@ -95,7 +95,7 @@ def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
 
 
 def draw_use(axes: Axes, program: Program, simulation: Simulation, edges: np.ndarray) -> None:
-    """What is in use of fast memory, and the line of what all useful values would need."""
+    """The use of fast memory, and a line of what all useful values would need."""
     capacity = program.machine.fast_capacity_bytes
     used = 100 * np.asarray(simulation.fast_bytes) / capacity
     wanted = 100 * wanted_bytes(program) / capacity

@@ -1,7 +1,8 @@
 """The timeline of a mapping as a trace for ui.perfetto.dev and chrome://tracing.
 
-Format: "Trace Event Format" (Google, the JSON object form): `X` are slices with begin and duration,
-`b`/`e` pairs of overlapping slices, `C` counters, `M` names; times are microseconds.
+Format: "Trace Event Format" (Google, the JSON object form).  `X` are slices with start and
+    duration,
+`b`/`e` pairs of overlapping slices, `C` counters, `M` names; times are in microseconds.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Event = dict[str, Any]
 def trace(program: Program, mapping: Mapping, simulation: Simulation, title: str) -> dict[str, Any]:
     """The trace as JSON data: instructions, stalls, loops, copies, fast memory, the slow bus.
 
-    Each loop body is there once.  A stall follows the instruction that waits.
+    Each loop body appears once.  A stall follows the instruction that waits.
     """
     durations = np.asarray(simulation.elapsed_s) + np.asarray(simulation.stall_s)
     edges = 1e6 * np.concatenate([[0.0], np.cumsum(durations)])
@@ -79,7 +80,7 @@ def write_trace(
     """Writes the trace.
 
     Raises:
-      InputError: the place cannot be written.
+      InputError: the file cannot be written.
     """
     text = json.dumps(trace(program, mapping, simulation, title), separators=(",", ":"))
     try:
@@ -114,7 +115,7 @@ def _counter(name: str, at: float, number: float) -> Event:
 def _copy(
     program: Program, kind: str, transfer: Transfer, number: int, edges: np.ndarray
 ) -> list[Event]:
-    """A copy's window; windows overlap, so each is a pair of its own."""
+    """A copy's window as a pair of events, because windows overlap."""
     last = len(edges) - 1
     start, end = transfer.start, min(max(transfer.end, transfer.start), last)
     if not (0 <= start <= last and 0 <= transfer.value < len(program.values)):

@@ -17,10 +17,10 @@ PRODUCTION = (".production.mapping.json.gz", ".production.mapping.json")
 
 
 def find_programs(names: Sequence[str]) -> list[Path]:
-    """Program files: files, folders of `*.program.json[.gz]`, and both inside committed suites.
+    """Finds program files by name: files, folders of `*.program.json[.gz]`, and committed suites.
 
-    "tpu_v4_sample" is a committed suite, "tpu_v4_sample/NAME" one of its programs; "tpu_v4:train"
-    is a split of a suite with an index.
+    "tpu_v4_sample" is a committed suite and "tpu_v4_sample/NAME" one of its programs;
+    "tpu_v4:train" is a split of a suite that has an index.
 
     Raises:
       InputError: nothing is found under a name.
@@ -31,22 +31,22 @@ def find_programs(names: Sequence[str]) -> list[Path]:
 
 
 def load_programs(names: Sequence[str]) -> list[Program]:
-    """Loads what `find_programs` finds.
+    """Loads the programs that `find_programs` finds.
 
     Raises:
-      InputError: a file is invalid, or two programs have one name.
+      InputError: a file is invalid, or two programs have the same name.
     """
     programs: dict[str, Program] = {}
     for path in find_programs(names):
         program = load_program(path)
         if program.name in programs:
-            raise InputError(f"{path}: name: {program.name!r} is there twice")
+            raise InputError(f"{path}: name: must be unique, got {program.name!r} twice")
         programs[program.name] = program
     return list(programs.values())
 
 
 def load_production(path: Path, program: Program) -> Mapping | None:
-    """The production compiler's mapping beside a program file, None where there is none.
+    """The production compiler's mapping beside a program file; None if there is none.
 
     Raises:
       InputError: the file is invalid or belongs to another program.
@@ -60,7 +60,7 @@ def load_production(path: Path, program: Program) -> Mapping | None:
 
 
 def _split(name: str, split: str) -> list[Path]:
-    """The programs of a suite whose index assigns them to a split."""
+    """The programs that a suite's index assigns to a split."""
     files = _files(name)
     index = files[0].with_name(INDEX)
     if not index.is_file():

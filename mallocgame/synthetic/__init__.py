@@ -1,1 +1,1 @@
-"""Programs from generators: random ones, and ones with a known optimum."""
+"""Generated programs: random ones, and ones with a known optimum."""

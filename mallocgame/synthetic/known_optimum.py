@@ -1,13 +1,14 @@
 """Programs whose optimum is known by construction, after jumanji's bin-packing generators.
 
 Fast memory is cut into lanes of unequal size, and each lane is filled without a gap by the stays of
-the *main* values, one after the other; only one lane changes hands at a time, so best fit finds the
-very place.  Every instruction computes as long as it takes with the main values in fast memory and
-everything else in slow memory, and whenever a copy is needed long enough for that.  The plan thus
-attains the floor of `docs/game.md` (section 9) without a stall, and nothing beats the floor.
+the *main* values, one after the other.  Only one lane changes hands at a time, so best fit finds
+exactly that place.  Every instruction computes as long as it takes with the main values in fast
+memory and everything else in slow memory and, if a copy is needed, long enough for the copy.  The
+plan thus attains the floor of `docs/game.md` (section 9) without a stall, and nothing beats the
+floor.
 
-*Decoys* compete for the same places: each of their accesses would save time were it not for the
-compute floor, so nothing in the program's numbers sets them apart from the main values.
+*Decoys* compete for the same places: each of their accesses would save time if there were no
+compute floor, so no number in the program distinguishes them from the main values.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mallocgame.program.machine import Machine
 
 _ALIGNMENT = 8  # bytes
 _SLOW_BANDWIDTH, _FAST_BANDWIDTH = 1.0, 10.0  # bytes per second
-_SLACK = 1.05  # rounding of times to ticks must not make a plan late
+_SLACK = 1.05  # so that rounding times to ticks does not make a plan late
 
 
 def known_optimum_program(
@@ -54,7 +55,7 @@ class _Plan:
         self.lane_bytes = [int(u) * _ALIGNMENT for u in units]
         self.values: list[Value] = []
         self.accesses: list[Access] = []
-        self.copies: dict[int, int] = {}  # slot -> bytes that are copied in its idle time
+        self.copies: dict[int, int] = {}  # slot -> bytes to copy in its idle time
         self.slots = 0
         self.current: list[int] = []  # main value per lane
         self.since: list[int] = []  # slot from which it may be read
@@ -80,7 +81,7 @@ class _Plan:
         return v
 
     def turn(self) -> None:
-        """One lane changes hands; what leaves it is read one slot before."""
+        """Hands one lane to another value; the one that leaves is read one slot before."""
         t = self.slots
         ripe = [lane for lane, since in enumerate(self.since) if since < t]
         lane = int(self.rng.choice(ripe))
@@ -107,7 +108,7 @@ class _Plan:
         self.slots = t + int(self.rng.integers(1, 3))
 
     def retire(self, lane: int, last: int) -> None:
-        """Gives the lane's value a last read, and some reads and updates before."""
+        """Gives the lane's value a last read, and some reads and updates before it."""
         v = self.current[lane]
         for t in range(self.since[lane], last):
             if self.rng.random() < 0.4:
@@ -133,10 +134,10 @@ class _Plan:
                     self.decoy_access(t, v, "read")
 
     def decoy_access(self, t: int, v: int, kind: str, defines: bool = False) -> bool:
-        """Adds an access, unless main values could then save nothing at t.
+        """Adds an access, unless main values could then save nothing at slot t.
 
-        A main value whose last access saves nothing would be dropped by the game itself, whose
-        inert rule does not know that a needless eviction follows.
+        The game itself would drop a main value whose last access saves nothing: its inert rule does
+        not know that a needless eviction follows.
         """
         self.access(t, v, kind, defines)
         main = any(a.value in self.mains for a in self.accesses if a.instruction == t)
@@ -146,7 +147,7 @@ class _Plan:
         return True
 
     def program(self, name: str) -> Program:
-        """The program; a coin decides whether all of it is the body of a loop."""
+        """The program; at random, all of it is the body of a loop."""
         trips = int(self.rng.integers(2, 100)) if self.rng.random() < 0.3 else 0
         shift = 1 if trips else 0
         body = [Instruction(f"i{t}", compute_s=self.compute_s(t)) for t in range(self.slots)]
@@ -163,7 +164,7 @@ class _Plan:
         return Program(name, machine, tuple(body), tuple(self.values), tuple(accesses), loops)
 
     def compute_s(self, t: int) -> float:
-        """What t takes in the plan, and the time for the copies that the plan wants there."""
+        """Seconds that slot t takes in the plan, with time for the copies that it needs there."""
         times, bus_s = {"read": 0.0, "write": 0.0}, 0.0
         for a in self.accesses:
             if a.instruction == t:
@@ -180,12 +181,12 @@ class _Plan:
         return max(self.compute_s(t), read_s, write_s)
 
     def optimum(self) -> float:
-        """One minus the compute floors over the all-slow latency (weights cancel)."""
+        """One minus the compute floors over the all-slow latency (executions cancel out)."""
         floor_s = sum(self.compute_s(t) for t in range(self.slots))
         return 1 - floor_s / sum(self.all_slow_s(t) for t in range(self.slots))
 
     def actions(self, program: Program) -> list[int]:
-        """The plan as moves: main values into fast memory, but nothing held over the loop."""
+        """The plan as actions: main values go to fast memory, but none is held over the loop."""
         oracle, actions = Oracle(program), []
         entries = {loop.entry for loop in program.loops}
         while oracle.question is not None:

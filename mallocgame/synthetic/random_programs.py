@@ -1,9 +1,9 @@
-"""Random programs: small odd ones for tests, big ones for speed, and ones of known optimum.
+"""Random programs: small odd ones for tests, big ones for speed, and ones with a known optimum.
 
-`random_program` is meant to find disagreements: on a tiny machine it mixes everything the data
+`random_program` is meant to find disagreements: on a tiny machine it mixes everything that the data
 model allows (nested loops, carried groups and chains of them, updates in place, reservations,
-pinned, zero-sized and oversized values, calibrated times).  `sized_program` looks like a training
-step and is as large as asked.  All are deterministic in the generator they are given.
+pinned, zero-sized and oversized values, calibrated times).  `sized_program` resembles a training
+step and is as large as requested.  All are deterministic for a given generator.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ def random_program(
     loop_depth: int = 3,
     name: str = "random",
 ) -> Program:
-    """A valid program with all the oddities, on a machine so small that everything is contested.
+    """A valid program with every oddity, on a machine so small that everything is contested.
 
     Args:
       instructions: about how many slots; loops add their markers.
       values: how many values; results of carried groups may add some.
       max_capacity_bytes: the fast memory is between 64 bytes and this.
-      loop_depth: how deep loops may nest, 0 for none.
+      loop_depth: how deep loops may nest, 0 for no loops.
     """
     while True:
         builder = _ProgramBuilder(rng, _Style.draw(rng, max_capacity_bytes), values)
@@ -57,7 +57,7 @@ def random_program(
 
 
 def _in_proportion(program: Program) -> bool:
-    """Whether the slow bus's times are of the latency's size, so that ticks fit into 32 bits."""
+    """Whether the slow bus's times are of the latency's order, so that ticks fit into 32 bits."""
     at = [a.instruction for a in program.accesses]
     slow_s, _ = access_seconds(program)
     fixed_bus_s, bus_s = bus_seconds(program)
@@ -73,16 +73,16 @@ def _in_proportion(program: Program) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class _Style:
-    """What one random program is like: probabilities unless said otherwise."""
+    """The character of one random program: probabilities unless stated otherwise."""
 
     machine: Machine
-    sizes: tuple[int, ...]  # bytes; drawing from few makes equal sizes
+    sizes: tuple[int, ...]  # bytes; a small choice makes equal sizes likely
     loops: float
     calibrated: float
     memory_bound: float
     reserved: float
     updates: float
-    gaps: float  # per slot, that a carried parameter has been used for the last time
+    gaps: float  # per slot, that it was a carried parameter's last use
     reads: float  # mean number per instruction
 
     @staticmethod
@@ -91,14 +91,14 @@ class _Style:
         units = int(rng.integers(64 // alignment, max_capacity_bytes // alignment + 1))
         capacity = alignment * max(units, 1)
         if rng.random() < 0.4:
-            # Two, three or four of one size fill the memory: places are handed on as they are.
+            # One to four values of one size fill the memory, so that whole places change hands.
             few = capacity // rng.integers(1, 5, size=int(rng.integers(1, 3)))
         else:
             few = rng.integers(1, max(2, capacity // 2), size=int(rng.integers(2, 7)))
         bandwidth = float(rng.choice([1.0, 3.0, 1e9]))
         machine = Machine("small", capacity, alignment, bandwidth, 8 * bandwidth)
         if rng.random() < 0.3:
-            # Carried groups that are worth holding, and others who want the place in between.
+            # Carried groups that are worth holding, and other values that want their place.
             some = tuple(int(capacity // k) for k in rng.integers(1, 4, size=2))
             return _Style(machine, some, 0.4, 0.0, 0.5, 0.02, 0.1, gaps=0.5, reads=1.5)
         return _Style(
@@ -115,7 +115,7 @@ class _Style:
 
 
 class _ProgramBuilder:
-    """Walks a schedule that it makes up, and keeps track of which values may still be used."""
+    """Walks through a schedule that it makes up, and tracks which values may still be used."""
 
     def __init__(self, rng: np.random.Generator, style: _Style, values: int):
         self.rng, self.style, self.budget = rng, style, values
@@ -124,7 +124,7 @@ class _ProgramBuilder:
         self.accesses: list[Access] = []
         self.loops: list[Loop] = []
         self.carried: list[CarriedGroup] = []
-        self.around: list[int] = []  # loops around the present slot, outermost first
+        self.around: list[int] = []  # loops around the current slot, outermost first
         self.usable: list[int] = []
         self.born_in: dict[int, tuple[int, ...]] = {}  # value -> loops around its definition
         self.parameters: set[int] = set()  # of any group: no outputs
@@ -152,7 +152,7 @@ class _ProgramBuilder:
         return v
 
     def body(self, slots: int, depth: int, pending: list[tuple[int, int]] | None = None) -> None:
-        """Emits about `slots` slots of one level; `pending` are (parameter, result) of its loop."""
+        """Emits about `slots` slots of one level; `pending`: (parameter, result) of its loop."""
         pending = [] if pending is None else pending
         until = len(self.instructions) + slots
         while len(self.instructions) < until:
@@ -186,15 +186,15 @@ class _ProgramBuilder:
         born = len(self.values)
         self.body(slots, depth, pairs)
         self.around.pop()
-        # Large products of trip counts would make an instruction's own time a matter of few ticks.
+        # Large products of trip counts would leave an instruction's own time only a few ticks.
         trips = int(self.rng.choice([1, 2, 3, 10], p=[0.1, 0.4, 0.3, 0.2]))
         self.loops[index] = Loop(entry, len(self.instructions), trips)
         self.marker("exit")
-        # Most of what a body defines is not seen outside it.
+        # Most of what a body defines is not used outside it.
         self.usable = [v for v in self.usable if v < born or self.chance(0.3)]
 
     def may_be_parameter(self, v: int) -> bool:
-        """A group's parameter crosses no other loop around, and is in no group there."""
+        """A group's parameter crosses no other loop around it, and is in no group of these."""
         if any(v in self.carried_over[loop] for loop in self.around):
             return False
         inside = not self.around or (
@@ -209,12 +209,12 @@ class _ProgramBuilder:
         self.instructions.append(Instruction(name, kind, reserved_bytes=reserved))
 
     def operation(self, groups: list[tuple[int, int]]) -> None:
-        """One instruction; `groups` are those whose result it defines."""
+        """Emits an instruction; `groups` are those whose results it defines."""
         t, rng = len(self.instructions), self.rng
         reads = {p for p, _ in groups if p in self.usable and self.chance(0.7)}
         count = min(int(rng.poisson(self.style.reads)), len(self.usable))
         if count:
-            # The recent ones are read most, and so are the parameters that are soon gone.
+            # Recent values are read most, and so are parameters that are soon gone.
             weights = 0.15 + np.exp(-np.arange(len(self.usable))[::-1] / 3.0)
             weights[[v in self.parameters for v in self.usable]] += 1.0
             drawn = rng.choice(self.usable, count, replace=False, p=weights / weights.sum())
@@ -243,7 +243,7 @@ class _ProgramBuilder:
         slow_s = fast_s = None
         if self.chance(self.style.calibrated):
             full = max(moved, 1) / self.style.machine.slow_bandwidth
-            # Some accesses are so small that the game answers for them.
+            # Some accesses are so small that the game decides them itself.
             slow_s = full * float(self.rng.choice([0.0, 1e-7, 0.5, 1.0, 1.5, 3.0]))
             fast_s = slow_s * float(self.rng.choice([0.0, 0.1, 0.5, 1.0]))
         self.accesses.append(Access(t, v, kind, operands, moved, slow_s, fast_s, defines))
@@ -295,11 +295,11 @@ class _ProgramBuilder:
 
 
 def sized_program(rng: np.random.Generator, *, accesses: int, name: str = "sized") -> Program:
-    """A training step of about `accesses` accesses on a TPU v4 core, for measurements of speed.
+    """A training step with about `accesses` accesses on a TPU v4 core, for measurements of speed.
 
-    A chain of layers (matrix product, then an elementwise operation with a skip connection) and its
-    backward pass, which reads the activations and the weights again and writes gradients.  Each
-    layer makes 15 accesses; together its values are many times the fast memory.
+    A chain of layers (a matrix product, then an elementwise operation with a skip connection) and
+    its backward pass, which reads activations and weights again and writes gradients.  Each layer
+    makes 15 accesses; together the values are many times the size of the fast memory.
     """
     machine = PRESETS["tpu_v4"]
     layers = max(1, round(accesses / 15))

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from mallocgame.mappers.layouts.stays import LevelStop, StayFinder
+from mallocgame.mappers.msa.chain import Chain
 from mallocgame.mappers.msa.cost import TRIPS, Cost, sort_order
 from mallocgame.mappers.msa.heap import Heap, HeapBlock
 from mallocgame.mappers.msa.picker import IntervalPicker, Ratios
@@ -36,27 +37,6 @@ class Preset:
     outstanding: int
     inefficient: float
     byte_s: float | None
-
-
-@dataclasses.dataclass
-class Chain:
-    """A value's stay in fast memory, from `begin` to `end`, both inclusive.
-
-    copied, evicted: exclusive intervals of its prefetch and its eviction, None without.
-    written: time of the last write in it, -1 without.
-    stop: number of the stop at which it begins.
-    used: bytes that its accesses move.
-    """
-
-    value: int
-    block: HeapBlock
-    begin: int
-    end: int
-    stop: int
-    copied: tuple[int, int] | None = None
-    evicted: tuple[int, int] | None = None
-    written: int = -1
-    used: int = 0
 
 
 class _NoEviction(Exception):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.msa.algorithm import Algorithm, Chain, Preset
+from mallocgame.mappers.msa.algorithm import Algorithm, Preset
+from mallocgame.mappers.msa.chain import Chain
 from mallocgame.mappers.msa.cost import PRODUCTION_BYTE_S
 from mallocgame.mappers.msa.picker import Ratios
 from mallocgame.program import Program

@@ -1,4 +1,4 @@
-"""Models of the suites: factories of `mallocgame.xla.workload.Workload`, shapes only.
+"""Models of the suites: factories of `mallocgame.xla.workload.Workload`, with shapes only.
 
-The lists are `tpu_v4.yaml` and `tpu_later.yaml`; no weight is ever made.
+The lists of programs are `tpu_v4.yaml` and `tpu_later.yaml`; no weights are ever made.
 """

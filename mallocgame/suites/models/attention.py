@@ -73,7 +73,7 @@ def rotate(x: jax.Array, positions: jax.Array) -> jax.Array:
 
 
 def append(cache: Cache, new: Cache, index: jax.Array | int) -> Cache:
-    """Writes new keys and values [B, K, T, W] at position `index`, in place where donated."""
+    """Writes new keys and values [B, K, T, W] at position `index`, in place if donated."""
     write = functools.partial(jax.lax.dynamic_update_slice_in_dim, start_index=index, axis=2)
     return write(cache[0], new[0]), write(cache[1], new[1])
 
@@ -94,12 +94,12 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, bias: jax.Array | None) -> 
 
 
 def causal_bias(new: int, length: int, index: jax.Array | int) -> jax.Array:
-    """[T, S]: zero where position s may be seen from index + t, else very negative."""
+    """The bias [T, S]: zero if position index + t may see position s, else very negative."""
     return jnp.where(jnp.arange(length) <= index + jnp.arange(new)[:, None], 0.0, -1e9)
 
 
 class SelfAttention(nn.Module):
-    """Attention of a block over itself, over its cache while decoding."""
+    """Attention of a block over itself and, while decoding, over its cache."""
 
     shape: Shape
 
@@ -111,7 +111,10 @@ class SelfAttention(nn.Module):
         index: jax.Array | int = 0,
         bias: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache]:
-        """x [B, T, D] at positions index.. to the same shape, and keys and values so far."""
+        """Maps x [B, T, D] at positions index.. to its shape.
+
+        Also returns the keys and values so far.
+        """
         c = self.shape
         batch, new, _ = x.shape
         project = functools.partial(Dense, use_bias=not c.rms)
@@ -133,7 +136,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention over a memory [B, S, D], or over its keys and values computed before."""
+    """Attention over a memory [B, S, D], or over its precomputed keys and values."""
 
     shape: Shape
 
@@ -169,7 +172,7 @@ class Network(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention if there is a memory, network; residual around each."""
+    """Self-attention, cross-attention if there is a memory, and network, each with a residual."""
 
     shape: Shape
 
@@ -203,7 +206,7 @@ class _Layer(nn.Module):
 
 
 class Stack(nn.Module):
-    """`layers` blocks and a last norm, [B, T, D] to [B, T, D]; with `scan` one loop over layers."""
+    """`layers` blocks and a final norm, [B, T, D] to [B, T, D]; with `scan` a loop over layers."""
 
     shape: Shape
     layers: int

@@ -1,4 +1,4 @@
-"""From a Flax module to a workload: inference, or one training step with donated state."""
+"""Makes workloads of Flax modules: inference, or one training step with donated state."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ids(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 def cast(tree: Tree, dtype: Any = BF16) -> Tree:
-    """The same shapes with float32 leaves of another type."""
+    """The same shapes, with another type for float32 leaves."""
 
     def one(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(leaf.shape, dtype if leaf.dtype == jnp.float32 else leaf.dtype)

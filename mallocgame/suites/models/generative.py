@@ -68,7 +68,7 @@ def _wave_embedding(time: jax.Array, width: int) -> jax.Array:
 
 
 class _ResBlock(nn.Module):
-    """Two normalised convolutions with the time between them; [B, N, N, C] to [B, N, N, width]."""
+    """Two normalised convolutions, the time added between; [B, N, N, C] to [B, N, N, width]."""
 
     width: int
 
@@ -127,7 +127,7 @@ class DiffusionUNet(nn.Module):
 
 
 def diffusion(batch: int, size: int = 32, width: int = 128, train: bool = False) -> Workload:
-    """DDPM's network for CIFAR-10, or smaller in training."""
+    """DDPM's network for CIFAR-10, or a smaller one in training."""
     source = "own definition; after Ho et al., arXiv 2006.11239"
     image, time = spec(batch, size, size, 3), ids(batch)
     model = DiffusionUNet(width)
@@ -199,7 +199,7 @@ class Discriminator(nn.Module):
 
 
 def gan_train(batch: int) -> Workload:
-    """One step of both players; the images are the only data."""
+    """One step of both players; the only data are images."""
     # Any: a module may also return its changed collections, which these two do not.
     maker: Any = Generator()
     critic: Any = Discriminator()
@@ -259,7 +259,7 @@ class Nerf(nn.Module):
 
 
 def nerf(rays: int, samples: int = 64, train: bool = False) -> Workload:
-    """Volume rendering of a field; the samples along the rays come from outside."""
+    """Volume rendering of a field; the samples along the rays are inputs."""
     source = "own definition; after Mildenhall et al., arXiv 2003.08934, coarse network"
     shapes = [(rays, samples, 3), (rays, 3), (rays, samples)]
     inputs = [spec(*shape, dtype=jnp.float32) for shape in shapes]

@@ -36,7 +36,7 @@ class _Mlp(nn.Module):
 
 
 class MeshGraphNet(nn.Module):
-    """Nodes [N, 12], edges [E, 7], their ends [E] to accelerations [N, 3]."""
+    """Nodes [N, 12], edges [E, 7] and their ends [E] to accelerations [N, 3]."""
 
     steps: int = 5
     width: int = 128
@@ -55,7 +55,7 @@ class MeshGraphNet(nn.Module):
 
 
 def meshgraphnet(nodes: int, edges: int, steps: int = 5, train: bool = False) -> Workload:
-    """Simulation on a mesh: encode, message passing steps, decode."""
+    """Simulation on a mesh: encoding, message passing, decoding."""
     source = "own definition; after Pfaff et al., arXiv 2010.03409"
     inputs = [spec(nodes, 12), spec(edges, 7), ids(edges), ids(edges)]
     model = MeshGraphNet(steps)
@@ -94,7 +94,7 @@ class GraphAttention(nn.Module):
 
 
 def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workload:
-    """Graph attention in the size of Cora, with a dense adjacency as is usual on TPUs."""
+    """Graph attention at the size of Cora, with a dense adjacency as is usual on TPUs."""
     source = "own definition; after Velickovic et al., arXiv 1710.10903"
     inputs = [spec(nodes, features), spec(nodes, nodes)]
     if train:
@@ -113,12 +113,12 @@ def _jraph() -> Any:
     try:
         import jraph  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError("jraph is not installed: pip install 'mallocgame[suite]'") from None
+        raise InputError("jraph: must be installed: pip install 'mallocgame[suite]'") from None
     return jraph
 
 
 class MoleculeNetwork(nn.Module):
-    """Full graph networks over a padded batch of G graphs, to a prediction per graph [G, 128]."""
+    """Full graph networks over a padded batch of G graphs, with a prediction [G, 128]."""
 
     steps: int = 3
     width: int = 256
@@ -132,7 +132,10 @@ class MoleculeNetwork(nn.Module):
         ends: tuple[jax.Array, jax.Array],
         counts: tuple[jax.Array, jax.Array],
     ) -> jax.Array:
-        """nodes [N, 9], edges [E, 3], whole [G, 1], ends [E] twice, counts [G] of nodes, edges."""
+        """Maps a batch of graphs to predictions [G, 128].
+
+        nodes [N, 9], edges [E, 3], whole [G, 1], ends [E] twice, counts [G] of nodes and of edges.
+        """
         jraph = _jraph()
         update = jraph.concatenated_args(lambda x: _Mlp(self.width)(x))
         graph = jraph.GraphsTuple(

@@ -60,7 +60,7 @@ class Decoder(nn.Module):
 
 
 def _decode(model: Decoder, batch: int, steps: int, source: str) -> Workload:
-    """`steps` greedy tokens, caches donated; a loop if there are several steps."""
+    """`steps` greedy tokens with donated caches; a loop if there is more than one."""
     variables = cast(variables_of(model, ids(batch, 1)))
     caches = [model.shape.cache(batch, model.length) for _ in range(model.layers)]
 
@@ -139,10 +139,10 @@ def llama_train(batch: int, length: int = 512, layers: int = 4) -> Workload:
 
 
 class Experts(nn.Module):
-    """Two of E gated networks a token, dispatched by one-hot products with a fixed capacity.
+    """Two of E gated networks for each token, dispatched by one-hot products with a fixed capacity.
 
-    After Shazeer et al., arXiv 1701.06538, and Lepikhin et al., arXiv 2006.16668 (GShard). Tokens
-    above an expert's capacity pass by on the residual path.
+    After Shazeer et al., arXiv 1701.06538, and Lepikhin et al., arXiv 2006.16668 (GShard).  Tokens
+    above an expert's capacity take only the residual path.
     """
 
     shape: Shape
@@ -196,7 +196,7 @@ class MixtureLanguageModel(nn.Module):
 
 
 def moe(batch: int, length: int = 256, layers: int = 4) -> Workload:
-    """Mixtral's form in a smaller size: eight experts, two a token."""
+    """Mixtral's architecture in a smaller size: eight experts, two for each token."""
     source = "own definition; after Jiang et al., arXiv 2401.04088, smaller"
     shape = dataclasses.replace(LLAMA, width=1024, heads=16, hidden=1792, kv_heads=4)
     model = MixtureLanguageModel(shape, layers, experts=8)

@@ -23,7 +23,7 @@ def _hub() -> Any:
     try:
         import keras_hub  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError("keras-hub is not installed: pip install 'mallocgame[suite]'") from None
+        raise InputError("keras-hub: must be installed: pip install 'mallocgame[suite]'") from None
     return keras_hub
 
 
@@ -48,7 +48,7 @@ def bert(batch: int, length: int = 128) -> Workload:
 
 
 def deberta(batch: int, length: int = 128) -> Workload:
-    """DeBERTa v3 extra small: attention to contents and to positions apart."""
+    """DeBERTa v3 extra small: separate attention to contents and to positions."""
     sizes = {**BASE, "num_heads": 6, "hidden_dim": 384, "intermediate_dim": 1536}
     return _backbone(
         "DebertaV3Backbone", _text(batch, length), {"vocabulary_size": 128_100, **sizes}
@@ -84,7 +84,7 @@ def whisper(batch: int, answer: int = 64) -> Workload:
 
 
 def mixtral(batch: int, length: int = 128, layers: int = 2) -> Workload:
-    """Mixtral with a quarter of the width: eight experts a layer, all computed, two kept."""
+    """Mixtral at a quarter of the width: eight experts in a layer, all computed, two kept."""
     sizes = {
         "vocabulary_size": 32_000,
         "num_layers": layers,

@@ -65,8 +65,8 @@ def dlrm(batch: int, train: bool = False) -> Workload:
     return inference(Dlrm(), *inputs, source=source)
 
 
-# Rows of what is known of a user (number, country, language, device, age) and of an item besides
-# its number (author, category, language, length).
+# Rows of the features of a user (number, country, language, device, age) and, besides its number,
+# of an item (author, category, language, length).
 USER_ROWS = (100_000, 250, 120, 60, 12)
 ITEM_ROWS = (50_000, 5_000, 120, 30)
 
@@ -100,7 +100,7 @@ class TwoTower(nn.Module):
 
 
 def two_tower(batch: int, train: bool = False) -> Workload:
-    """Retrieval with the batch's other items as negatives."""
+    """Retrieval with the other items of the batch as negatives."""
     source = "own definition; after Yi et al., RecSys 2019"
     inputs = [
         ids(batch, len(USER_ROWS)),

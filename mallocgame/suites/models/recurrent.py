@@ -76,7 +76,7 @@ class LstmLanguageModel(nn.Module):
 
 
 def lstm(batch: int, steps: int = 64, unroll: int = 1, train: bool = False) -> Workload:
-    """A word-level language model; `unroll` steps in one iteration of the loop."""
+    """A word-level language model; an iteration of the loop takes `unroll` steps."""
     source = "own definition; after Zaremba et al., arXiv 1409.2329, four layers of 1,024 units"
     tokens = ids(batch, steps)
     model = LstmLanguageModel(unroll=unroll)
@@ -88,7 +88,7 @@ def lstm(batch: int, steps: int = 64, unroll: int = 1, train: bool = False) -> W
 class _GruStep(nn.Module):
     """One step of a WaveRNN: two gated recurrent layers, two dense layers, the next sample.
 
-    The noise of the Gumbel trick makes argmax a draw; it comes from outside.
+    The noise of the Gumbel trick, which makes argmax a draw, is an input.
     """
 
     width: int
@@ -151,7 +151,7 @@ class WaveRnn(nn.Module):
 
 
 def wavernn(batch: int, frames: int = 32, unroll: int = 1) -> Workload:
-    """Sample by sample, as in deployment; `unroll` samples in one iteration of the loop."""
+    """Sample by sample, as in deployment; an iteration of the loop makes `unroll` samples."""
     model = WaveRnn(unroll=unroll)
     noise = spec(batch, frames * model.hop, model.levels, dtype=jnp.float32)
     source = "own definition; after Kalchbrenner et al., arXiv 1802.08435"

@@ -104,14 +104,14 @@ class Evoformer(nn.Module):
 
 
 def evoformer(residues: int, sequences: int = 128, blocks: int = 1, scan: bool = False) -> Workload:
-    """The trunk of AlphaFold 2; biases of the attentions come from the pairs."""
+    """The trunk of AlphaFold 2; the attentions' biases come from the pairs."""
     source = "own definition; after Jumper et al., Nature 596 (2021), supplement 1.6"
     msa, pair = spec(sequences, residues, 256), spec(residues, residues, 128)
     return inference(Evoformer(blocks, scan), msa, pair, source=source)
 
 
 class AttentiveModes(nn.Module):
-    """Three grids [B, S, S, C]; each pair attends along the rows that they share."""
+    """Three grids [B, S, S, C]; each pair attends along the rows it shares."""
 
     heads: int = 16
 

@@ -99,7 +99,7 @@ class Mamba(nn.Module):
 
 
 def mamba(batch: int, length: int = 256, layers: int = 4, scan: bool = False) -> Workload:
-    """Mamba 130M, unrolled with fewer layers or with all layers as a loop around the time loop."""
+    """Mamba 130M, unrolled with few layers, or with all layers as a loop around the time loop."""
     source = "own definition; after Gu and Dao, arXiv 2312.00752"
     return inference(Mamba(layers, scan=scan), ids(batch, length), source=source)
 

@@ -1,4 +1,4 @@
-"""BERT and T5 in training, and the decoders of T5 and Whisper with caches in place."""
+"""BERT and T5 in training, and the decoders of T5 and Whisper with caches updated in place."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ T5_SOURCE = "own definition; sizes of T5 small, Raffel et al., arXiv 1910.10683"
 
 
 def t5_train(batch: int, length: int = 256, answer: int = 64, layers: int = 2) -> Workload:
-    """Encoder and decoder with fewer layers, one step."""
+    """A training step of encoder and decoder with fewer layers."""
     inputs = [ids(batch, length), ids(batch, answer)]
     return training(T5Model(layers), inputs, inputs[1], loss=cross_entropy, source=T5_SOURCE)
 
@@ -157,7 +157,7 @@ class T5Step(nn.Module):
 
 
 def t5_decode(batch: int, length: int = 512, answer: int = 256) -> Workload:
-    """A greedy step over the source's keys and values and its own caches, in place."""
+    """A greedy step over the source's keys and values and the decoder's own caches, in place."""
     model = T5Step()
     memories = [T5.cache(batch, length) for _ in range(model.layers)]
     caches = [T5.cache(batch, answer) for _ in range(model.layers)]

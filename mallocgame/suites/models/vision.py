@@ -1,4 +1,4 @@
-"""Vision networks of which the libraries have none: AlexNet, U-Net, ViT, MLP-Mixer, CLIP."""
+"""Vision networks that the libraries lack: AlexNet, U-Net, ViT, MLP-Mixer, CLIP."""
 
 from __future__ import annotations
 

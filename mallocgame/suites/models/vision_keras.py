@@ -29,9 +29,9 @@ def keras_with_jax() -> Any:
     try:
         import keras  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError("keras is not installed: pip install 'mallocgame[suite]'") from None
+        raise InputError("keras: must be installed: pip install 'mallocgame[suite]'") from None
     if keras.backend.backend() != "jax":
-        raise InputError("keras runs on another backend: set KERAS_BACKEND=jax")
+        raise InputError("KERAS_BACKEND: must be jax, got another backend of keras")
     return keras
 
 
@@ -46,9 +46,9 @@ def _dtype_policy(keras: Any, name: str) -> Iterator[None]:
 
 
 def build(make: Callable[[Any], Any], policy: str) -> Any:
-    """The model that `make(keras)` builds, without its weights: variables know their shapes only.
+    """The model that `make(keras)` builds, without weights: its variables have shapes only.
 
-    In a stateless scope keras puts off drawing weights, here for ever.
+    In a stateless scope keras defers drawing weights, here forever.
     """
     keras = keras_with_jax()
     with keras.StatelessScope(initialize_variables=False), _dtype_policy(keras, policy):
@@ -89,7 +89,7 @@ def training_of(model: Any, inputs: Tree, labels: Tree, source: str) -> Workload
 
 
 def application(model: str, batch: int, size: int = 224, train: bool = False) -> Workload:
-    """A model of keras.applications by its name there, on images of size x size pixels."""
+    """A model of keras.applications by its name, on images of size x size pixels."""
 
     def make(keras: Any) -> Any:
         return getattr(keras.applications, model)(

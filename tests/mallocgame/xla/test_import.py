@@ -115,7 +115,7 @@ def test_command_reports_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         ("allocinfo.csv", "10,131072,0,5,7", "10,131072,0,5", "must have 5 fields"),
         ("bufferinfo.csv", "131072,5,", "131073,5,", "buffer_id: 10"),
         ("bufferinfo.csv", '"<2 w>"', '"w"', "buffer_name"),
-        ("bufferinfo.csv", '"6;19"', '"6;190"', 
+        ("bufferinfo.csv", '"6;19"', '"6;190"',
          "use_times: must be an integer in [0, 28), got '190'"),
         ("bufferinfo.csv", "15,\"<6 cache.0>\",1e-09,524288", "15,\"<6 cache.0>\",1e-09,5", "size"),
         ("bufferinfo.csv", '"<6 cache.0>"', '"<6 gone>"', "'gone'"),
