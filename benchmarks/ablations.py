@@ -1,7 +1,7 @@
 """What each part of the agent brings: runs with one thing changed, at equal training time.
 
     taskset -c 0 python benchmarks/ablations.py [--minutes 10] [--seeds 0,1,2]
-        [--programs tpu_v4/muzero_b128_train,tpu_v4/t5_decode_b8] [--variants base,no_search]
+        [--programs tpu_v4/muzero_b128_train,tpu_v4/t5_decode_b8] [--variants base,one_ply]
         [--out results/ablations]
 
 Every run is `train.py --config configs/single_program_learned.yaml` with the overrides of
@@ -29,18 +29,13 @@ UNCOMMITTED = "game.late_eviction=backup"
 LEARNED, ONE_PLY = "configs/single_program_learned.yaml", "configs/single_program.yaml"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "base": (),
-    "no_search": ("search.simulations=0",),
-    "no_search_imitation": ("search.simulations=0", "targets.imitation=1.0"),
     "simulations_32": ("search.simulations=32",),
     "simulations_128": ("search.simulations=128",),
     "game_as_model": ("search.model=game",),
     "one_ply": (),
-    "puct": ("search.algorithm=puct",),
     "proxy_reward": ("game.reward=proxy",),
     "reanalyse": ("reanalyse.every=8",),
-    "rich": ("preset=small",),
-    "rich_no_profile": ("preset=small", "network.profile=false"),
-    "rich_no_window": ("preset=small", "network.window=false"),
+    "rich": ("game.observation=rich", "network.encoder=parts"),
     "no_guided_games": ("rollout.guided_fraction=0",),
     "no_deviating_games": ("rollout.deviating=0",),
     "demonstrations": ("demonstrations=[production,local_search]",),

@@ -15,19 +15,24 @@ import optax
 from jax.sharding import AxisType
 
 from agent.config import NetworkConfig, config_from_record
-from agent.learning.learner import AXIS, make_iteration
-from agent.networks import NUM_ACTIONS, Model, encode_reward, encode_value, init_params
-from mallocgame.game.environment import build_game
+from agent.learning.learner import make_iteration
+from agent.learning.state import AXIS
+from agent.networks import Model, encode_reward, encode_value, init_params
+from gamekit.environment import Spec
+from gamekit.observation import plain
+from mallocgame.game.environment import ACTION_NAMES, build_game
 from mallocgame.suites.models.common import f32, ids, soft_cross_entropy
 from mallocgame.synthetic.random_programs import sized_program
 from mallocgame.xla.workload import Workload
 
 OBSERVATION = 256  # features
+# The networks depend on nothing else of a game.
+GAME = Spec("workload", 1, 1, ACTION_NAMES, None, 1, 1, plain(OBSERVATION))
 
 
 def _muzero_params(config: NetworkConfig) -> Any:
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda k: init_params(config, OBSERVATION, k), key)
+    return jax.eval_shape(lambda k: init_params(config, GAME, k), key)
 
 
 def muzero(batch: int, unroll: int = 5) -> Workload:
@@ -35,7 +40,7 @@ def muzero(batch: int, unroll: int = 5) -> Workload:
     config = NetworkConfig(latent=512, hidden=1024)
 
     def function(params: Any, observation: jax.Array, actions: jax.Array) -> Any:
-        model = Model(config, params)
+        model = Model(config, GAME, params)
         latent = model.represent(observation)
         outputs: list[Any] = [model.predict(latent)]
         for k in range(unroll):
@@ -53,7 +58,7 @@ def muzero_train(batch: int, unroll: int = 5) -> Workload:
     update = optax.chain(optax.clip_by_global_norm(5.0), optax.adamw(1e-3))
 
     def loss(params: Any, observation, actions, policy, value, reward) -> jax.Array:
-        model = Model(config, params)
+        model = Model(config, GAME, params)
         latent = model.represent(observation)
         total = jnp.zeros(())
         for k in range(unroll + 1):
@@ -74,7 +79,7 @@ def muzero_train(batch: int, unroll: int = 5) -> Workload:
     sample = (
         f32(batch, OBSERVATION),
         ids(batch, unroll),
-        f32(batch, unroll + 1, NUM_ACTIONS),
+        f32(batch, unroll + 1, GAME.num_actions),
         f32(batch, unroll + 1),
         f32(batch, unroll),
     )
@@ -101,7 +106,7 @@ def own_training_step(
     }
     config = config_from_record(record, "own_training_step")
     program = sized_program(np.random.default_rng(0), accesses=accesses)
-    game = build_game([program], config.game)
+    game = build_game([program], config.game.options)
     mesh = jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
     iteration = make_iteration(config, game, mesh)
 

@@ -22,10 +22,10 @@ from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from agent.config import Config, load_config
-from agent.learning.learner import AXIS, make_iteration
+from agent.learning.learner import make_iteration
+from agent.learning.state import AXIS
 from gamekit.errors import InputError
-from mallocgame.game.environment import build_game
-from mallocgame.suites import load_programs
+from gamekit.registry import load_domain
 from mallocgame.xla.compile.compiler import alone, require_libtpu
 from mallocgame.xla.read.chips import chip_by_name
 
@@ -54,7 +54,8 @@ def _compile(config: Config, chip: Any) -> dict[str, Any]:
     topology = topologies.get_topology_desc(platform="tpu", topology_name=chip.topology)
     devices = np.array(topology.devices)
     mesh = Mesh(devices, (AXIS,), axis_types=(AxisType.Auto,))
-    game = build_game(load_programs(config.programs), config.game)
+    domain = load_domain(config.game.name)
+    game = domain.build(domain.instances(config.programs), config.game.options)
     iteration = make_iteration(config, game, mesh)
     everywhere = NamedSharding(mesh, PartitionSpec())
     shapes = jax.tree.map(

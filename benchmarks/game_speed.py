@@ -102,9 +102,9 @@ def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
             legal = game.legal_actions(state)
             logits = jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0)
             count += state.waiting
-            state, reward = game.step(state, jnp.argmax(logits, axis=-1))
+            state, step = game.step(state, jnp.argmax(logits, axis=-1))
             index = jnp.zeros_like(state.program)
-            return (game.reset(state, game.done(state), index), count, rewards + reward), None
+            return (game.reset(state, step.done, index), count, rewards + step.reward), None
 
         index = jnp.zeros(keys.shape[0], jnp.int32)
         carry = (game.init(index), index, jnp.zeros(keys.shape[0]))

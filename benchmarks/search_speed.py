@@ -26,9 +26,10 @@ import jax.numpy as jnp
 import mctx as _mctx
 
 from agent.config import Config, config_from_record
-from agent.networks import networks
-from agent.networks.units import Units
-from agent.search.search import Simulator, imagine, search
+from agent.networks import Model, decode_value, init_params
+from agent.search import learned_model, search
+from gamekit.environment import Spec
+from gamekit.observation import plain
 
 # Its annotations are chex types, which type checkers do not understand.
 mctx: Any = _mctx
@@ -85,20 +86,21 @@ def _measure(options: argparse.Namespace, batch: int, simulations: int) -> None:
 
 
 def _runs(config: Config, batch: int, features: int) -> dict[str, Callable[[jax.Array], Any]]:
-    params = networks.init_params(config.network, features, jax.random.key(0))
+    spec = Spec("benchmark", 1, 1, ("copy", "no_copy", "drop"), None, 1, 1, plain(features))
+    params = init_params(config.network, spec, jax.random.key(0))
     # The heads of a fresh network are flat; noise makes trees of different shapes.
     params = jax.tree.map(
         lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
     )
     observation = jax.random.normal(jax.random.key(1), (batch, features))
     legal = jax.random.bernoulli(jax.random.key(2), 0.7, (batch, 3)).at[:, 2].set(True)
-    recurrent = imagine(config)
+    tree = learned_model(config, spec)
 
     def root(params: Any) -> Any:
-        model = networks.Model(config.network, params)
+        model = Model(config.network, spec, params)
         latent = model.represent(observation)
         prediction = model.predict(latent)
-        value = networks.decode_value(prediction.value_logits)
+        value = decode_value(prediction.value_logits)
         return mctx.RootFnOutput(
             prior_logits=prediction.policy_logits, value=value, embedding=latent
         )
@@ -111,17 +113,18 @@ def _runs(config: Config, batch: int, features: int) -> dict[str, Callable[[jax.
             legal,
             key,
             config=config,
+            spec=spec,
+            model=tree,
             typical_advantage=jnp.float32(0.1),
-            simulator=Simulator(None, None, Units(jnp.ones(1), jnp.ones(1))),
         )
 
     @jax.jit
-    def plain(params: Any, key: jax.Array) -> Any:
+    def theirs(params: Any, key: jax.Array) -> Any:
         output = mctx.gumbel_muzero_policy(
             params,
             key,
             root(params),
-            recurrent,
+            tree.recurrent,
             config.search.simulations,
             invalid_actions=~legal,
             max_depth=config.search.max_depth,
@@ -134,14 +137,14 @@ def _runs(config: Config, batch: int, features: int) -> dict[str, Callable[[jax.
         actions = jax.random.randint(key, (config.search.simulations, batch), 0, 3)
 
         def step(latent: jax.Array, action: jax.Array) -> tuple[jax.Array, Any]:
-            output, latent = recurrent(params, key, action, latent)
+            output, latent = tree.recurrent(params, key, action, latent)
             return latent, output
 
         return start, jax.lax.scan(step, start.embedding, actions)
 
     return {
         "search": lambda key: ours(params, key),
-        "mctx": lambda key: plain(params, key),
+        "mctx": lambda key: theirs(params, key),
         "bare": lambda key: bare(params, key),
     }
 

@@ -5,7 +5,7 @@
 Prints one JSON object. Whole iterations are timed with everything that the host does in them. Then,
 from the same states and on the same devices, each part is timed alone: the searches of a rollout,
 the learner, and the game, which plays the rollout's moves again (step, legal actions, observation,
-bound, restarts). The rest of the iteration is anything else: choosing and recording moves, the best
+headroom, restarts). The rest of the iteration is anything else: choosing and recording moves, the best
 games, dispatch, metrics. Figures are medians over iterations, without compilation.
 """
 
@@ -28,11 +28,11 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from agent.config import Config, load_config
-from agent.learning.learner import AXIS, make_iteration
+from agent.learning.learner import make_iteration
+from agent.learning.state import AXIS
 from agent.run.hosts import make_mesh
-from agent.search.search import observe
-from mallocgame.game.environment import build_game
-from mallocgame.suites import load_programs
+from agent.search import observe
+from gamekit.registry import load_domain
 
 
 def main() -> None:
@@ -71,8 +71,9 @@ def main() -> None:
 
 
 def _measure(config: Config, mesh: Mesh, warm_up: int, iterations: int) -> dict[str, float]:
-    """The median seconds of an iteration and of its parts."""
-    game = build_game(load_programs(config.programs), config.game)
+    """Median seconds of an iteration and of its parts."""
+    domain = load_domain(config.game.name)
+    game = domain.build(domain.instances(config.programs), config.game.options)
     iteration = make_iteration(config, game, mesh)
     state = iteration.init(game, jax.random.key_data(jax.random.key(config.seed)))
     count = config.rollout.moves
@@ -88,18 +89,17 @@ def _measure(config: Config, mesh: Mesh, warm_up: int, iterations: int) -> dict[
         middle = time.perf_counter()
         state, learned = iteration.learn(game, state)
         jax.device_get(played | learned)
-        np.asarray(state.best.saved)
+        np.asarray(state.best.score)
         ended = time.perf_counter()
         if number < warm_up - 1:
             continue
         # The rollout is the newest part of the ring.
         newest = (int(state.replay.cursor) - count) % config.replay.moves
         ring = state.replay.moves
-        action, program = (
-            np.asarray(x)[newest : newest + count].astype(np.int32)
-            for x in (ring.action, ring.program)
+        action, instance = (
+            np.asarray(x)[newest : newest + count] for x in (ring.action, ring.instance)
         )
-        after = np.concatenate([program[1:], np.asarray(state.lanes.program)[None]])
+        after = np.concatenate([instance[1:], np.asarray(state.lanes.instance)[None]])
         figures = {
             "iteration": ended - began,
             "search": _seconds(lambda s=state: iteration.search(game, s, count)),
@@ -113,24 +113,23 @@ def _measure(config: Config, mesh: Mesh, warm_up: int, iterations: int) -> dict[
 
 
 def _play_again(mesh: Mesh, lanes: Any) -> Callable[..., Any]:
-    """A function of game, lanes, actions [T, B] and the programs played after each move [T, B]."""
-    games = lanes.program.shape[0]
+    """A function of game, lanes, actions [T, B] and the instances played after each move [T, B]."""
+    games = lanes.instance.shape[0]
 
     def spec(x: jax.Array) -> P:
         last = x.ndim > 0 and x.shape[-1] == games
         return P(*(None,) * (x.ndim - 1), AXIS) if last else P()
 
-    def play(game: Any, lanes: Any, action: jax.Array, program: jax.Array) -> Any:
+    def play(game: Any, lanes: Any, action: jax.Array, instance: jax.Array) -> Any:
         def step(state: Any, now: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-            action, program = now
-            seen = observe(game, state), game.legal_actions(state), game.remaining_bound(state)
-            state, reward = game.step(state, action)
-            done, saved = game.done(state), game.saved_fraction(state)
-            indices = game.decision_index(state), game.kept_index(state)
-            found = (*seen, reward, saved, *indices, game.remaining_bound(state))
-            return game.reset(state, done, program), found
+            action, instance = now
+            seen = observe(game, state), game.legal_actions(state), game.headroom(state)
+            length = game.history(state).length
+            state, move = game.step(state, action)
+            found = (*seen, *move, game.score(state), length, game.headroom(state))
+            return game.reset(state, move.done, instance), found
 
-        return jax.lax.scan(step, lanes.state, (action, program))[1]
+        return jax.lax.scan(step, lanes.state, (action, instance))[1]
 
     def sums(*arguments: Any) -> jax.Array:
         # Everything is computed, but only sums are kept.

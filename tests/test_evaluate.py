@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import IO
@@ -18,34 +16,14 @@ import numpy as np
 import pytest
 
 import evaluate
-from gamekit.errors import InputError
-from mallocgame.evaluation import evaluation as evaluation_module
-from mallocgame.evaluation import plan
-from mallocgame.evaluation.bench import Bench, Outcome
-from mallocgame.evaluation.compare import compare
-from mallocgame.evaluation.evaluation import Evaluation
-from mallocgame.evaluation.evaluation import evaluate as run_evaluation
-from mallocgame.game.options import GAME_VERSION
 from mallocgame.judge import simulate, verify
-from mallocgame.program import load_program, save_program
-from mallocgame.program.mapping import all_slow, load_mapping, save_mapping
+from mallocgame.program import save_program
+from mallocgame.program.mapping import load_mapping
 from mallocgame.suites import SUITES, load_programs
 from mallocgame.synthetic.random_programs import random_program
+from tests.support.evaluations import NAME, OTHER, PATH, SAMPLE, command, one_line, rows_of
 
 ROOT = Path(__file__).parents[1]
-NAME = "lstm_scan_v4_64mib"
-SAMPLE = f"tpu_v4_sample/{NAME}"
-PATH = SUITES / "tpu_v4_sample" / f"{NAME}.program.json.gz"
-OTHER = "resnet50_b1_inference_v4_4mib"
-
-
-def command(folder: Path, *more: str) -> list[str]:
-    """An evaluation without games, which need no compilation and so no time."""
-    return ["--suite", SAMPLE, "--out", str(folder), "--no-pictures", *more]
-
-
-def rows_of(folder: Path) -> list[dict]:
-    return json.loads((folder / "results.json").read_text())["rows"]
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +162,7 @@ def test_results_are_not_overwritten(out, capsys):
     before = (out / "results.json").read_bytes()
     assert evaluate.main(["--suite", "tpu_v4_sample", "--out", str(out)]) == 2
     assert (out / "results.json").read_bytes() == before
-    _one_line(capsys, "holds results already")
+    one_line(capsys, "holds results already")
 
 
 def test_overwriting_leaves_nothing_of_before(tmp_path, capsys):
@@ -204,85 +182,6 @@ def test_programs_without_production_are_evaluated(tmp_path):
     rows = rows_of(tmp_path / "out")
     assert code == 0
     assert [row["speedup_vs_production"] for row in rows] == [None]
-
-
-class Faulty(Bench):
-    """Mappers that do everything wrong; `production` does it right."""
-
-    def run(self, program, production, entry):
-        if entry.mapper == "all_fast":
-            raise ZeroDivisionError("a bug\nof two lines")
-        if entry.mapper == "greedy":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if entry.mapper == "belady":
-            time.sleep(600)
-        if entry.mapper == "msa":  # a value twice at one place
-            twice = production.residencies[:1] * 2
-            return Outcome(dataclasses.replace(production, residencies=twice), 0.0)
-        return super().run(program, production, entry)
-
-
-class Killed(Bench):
-    """Its process dies of everything but `production`."""
-
-    def run(self, program, production, entry):
-        if entry.mapper != "production":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().run(program, production, entry)
-
-
-def an_evaluation(folder: Path, mappers: tuple[str, ...], **more) -> Evaluation:
-    options = {
-        "suite": NAME,
-        "subjects": plan.load_subjects([SAMPLE]),
-        "entries": plan.expand(mappers, (1.0,), (0,)),
-        "bench": Faulty(),
-        "player": {},
-        "run": None,
-        "command": [],
-        "out": folder,
-        "grace_s": 5.0,
-        "processes": 1,
-        "retry": False,
-        "overwrite": False,
-        "pictures": False,
-    }
-    return Evaluation(**(options | more))
-
-
-def test_a_mapper_that_fails_costs_its_row(tmp_path, capsys):
-    mappers = ("all_fast", "greedy", "belady", "msa", "production", "bound")
-    assert run_evaluation(an_evaluation(tmp_path / "out", mappers)) == 1
-    rows = {row["mapper"]: row for row in rows_of(tmp_path / "out")}
-    assert list(rows) == list(mappers)
-    failures = {
-        "all_fast": ("failed", "ZeroDivisionError: a bug of two lines"),
-        "greedy": ("died", "its process ended with SIGKILL"),
-        "belady": ("timed out", "took more than 5 s"),
-    }
-    for mapper, (status, reason) in failures.items():
-        row = rows[mapper]
-        assert (row["status"], row["reason"]) == (status, reason)
-        assert row["saved_fraction"] is None and row["verified"] is None
-    assert rows["msa"]["status"] == "ok" and rows["msa"]["verified"] is False
-    assert rows["production"]["verified"] and rows["bound"]["verified"]
-    errors = capsys.readouterr().err
-    assert f"{NAME}: greedy: died: its process ended with SIGKILL" in errors
-    assert f"{NAME}: msa: the judge rejects it: '" in errors
-
-
-def test_only_rows_that_failed_are_retried(tmp_path, capsys):
-    folder, mappers = tmp_path / "out", ("msa", "production")
-    assert run_evaluation(an_evaluation(folder, mappers, bench=Killed())) == 1
-    rows = (folder / "rows.jsonl").read_text()
-    assert [row["status"] for row in rows_of(folder)] == ["died", "ok"]
-    assert evaluate.main(command(folder, "--mappers", "msa,production")) == 2
-    _one_line(capsys, "holds results already; choose another or say --overwrite (--retry: only")
-    for _ in range(2):  # the second time there is nothing left to do
-        assert run_evaluation(an_evaluation(folder, mappers, bench=Bench(), retry=True)) == 0
-        assert [row["status"] for row in rows_of(folder)] == ["ok", "ok"]
-    again = (folder / "rows.jsonl").read_text()
-    assert again.startswith(rows) and len(again.splitlines()) == len(rows.splitlines()) + 1
 
 
 def started(arguments: list[str]) -> tuple[subprocess.Popen[str], IO[str]]:
@@ -326,7 +225,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
     assert all(row["verified"] for row in rows)
 
 
-def test_ctrl_c_is_one_line(tmp_path):
+def test_ctrl_c_isone_line(tmp_path):
     arguments = command(tmp_path / "out", "--mappers", "production,local_search", "--budget", "60")
     arguments[1] = f"tpu_v4_sample/{OTHER}"
     process, errors = started(arguments)
@@ -334,111 +233,6 @@ def test_ctrl_c_is_one_line(tmp_path):
     process.send_signal(signal.SIGINT)
     assert errors.read() == "evaluate.py: stopped; the same command goes on from here\n"
     assert process.wait() == 130
-
-
-def test_another_configuration_is_refused(tmp_path, capsys, monkeypatch):
-    folder = tmp_path / "out"
-    assert (
-        evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 0
-    )
-    (folder / "results.json").unlink()  # as if it had been interrupted
-    for more, message in (
-        (
-            ["--mappers", "production"],
-            "was made with mappers production,local_search, not production",
-        ),
-        (["--mappers", "production,local_search", "--seeds", "3"], "was made with seeds 0, not 3"),
-    ):
-        capsys.readouterr()
-        assert evaluate.main(command(folder, "--budget", "0", *more)) == 2
-        _one_line(capsys, message)
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation_module, "GAME_VERSION", GAME_VERSION + 1)
-        again = command(folder, "--mappers", "production,local_search", "--budget", "0")
-        assert evaluate.main(again) == 2
-    _one_line(capsys, f"was made with game {GAME_VERSION}, not {GAME_VERSION + 1}")
-    other = command(folder, "--mappers", "production,local_search", "--budget", "0")
-    other[1] = f"tpu_v4_sample/{OTHER}"
-    assert evaluate.main(other) == 2
-    _one_line(capsys, f"was made with another programs: {NAME}, {OTHER}")
-    (folder / "rows.jsonl").write_text("no rows\n")
-    assert (
-        evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 2
-    )
-    _one_line(capsys, "line 1 is damaged")
-
-
-def test_the_better_of_two_by_seed(tmp_path):
-    """`agent` and `hybrid` are made from others' rows, seed by seed, and written as such."""
-    entries = plan.expand(plan.choose_mappers("hybrid,bound", True), (1.0,), (0, 1))
-    evaluation = an_evaluation(tmp_path / "out", (), bench=Learned(), entries=entries)
-    assert run_evaluation(evaluation) == 0
-    rows = {(row["mapper"], row["seed"]): row for row in rows_of(tmp_path / "out")}
-    production = rows["production", None]["latency_s"]
-    assert rows["agent", 0]["saved_fraction"] == 0 and rows["agent", 1]["latency_s"] == production
-    assert rows["hybrid", 0]["latency_s"] == production
-    assert ("trained_best", None) not in rows  # it does not apply
-    program = load_program(PATH)
-    hybrid = load_mapping(tmp_path / "out" / "mappings" / rows["hybrid", 0]["mapping"], program)
-    assert simulate(program, hybrid).latency_s == production
-
-
-class Learned(Bench):
-    """`played` is as good as production with seed 1, of no use with seed 0."""
-
-    def run(self, program, production, entry):
-        if entry.mapper == "trained_best":
-            return None
-        if entry.mapper == "played":
-            return Outcome(production if entry.seed else all_slow(program), 1.0, 7)
-        return super().run(program, production, entry)
-
-
-def test_plans():
-    assert plan.choose_mappers(None, False) == (
-        "production", "imitated", "all_fast", "greedy", "random", "bound",
-    )  # fmt: skip
-    assert set(plan.choose_mappers("all", True)) == set(plan.MAPPERS)
-    assert not set(plan.choose_mappers("all", False)) & set(plan.LEARNED)
-    assert plan.choose_mappers("greedy, greedy", False) == ("greedy",)
-    assert "played_on" not in plan.choose_mappers(None, True)
-    needed = plan.choose_mappers("hybrid", True)
-    assert set(needed) == {"hybrid", "agent", "production", "played", "trained_best"}
-    one = plan.expand(("milp", "msa"), (5.0,), (0, 3))
-    assert [(e.label, e.budget_s, e.seed) for e in one] == [
-        ("milp", 5.0, 0), ("milp", 5.0, 3), ("msa", None, None),
-    ]  # fmt: skip
-    labels = {e.label for e in plan.expand(("milp", "greedy"), (0.5, 60.0), (0,))}
-    assert labels == {"milp@0.5s", "milp@60s", "greedy"}
-
-
-def test_comparison_by_hand():
-    def results(**latencies: float) -> dict:
-        return {
-            "rows": [
-                {
-                    "program": name, "mapper": "greedy", "fingerprint": name[0], "status": "ok",
-                    "latency_s": latency, "saved_fraction": 1 - latency / 10, "verified": True,
-                    "seed": None, "seconds": 0.0, "decisions": 0, "drop_backups": 0,
-                }
-                for name, latency in latencies.items()
-            ]
-        }  # fmt: skip
-
-    first = results(a=5.0, b=8.0, c=4.0, d=1.0)
-    second = results(a=4.0, b=8.0, c=5.0, e=1.0)
-    second["rows"][1]["fingerprint"] = "another"
-    found = compare(first, second)
-    assert [row["program"] for row in found["rows"]] == ["a", "c"]
-    assert found["changed_programs"] == ["b"]
-    assert found["only_first"]["programs"] == ["d"] and found["only_second"]["programs"] == ["e"]
-    greedy = found["summary"]["greedy"]
-    assert greedy["difference"] == pytest.approx((0.1 - 0.1) / 2)
-    assert greedy["speedup"] == pytest.approx((5 / 4 - 1 + 4 / 5 - 1) / 2)
-    assert greedy["difference_ci95"] == pytest.approx([-0.1, 0.1])
-    assert (greedy["better"], greedy["equal"], greedy["worse"]) == (1, 0, 1)
-    with pytest.raises(InputError, match="no mapper ran on the same program"):
-        compare(results(a=1.0), results(b=1.0))
 
 
 def test_comparison_of_files(out, tmp_path, capsys):
@@ -449,123 +243,66 @@ def test_comparison_of_files(out, tmp_path, capsys):
     assert {row["difference"] for row in data["rows"]} == {0.0}
     assert "| msa | 2 |" in (tmp_path / "both" / "comparison.md").read_text()
     assert evaluate.main(["--compare", path, str(tmp_path / "none.json")]) == 2
-    _one_line(capsys, "none.json: no such file")
+    one_line(capsys, "none.json: no such file")
     (tmp_path / "other.json").write_text('{"rows": [{}]}')
     assert evaluate.main(["--compare", path, str(tmp_path / "other.json")]) == 2
-    _one_line(capsys, "other.json: no results of evaluate.py")
+    one_line(capsys, "other.json: no results of evaluate.py")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--suite", "nowhere"], "nowhere: neither a file"),
-        (["--suite", "tpu_v4_sample", "--mappers", "magic"], "--mappers 'magic': unknown"),
+        (
+            ["--suite", "tpu_v4_sample", "--mappers", "magic"],
+            "--mappers 'magic': must be one of production, ",
+        ),
         (["--suite", "tpu_v4_sample", "--mappers", "agent"], "needs --checkpoint"),
         (["--suite", "tpu_v4_sample", "--checkpoint", "nowhere"], "nowhere: no training run"),
-        (["--suite", "tpu_v4_sample", "--games", "0"], "--games 0: at least 1"),
-        (["--suite", "tpu_v4_sample", "--processes", "0"], "--processes 0: at least 1"),
-        (["--suite", "tpu_v4_sample", "--budget", "10,x"], "--budget x: is no time"),
-        (["--suite", "tpu_v4_sample", "--seeds", "0,-1"], "--seeds -1: is no whole number"),
-        (["--suite", "tpu_v4_sample", "--grace", "nan"], "--grace nan: is no time"),
+        (["--suite", "tpu_v4_sample", "--games", "0"], "--games must be at least 1, got 0"),
+        (["--suite", "tpu_v4_sample", "--processes", "0"], "--processes must be at least 1, got 0"),
+        (
+            ["--suite", "tpu_v4_sample", "--budget", "10,x"],
+            "--budget must be seconds, at least 0, got x",
+        ),
+        (
+            ["--suite", "tpu_v4_sample", "--seeds", "0,-1"],
+            "--seeds must be whole numbers from 0 to 2**31 - 1, got -1",
+        ),
+        (
+            ["--suite", "tpu_v4_sample", "--grace", "nan"],
+            "--grace must be positive seconds, got nan",
+        ),
         (["--suite", SAMPLE, SAMPLE], f"'{NAME}' is there twice"),
-        ([], "--suite: is missing"),
+        ([], "--suite is missing"),
     ],
 )
 def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, message):
     out = tmp_path / "out"
     assert evaluate.main([*arguments, "--out", str(out)]) == 2
-    _one_line(capsys, message)
+    one_line(capsys, message)
     assert not out.exists()
 
 
-def test_a_broken_program_file_is_one_line(tmp_path, capsys):
+def test_a_broken_program_file_isone_line(tmp_path, capsys):
     path = tmp_path / "broken.program.json.gz"
     path.write_bytes(PATH.read_bytes()[:500])
     assert evaluate.main(["--suite", str(path), "--out", str(tmp_path / "out")]) == 2
-    _one_line(capsys, "broken.program.json.gz")
+    one_line(capsys, "broken.program.json.gz")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_isone_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    for folder, message in ((tmp_path / "file", "is a file"),
+    for folder, message in ((tmp_path / "file", "must be a folder, got a file"),
                             (tmp_path / "file" / "out", "cannot be written")):  # fmt: skip
         assert evaluate.main(command(folder)) == 2
-        _one_line(capsys, message)
+        one_line(capsys, message)
 
 
-def test_a_mapping_of_another_program_is_one_line(tmp_path, capsys):
+def test_a_mapping_of_another_program_isone_line(tmp_path, capsys):
     shutil.copy(PATH, tmp_path)
     other = SUITES / "tpu_v4_sample" / f"{OTHER}.production.mapping.json.gz"
     shutil.copy(other, tmp_path / f"{NAME}.production.mapping.json.gz")
     arguments = ["--suite", str(tmp_path), "--out", str(tmp_path / "out")]
     assert evaluate.main(arguments) == 2
-    _one_line(capsys, f"made for '{OTHER}'")
-
-
-def a_run(folder: Path, features: int | None = None, version: int = GAME_VERSION) -> Path:
-    """A training run's folder with a fresh small agent, for observations of so many features."""
-    from agent_setup import small_config
-
-    from agent.config import save_config
-    from agent.run import checkpoint
-    from mallocgame.game.environment import build_game
-
-    config = small_config()
-    if features is None:
-        features = build_game([load_program(PATH)], config.game).observation_size
-    folder.mkdir()
-    save_config(config, folder / "config.yaml")
-    agent = checkpoint.fresh_agent(config, features)
-    metadata = {checkpoint.VERSION_KEY: version}
-    with checkpoint.Checkpointer((folder / "checkpoints").absolute()) as checkpointer:
-        checkpointer.save_checkpointables(
-            1, {"agent": checkpoint._flatten(agent)}, custom_metadata=metadata
-        )
-    return folder
-
-
-def test_a_checkpoint_of_another_game_is_one_line(tmp_path, capsys):
-    run = a_run(tmp_path / "run", features=17)
-    arguments = command(tmp_path / "out", "--checkpoint", str(run), "--mappers", "played")
-    assert evaluate.main(arguments) == 2
-    _one_line(capsys, "it was made by another config")
-    (run / "config.yaml").write_text("name: x\nprograms: [y]\ngame: {gravity: 9.81}\n")
-    assert evaluate.main([*arguments, "--overwrite"]) == 2
-    _one_line(capsys, "game.gravity: unknown key")
-    run = a_run(tmp_path / "older", version=GAME_VERSION - 1)
-    arguments[arguments.index("--checkpoint") + 1] = str(run)
-    assert evaluate.main([*arguments, "--overwrite"]) == 2
-    _one_line(capsys, f"was trained on version {GAME_VERSION - 1} of the game")
-
-
-def test_a_best_game_of_another_program_is_one_line(tmp_path, capsys):
-    run = a_run(tmp_path / "run")
-    other = load_program(SUITES / "tpu_v4_sample" / f"{OTHER}.program.json.gz")
-    save_mapping(all_slow(other), run / "best" / f"{NAME}.mapping.json")
-    arguments = command(tmp_path / "out", "--checkpoint", str(run), "--mappers", "trained_best")
-    assert evaluate.main(arguments) == 2
-    _one_line(capsys, f"made for '{OTHER}'")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.slow
-def test_every_mapper_ends_in_a_report(tmp_path):
-    run = a_run(tmp_path / "run")
-    save_mapping(all_slow(load_program(PATH)), run / "best" / f"{NAME}.mapping.json")
-    arguments = ["--suite", SAMPLE, "--checkpoint", str(run), "--mappers", "all"]
-    arguments += ["--budget", "2", "--games", "2", "--out", str(tmp_path / "out")]
-    assert evaluate.main(arguments) == 0
-    rows = {row["mapper"]: row for row in rows_of(tmp_path / "out")}
-    assert set(rows) == set(plan.MAPPERS)
-    assert all(row["verified"] for row in rows.values())
-    assert rows["trained_best"]["saved_fraction"] == 0
-    assert rows["agent"]["latency_s"] == rows["played"]["latency_s"]
-    assert rows["hybrid"]["latency_s"] == min(
-        rows[name]["latency_s"] for name in ("agent", "production")
-    )
-
-
-def _one_line(capsys, message):
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("evaluate")]
-    assert len(lines) == 1
-    assert message in lines[0]
+    one_line(capsys, f"made for '{OTHER}'")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from agent.learning.learner import make_iteration
-from agent.run.checkpoint import Agent
 from agent.run.play import play
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.state import COPY, NO_COPY
@@ -53,9 +52,9 @@ def test_the_trap_is_one_that_only_a_backup_escapes(every):
     state = game.init(jnp.array([trap]))
     for action in (COPY, NO_COPY):  # p at the loop's entry, q
         assert bool(game.legal_actions(state)[0, action])
-        assert int(game.backups(state)[0]) == 0
+        assert int(game.history(state).backtracks[0]) == 0
         state, _ = jax.jit(Game.step)(game, state, jnp.array([action]))
-    assert int(game.backups(state)[0]) == 1
+    assert int(game.history(state).backtracks[0]) == 1
 
 
 @pytest.mark.slow
@@ -83,8 +82,7 @@ def test_the_probes_are_solved(every, model, unroll, probes, iterations):
     for _ in range(iterations):
         state, _ = iteration.play(game, state)
         state, _ = iteration.learn(game, state)
-    agent = Agent(state.params, state.typical_advantage, state.units)
     for number, make in enumerate(probes):
-        played = play(game, agent, config, number, jax.random.key(0), games=4)
+        played = play(game, state.agent, config, number, jax.random.key(0), games=4)
         best = saved[PROBES.index(make)].max()
         assert played.greedy == pytest.approx(best, abs=1e-6), make.__name__

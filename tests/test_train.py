@@ -21,11 +21,12 @@ from agent.run.hosts import _divisor
 from agent.run.journal import truncate
 from agent.run.loop import train
 from gamekit.errors import InputError
+from gamekit.probe import DOMAIN, delayed, together
 from tests.support.agent_setup import PROBE, one_device, small_config, without_clock
-from tests.support.probe_games import delayed
 
 ROOT = Path(__file__).parents[1]
 CONFIG = "name: test\nprograms: [none_such]\n"
+GAME = together(delayed(5))
 
 
 def lines(run: Path) -> list[dict]:
@@ -38,8 +39,10 @@ def lines(run: Path) -> list[dict]:
         (None, [], "config.yaml: no such file"),
         (CONFIG, [], "none_such: neither a file, a folder nor a committed program"),
         (CONFIG, ["learner.lr=1"], "learner.lr: unknown key"),
-        (CONFIG, ["seed=-1"], "seed: -1 is not in"),
+        (CONFIG, ["seed=-1"], "seed: must be in [0, 2**31), got -1"),
         ("name: test\n", [], "programs: none given"),
+        (CONFIG, ["game=gamekit.probe:DOMAIN"], "probe must be one of delayed, "),
+        (CONFIG, ["game=gamekit.probe:GAME"], "game 'gamekit.probe:GAME': cannot be loaded: "),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, overrides, message):
@@ -58,7 +61,7 @@ def test_bad_input_is_one_line_and_code_2(tmp_path, capsys, text, overrides, mes
 def refused(run: Path, message: str, **sections) -> None:
     before = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     with pytest.raises(InputError, match=message) as caught:
-        train(small_config(**sections), delayed(5), run, one_device(), PROBE)
+        train(small_config(**sections), DOMAIN, GAME, run, one_device(), PROBE)
     assert "\n" not in str(caught.value)
     after = {p: p.read_bytes() for p in run.rglob("*") if p.is_file() and p.name != ".lock"}
     assert before == after
@@ -71,7 +74,7 @@ def test_a_folder_of_another_run_is_left_alone(tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    refused(tmp_path, "is no training run")
+    refused(tmp_path, "is not a training run")
 
 
 def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
@@ -131,18 +134,18 @@ def lines_so_far(run: Path) -> list[str]:
 def test_a_training_that_diverges_stops_with_its_checkpoint_intact(tmp_path):
     bad = small_config(learner={"learning_rate": 1e35, "warmup": 0}, train={"checkpoint_every": 1})
     with pytest.raises(TrainingDiverged, match=r"iteration \d: .* not finite") as caught:
-        train(bad, delayed(5), tmp_path / "bad", one_device(), PROBE)
+        train(bad, DOMAIN, GAME, tmp_path / "bad", one_device(), PROBE)
     assert "\n" not in str(caught.value)
     rows = lines(tmp_path / "bad")
     kept = Checkpoints(tmp_path / "bad" / "checkpoints")
     assert (kept.latest() or 0) == len(rows)
     kept.close()
     if rows:
-        agent, _ = load_agent(tmp_path / "bad", delayed(5).observation_size)
+        agent = load_agent(tmp_path / "bad").agent
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(agent.params))
 
 
 def test_profile_leaves_a_trace(tmp_path):
     config = small_config(train={"iterations": 4})
-    train(config, delayed(5), tmp_path / "run", one_device(), PROBE, profile=True)
+    train(config, DOMAIN, GAME, tmp_path / "run", one_device(), PROBE, profile=True)
     assert list((tmp_path / "run" / "profile").rglob("*.xplane.pb"))

@@ -13,6 +13,7 @@ from agent.run.checkpoint import Loaded, load_agent, load_run_config, untrained
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
 from gamekit.errors import InputError
+from gamekit.evaluation.contest import PlayerUnusable
 from gamekit.evaluation.plan import Entry
 
 
@@ -56,7 +57,7 @@ class RunPlayer:
             return Solved(domain.load(path, instance), 0.0) if path.exists() else None
         agent, config, spec = self._loaded
         if environment.spec.observation != spec.observation:
-            raise InputError(f"{self.run}: its networks were made for another observation")
+            raise PlayerUnusable(f"{self.run}: its networks were made for another observation")
         if entry.solver == "untrained":
             agent = untrained(config, spec)
         started = time.perf_counter()

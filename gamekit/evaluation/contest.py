@@ -7,8 +7,13 @@ from typing import Any, Protocol
 
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
+from gamekit.errors import InputError
 from gamekit.evaluation.plan import LEARNED, Entry
 from gamekit.registry import load_domain
+
+
+class PlayerUnusable(InputError):
+    """The agent can play no instance of the game, so that no row of it can be made."""
 
 
 class Player(Protocol):
@@ -42,7 +47,11 @@ class Player(Protocol):
         self, entry: Entry, domain: Domain, environment: Environment[Any], instance: Instance
     ) -> Solved | None:
         """What a contestant of `plan.LEARNED` makes of the environment's only instance; None where
-        it does not apply."""
+        it does not apply.
+
+        Raises:
+          PlayerUnusable: the agent was made for another environment.
+        """
         ...
 
 

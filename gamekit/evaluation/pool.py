@@ -16,7 +16,7 @@ from typing import Any
 
 from gamekit.domain import Instance
 from gamekit.errors import InputError
-from gamekit.evaluation.contest import Contest
+from gamekit.evaluation.contest import Contest, PlayerUnusable
 from gamekit.evaluation.plan import Job
 from gamekit.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
 
@@ -191,6 +191,8 @@ def _row(job: Job, contest: Contest, instance: Instance) -> Row:
     started = time.perf_counter()
     try:
         solved = contest.run(instance, job.entry)
+    except PlayerUnusable:
+        raise
     except Exception as error:  # whatever a solver does wrong costs its row
         kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
         row = blank(contest.domain, job, instance.fingerprint, FAILED, f"{kind}{error}")

@@ -10,28 +10,30 @@ import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from agent.config import Config, config_from_record
-from agent.learning.learner import AXIS, TrainState, make_iteration
-from agent.run.checkpoint import Agent
+from agent.learning.learner import make_iteration
+from agent.learning.state import AXIS, TrainState
+from agent.networks import Params, init_params
 from agent.run.journal import CLOCK_FIELDS, Entry
 from agent.run.play import play
-from agent.search.search import Simulator
 from agent.selfplay.rollout import Moves
-from tests.support.probe_games import ProbeGame
+from gamekit.environment import Environment, Spec
+from gamekit.observation import plain
+from gamekit.probe import ACTION_NAMES, DECLINE
 
-# For searches with the learned model, which never look at the game.
-NO_GAME = Simulator(None, None, None)
+PROBE_GAME = "gamekit.probe:DOMAIN"
 
 
 def small_config(**sections: Any) -> Config:
     """A configuration that compiles and runs in seconds; sections update its own."""
     record: dict[str, Any] = {
         "name": "test",
+        "game": {"name": PROBE_GAME},
         "network": {"latent": 32, "hidden": 32, "representation_blocks": 1, "atoms": 32},
         "search": {"simulations": 8, "max_depth": 4, "advantage_logits": 1.0},
         "rollout": {"games": 32, "moves": 24, "guided_fraction": 0.0, "deviating": 0.0},
         "replay": {"moves": 192},
         "targets": {"td_lambda": 0.95},
-        "learner": {"batch_size": 128, "unroll": 3, "warmup": 20, "consistency_weight": 0.5},
+        "learner": {"batch_size": 128, "unroll": 3, "warmup": 20},
         "train": {"iterations": 4, "checkpoint_every": 2},
     }
     for name, section in sections.items():
@@ -40,12 +42,28 @@ def small_config(**sections: Any) -> Config:
     return config_from_record(record, "test")
 
 
+def small_spec(features: int = 5) -> Spec:
+    """A game of which nothing is known but its actions and the size of its observation."""
+    return Spec("test", 1, 1, ACTION_NAMES, DECLINE, 8, 8, plain(features))
+
+
+def disturbed(config: Config, spec: Spec, by: float = 0.3) -> Params:
+    """Parameters with opinions: the heads of fresh networks are flat."""
+    return jax.tree.map(
+        lambda x: x + by * jax.random.normal(jax.random.key(x.size), x.shape),
+        init_params(config.network, spec, jax.random.key(0)),
+    )
+
+
 def one_device() -> Mesh:
     """A mesh of one device."""
     return jax.make_mesh((1,), (AXIS,), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])
 
 
-def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState, list[dict]]:
+def learn(
+    game: Environment[Any], config: Config, iterations: int
+) -> tuple[TrainState, list[dict[str, float]]]:
+    """The state after some iterations, and the figures of each."""
     iteration = make_iteration(config, game, one_device())
     state = iteration.init(game, jax.random.key_data(jax.random.key(config.seed)))
     lines = []
@@ -57,33 +75,33 @@ def learn(game: ProbeGame, config: Config, iterations: int) -> tuple[TrainState,
     return state, lines
 
 
-def greedy(game: ProbeGame, config: Config, state: TrainState, program: int = 0) -> float:
-    agent = Agent(state.params, state.typical_advantage, state.units)
-    played = play(game, agent, config, program, jax.random.key(0), games=4)
-    assert played.saved == played.every.max() >= played.greedy
+def greedy(game: Environment[Any], config: Config, state: TrainState, instance: int = 0) -> float:
+    """The score of the trained agent's noiseless game."""
+    played = play(game, state.agent, config, instance, jax.random.key(0), games=4)
+    assert played.score == played.every.max() >= played.greedy
     return played.greedy
 
 
-def make_moves(reward, done, index, kept, value, saved=None, branched=None) -> Moves:
+def make_moves(reward, done, index, undone_from, value, score=None, branched=None) -> Moves:
     """Moves [T, B] from lists; what targets do not read is left empty."""
     reward = np.asarray(reward, np.float32)
     shape = reward.shape
     return Moves(
         observation=jnp.zeros((*shape, 2)),
         legal=jnp.ones((*shape, 3), bool),
-        action=jnp.zeros(shape, jnp.int8),
+        action=jnp.zeros(shape, jnp.int32),
         reward=jnp.asarray(reward),
         done=jnp.asarray(done, bool),
-        program=jnp.zeros(shape, jnp.int32),
+        instance=jnp.zeros(shape, jnp.int32),
         index=jnp.asarray(index, jnp.int32),
-        kept=jnp.asarray(kept, jnp.int32),
+        undone_from=jnp.asarray(undone_from, jnp.int32),
         policy=jnp.zeros((*shape, 3)),
         value=jnp.asarray(value, jnp.float32),
         raw_value=jnp.asarray(value, jnp.float32),
-        ahead=jnp.zeros(shape),
-        past=jnp.zeros(shape),
-        saved=jnp.asarray(np.zeros(shape) if saved is None else saved, jnp.float32),
+        score=jnp.asarray(np.zeros(shape) if score is None else score, jnp.float32),
         branched=jnp.asarray(np.zeros(shape) if branched is None else branched, bool),
+        headroom=jnp.zeros(shape),
+        headroom_lost=jnp.zeros(shape),
     )
 
 

@@ -100,5 +100,5 @@ def every_game(game: Game, moves: int) -> tuple[np.ndarray, np.ndarray]:
     if not bool(jnp.all(game.done(state))):
         raise ValueError(f"moves must be enough to finish every game, got {moves}")
     shape = (game.num_programs, count)
-    saved, backups = game.score(state), state.backups
+    saved, backups = game.score(state), game.history(state).backtracks
     return np.asarray(saved).reshape(shape), np.asarray(backups).reshape(shape)

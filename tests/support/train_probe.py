@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from agent.run.hosts import connect, make_mesh
-from agent.run.journal import Entry
 from agent.run.loop import train
-from tests.support.agent_setup import small_config
-from tests.support.probe_games import delayed
+from gamekit.probe import DOMAIN, delayed, together
+from tests.support.agent_setup import PROBE, small_config
 
 
 def main() -> None:
@@ -23,7 +22,7 @@ def main() -> None:
     config = small_config(train=where | {"iterations": int(sys.argv[2])}, **sections)
     connect(config.train)
     mesh = make_mesh(config)
-    train(config, delayed(), Path(sys.argv[1]), mesh, (Entry("probe"),))
+    train(config, DOMAIN, together(delayed()), Path(sys.argv[1]), mesh, PROBE)
 
 
 if __name__ == "__main__":

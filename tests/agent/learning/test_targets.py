@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agent.learning.replay import gather, init_replay, insert
-from agent.learning.targets import compute_targets, elite_cells, replay_targets
+from agent.learning.targets import compute_targets, replay_targets
 from agent.selfplay.rollout import Moves
 from tests.support.agent_setup import make_moves
 
@@ -22,22 +22,23 @@ def random_games(seed: int, steps: int, backups: bool) -> Moves:
     index, total = 0, 0.0
     for _ in range(steps):
         reward = float(rng.normal())
-        kept = index + 1
+        undone_from = index + 1
         if backups and index > 0 and rng.random() < 0.25:
-            kept = int(rng.integers(0, index + 1))
+            undone_from = int(rng.integers(0, index + 1))
         done = rng.random() < 0.1
         total += reward
-        rows.append((reward, done, index, kept, float(rng.normal()), total))
-        # The culprit's question is answered DROP, which is a move of the new branch.
-        index, total = (0, 0.0) if done else (kept if kept == index + 1 else kept + 1, total)
+        rows.append((reward, done, index, undone_from, float(rng.normal()), total))
+        # The first question undone is answered anew, which is a move of the new branch.
+        after = undone_from if undone_from == index + 1 else undone_from + 1
+        index, total = (0, 0.0) if done else (after, total)
     return make_moves(*[np.array(column)[:, None] for column in zip(*rows, strict=True)])
 
 
 def plain_targets(moves: Moves, lam: float):
     """Each move's target from the definition, quadratic in the length."""
-    reward, done, index, kept, value = (
+    reward, done, index, undone_from, value = (
         np.asarray(x)[:, 0]
-        for x in (moves.reward, moves.done, moves.index, moves.kept, moves.value)
+        for x in (moves.reward, moves.done, moves.index, moves.undone_from, moves.value)
     )
     steps = len(reward)
     targets, usable = np.zeros(steps), np.zeros(steps, bool)
@@ -46,10 +47,14 @@ def plain_targets(moves: Moves, lam: float):
         if not ends:
             continue
         end = ends[0]
-        if any(index[t] >= kept[u] for u in range(t, end + 1)):
+        if any(index[t] >= undone_from[u] for u in range(t, end + 1)):
             continue
         usable[t] = True
-        alive = [u for u in range(t, end + 1) if all(index[u] < kept[w] for w in range(u, end + 1))]
+        alive = [
+            u
+            for u in range(t, end + 1)
+            if all(index[u] < undone_from[w] for w in range(u, end + 1))
+        ]
         assert alive[0] == t
         stops = [*alive[1:], end + 1]
         total, weight, paid, at = 0.0, 1.0, 0.0, t
@@ -84,14 +89,13 @@ def test_full_returns_telescope_across_a_backup():
         reward=[[0.1], [0.3], [-0.3], [0.2], [0.4]],
         done=[[0], [0], [0], [0], [1]],
         index=[[0], [1], [2], [2], [3]],
-        kept=[[1], [2], [1], [3], [4]],
+        undone_from=[[1], [2], [1], [3], [4]],
         value=np.zeros((5, 1)),
-        saved=[[0], [0], [0], [0], [0.7]],
+        score=[[0], [0], [0], [0], [0.7]],
     )
     targets = compute_targets(moves, jnp.ones((5, 1), bool), 1.0)
     assert np.asarray(targets.usable)[:, 0].tolist() == [True, False, False, True, True]
     np.testing.assert_allclose(np.asarray(targets.value)[[0, 3, 4], 0], [0.7, 0.6, 0.4], rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(targets.final)[:, 0], 0.7)
 
 
 def test_a_backup_in_the_last_move_masks_what_it_undid():
@@ -99,7 +103,7 @@ def test_a_backup_in_the_last_move_masks_what_it_undid():
         reward=[[0.1], [0.1], [0.1]],
         done=[[0], [0], [1]],
         index=[[0], [1], [2]],
-        kept=[[1], [2], [1]],
+        undone_from=[[1], [2], [1]],
         value=np.zeros((3, 1)),
     )
     targets = compute_targets(moves, jnp.ones((3, 1), bool), 1.0)
@@ -131,21 +135,6 @@ def test_replay_wraps_around_and_keeps_the_newest():
     window = gather(replay, jnp.array([58]), jnp.array([0]), 4)
     ring = np.asarray(replay.moves.reward)[:, 0]
     np.testing.assert_array_equal(np.asarray(window.reward)[0], ring[[58, 59, 0, 1]])
-
-
-def test_elite_cells_are_those_of_the_best_games():
-    done = np.zeros((10, 4), bool)
-    done[-1] = True
-    saved = np.zeros((10, 4))
-    saved[-1] = [0.1, 0.2, 0.15, 0.4]
-    steps = np.repeat(np.arange(10)[:, None], 4, axis=1)
-    moves = make_moves(np.zeros((10, 4)), done, steps, steps + 1, np.zeros((10, 4)), saved)
-    targets = compute_targets(moves, jnp.ones((10, 4), bool), 1.0)
-    elite = np.asarray(elite_cells(moves, targets, 0.5, programs=1))
-    assert elite.all(axis=0).tolist() == [False, True, False, True]
-    assert not elite.any(axis=0)[[0, 2]].any()
-    only_best = np.asarray(elite_cells(moves, targets, 1.0, programs=1))
-    assert only_best.any(axis=0).tolist() == [False, False, False, True]
 
 
 def test_a_random_move_counts_only_if_it_turned_out_well():

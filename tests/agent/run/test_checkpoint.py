@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import shutil
 import warnings
@@ -15,31 +16,33 @@ from agent.learning.learner import make_iteration
 from agent.run import checkpoint
 from agent.run.checkpoint import Checkpoints, Counters, load_agent
 from gamekit.errors import InputError
-from mallocgame.game.options import GAME_VERSION
+from gamekit.probe import DOMAIN, delayed, together
 from tests.support.agent_setup import one_device, small_config
-from tests.support.probe_games import delayed
+
+GAME = together(delayed(5))
+COUNTERS = Counters(moves=10, games=2, wall_s=1.5, instances=("a", "b"))
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """A run's folder with one checkpoint of a fresh state."""
-    config, game = small_config(), delayed(5)
-    iteration = make_iteration(config, game, one_device())
-    state = iteration.init(game, jax.random.key_data(jax.random.key(7)))
+    config = small_config()
+    iteration = make_iteration(config, GAME, one_device())
+    state = iteration.init(GAME, jax.random.key_data(jax.random.key(7)))
     folder = tmp_path_factory.mktemp("run")
     save_config(config, folder / "config.yaml")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(3, state, Counters(moves=10, games=2, wall_s=1.5, programs=("a", "b")))
+    checkpoints = Checkpoints(folder / "checkpoints", GAME.spec)
+    checkpoints.save(3, state, COUNTERS)
     checkpoints.close()
-    return folder, iteration, state, game
+    return folder, iteration, state
 
 
 def test_a_state_survives_the_round_trip(saved):
-    folder, iteration, state, _ = saved
-    checkpoints = Checkpoints(folder / "checkpoints")
+    folder, iteration, state = saved
+    checkpoints = Checkpoints(folder / "checkpoints", GAME.spec)
     assert checkpoints.latest() == 3
     restored, counters = checkpoints.restore(3, iteration.abstract_state)
-    assert counters == Counters(moves=10, games=2, wall_s=1.5, programs=("a", "b"))
+    assert counters == COUNTERS
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
         assert a.dtype == b.dtype and a.sharding.is_equivalent_to(b.sharding, a.ndim)
@@ -47,44 +50,61 @@ def test_a_state_survives_the_round_trip(saved):
 
 
 def test_the_agent_loads_alone(saved):
-    folder, _, state, game = saved
-    agent, config = load_agent(folder, game.observation_size)
-    assert config == small_config()
-    for a, b in zip(jax.tree.leaves(agent.params), jax.tree.leaves(state.params), strict=True):
+    folder, _, state = saved
+    agent, config, spec = load_agent(folder)
+    assert config == small_config() and spec == GAME.spec
+    for a, b in zip(jax.tree.leaves(agent), jax.tree.leaves(state.agent), strict=True):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-def test_other_shapes_are_refused(saved):
-    folder, *_, game = saved
-    with pytest.raises(InputError, match=r"encoder.*expected float32\[.*made by another config"):
-        load_agent(folder, game.observation_size + 1)
-    wider = make_iteration(small_config(network={"latent": 48}), game, one_device())
-    with pytest.raises(InputError, match="another config") as caught:
-        Checkpoints(folder / "checkpoints").restore(3, wider.abstract_state)
+def test_other_shapes_are_refused(saved, tmp_path):
+    folder, *_ = saved
+    shutil.copytree(folder, tmp_path / "run")
+    save_config(small_config(network={"latent": 48}), tmp_path / "run" / "config.yaml")
+    with pytest.raises(
+        InputError, match=r"must be float32\[.*, got float32\[.*made by another config"
+    ) as caught:
+        load_agent(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    longer = together(delayed(6))  # whose observations are longer, too
+    other = make_iteration(small_config(), longer, one_device())
+    with pytest.raises(InputError, match=r"must be float32\[.*another config") as caught:
+        Checkpoints(folder / "checkpoints", longer.spec).restore(3, other.abstract_state)
     assert "\n" not in str(caught.value)
 
 
 def test_another_version_of_the_game_is_refused(saved, monkeypatch):
-    folder, iteration, _, game = saved
-    now = GAME_VERSION + 1
-    monkeypatch.setattr(checkpoint, "GAME_VERSION", now)
-    said = f"3: was trained on version {GAME_VERSION} of the game, this is version {now}; train"
+    folder, iteration, _ = saved
+    monkeypatch.setattr(DOMAIN, "version", 2)
+    said = "3: was trained on version 1 of probe, this is version 2 of probe; train anew"
     with pytest.raises(InputError, match=said) as caught:
-        load_agent(folder, game.observation_size)
+        load_agent(folder)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match=said):
-        Checkpoints(folder / "checkpoints").restore(3, iteration.abstract_state)
+    for name in ("probe", "other"):
+        spec = dataclasses.replace(GAME.spec, name=name, version=2)
+        said = f"3: was trained on version 1 of probe, this is version 2 of {name}; train anew"
+        with pytest.raises(InputError, match=said):
+            Checkpoints(folder / "checkpoints", spec).restore(3, iteration.abstract_state)
+
+
+def test_a_checkpoint_without_a_specification_is_refused(saved, tmp_path):
+    folder, *_ = saved
+    shutil.copy(folder / "config.yaml", tmp_path)
+    with checkpoint.Checkpointer((tmp_path / "checkpoints").absolute()) as checkpointer:
+        checkpointer.save_checkpointables(3, {"agent": {"x": np.zeros(2)}}, custom_metadata={})
+    with pytest.raises(InputError, match="3: was made by an older version of this code; train an"):
+        load_agent(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_checkpoint_is_refused(saved, tmp_path):
-    folder, iteration, *_ = saved
+    folder, iteration, _ = saved
     copy = tmp_path / "copy"
     shutil.copytree(folder / "checkpoints", copy)
     largest = max((p for p in copy.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
     largest.write_bytes(largest.read_bytes()[:100])
     with pytest.raises(InputError, match="damaged") as caught:
-        Checkpoints(copy).restore(3, iteration.abstract_state)
+        Checkpoints(copy, GAME.spec).restore(3, iteration.abstract_state)
     assert "\n" not in str(caught.value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # orbax leaves what it was about to read behind
@@ -93,10 +113,10 @@ def test_a_damaged_checkpoint_is_refused(saved, tmp_path):
 
 def test_what_is_no_run_is_refused(tmp_path, saved):
     with pytest.raises(InputError, match="no training run"):
-        load_agent(tmp_path, 3)
+        load_agent(tmp_path)
     shutil.copy(saved[0] / "config.yaml", tmp_path)
     with pytest.raises(InputError, match="no such folder"):
-        load_agent(tmp_path, 3)
+        load_agent(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(InputError, match="no finished checkpoint"):
-        load_agent(tmp_path, 3)
+        load_agent(tmp_path)

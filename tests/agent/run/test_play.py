@@ -1,4 +1,4 @@
-"""Play by budget, the store of best mappings, demonstrations, fine-tuning."""
+"""Play by budget, the store of best solutions, demonstrations, fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ import pytest
 from agent import improve
 from agent.config import save_config
 from agent.learning.learner import make_iteration
-from agent.run.checkpoint import Checkpoints, Counters, fresh_agent
+from agent.run.best_store import BestStore
+from agent.run.checkpoint import Checkpoints, Counters, untrained
 from agent.run.play import _larger, play
-from agent.run.warm_start import start_from
-from agent.selfplay.rollout import Best
+from agent.run.warm_start import Demonstration, best_demonstration, start_from, with_games
+from agent.selfplay.best import Best
+from gamekit.domain import Instance
 from gamekit.errors import InputError
-from mallocgame.best_store import BestStore
-from mallocgame.demonstrations import Demonstration, check_names, demonstrate, with_games
+from gamekit.observation import plain
+from gamekit.probe import ProbeGame, delayed, together
+from mallocgame.domain import DOMAIN
 from mallocgame.game.options import GameConfig
 from mallocgame.game.transcript import replay
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import all_slow, load_mapping
-from mallocgame.suites import find_programs, load_production, load_programs
+from mallocgame.suites import find_programs
 from tests.support.agent_setup import one_device, small_config
-from tests.support.probe_games import ProbeGame, delayed
 
 ROOT = Path(__file__).parents[3]
 
@@ -40,26 +42,33 @@ REAL = "tpu_v4_sample/lstm_scan_v4_64mib"
 
 
 @pytest.fixture(scope="module")
-def program():
-    return load_programs([REAL])[0]
+def instance() -> Instance:
+    return DOMAIN.instances([REAL])[0]
+
+
+def demonstrated(instance: Instance, names: list[str], seconds: float) -> Demonstration | None:
+    """The best game in which mappers' mappings of a program are imitated."""
+    options = GameConfig()
+    games = DOMAIN.demonstrations(instance, options, names, seconds, 0)
+    return best_demonstration(DOMAIN.build([instance], options), games)
 
 
 def test_more_seconds_are_more_rounds_and_never_worse():
-    game = delayed(30, delay=5)
+    game = together(delayed(30, delay=5))
     config = small_config(search={"simulations": 2, "max_depth": 2})
-    agent = fresh_agent(config, game.observation_size)
+    agent = untrained(config, game.spec)
     once = play(game, agent, config, 0, jax.random.key(1), games=8)
     longer = play(game, agent, config, 0, jax.random.key(1), games=8, seconds=4.0)
     assert once.rounds == 1 < longer.rounds
     assert once.every.shape == (8,) and longer.every.shape == (8 * longer.rounds,)
     np.testing.assert_array_equal(once.every, longer.every[:8])
     # A fresh agent guesses; leaving the best game at one decision after the other climbs from it.
-    assert longer.saved == longer.every.max() > once.saved + 0.02
+    assert longer.score == longer.every.max() > once.score + 0.02
     state = game.init(jnp.zeros(1, jnp.int32))
-    for action in longer.actions:
-        state, _ = game.step(state, jnp.full(1, int(action)))
+    for move in longer.moves:
+        state, _ = game.step(state, jnp.full(1, int(move)))
     assert bool(game.done(state)[0])
-    assert float(game.saved_fraction(state)[0]) == pytest.approx(longer.saved)
+    assert float(game.score(state)[0]) == pytest.approx(longer.score)
 
 
 @pytest.mark.parametrize(("model", "depth"), [("learned", 2), ("game", 3)])
@@ -69,60 +78,60 @@ def test_a_larger_search_is_a_deeper_one_only_in_the_game(model: str, depth: int
     assert (larger.simulations, larger.max_depth) == (8, depth)
 
 
-def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, program):
-    slow = all_slow(program)
-    good = load_production(find_programs([REAL])[0], program)
-    assert good is not None and not verify(program, good)
-    store = BestStore(tmp_path / "best")
-    assert store.latency_s(program) is None
-    assert store.offer(program, slow)
-    assert store.offer(program, good)
-    assert not store.offer(program, slow) and not store.offer(program, good)
-    assert BestStore(tmp_path / "best").latency_s(program) == simulate(program, good).latency_s
+def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, instance):
+    slow, good = all_slow(instance.content), instance.reference
+    assert good is not None and not verify(instance.content, good)
+    store = BestStore(DOMAIN, tmp_path / "best")
+    assert store.score(instance) is None
+    assert store.offer(instance, slow)
+    assert store.offer(instance, good)
+    assert not store.offer(instance, slow) and not store.offer(instance, good)
+    score = simulate(instance.content, good).saved_fraction
+    assert BestStore(DOMAIN, tmp_path / "best").score(instance) == score > 0
     wrong = dataclasses.replace(good, residencies=good.residencies * 2)
     with pytest.warns(UserWarning, match="the judge rejects a mapping"):
-        assert not store.offer(program, wrong)
-    assert load_mapping(store.path(program), program) == good
+        assert not store.offer(instance, wrong)
+    assert load_mapping(store.path(instance), instance.content) == good
     # What is damaged is worth nothing.
-    store.path(program).write_text("{")
-    assert store.latency_s(program) is None
-    assert store.offer(program, slow)
+    store.path(instance).write_text("{")
+    assert store.score(instance) is None
+    assert store.offer(instance, slow)
 
 
-def test_demonstrations_are_imitated_and_the_best_counts(program):
-    path = find_programs([REAL])[0]
-    config = GameConfig()
+def test_demonstrations_are_imitated_and_the_best_counts(instance):
+    program = instance.content
     found = {
-        names: demonstrate(program, path, config, names, 0.5, 0)
+        names: demonstrated(instance, list(names), 0.5)
         for names in (("production",), ("random",), ("random", "production"))
     }
-    for games in found.values():
-        assert games is not None
-        mapping = replay(program, config, games.actions)
+    for shown in found.values():
+        assert shown is not None
+        mapping = replay(program, GameConfig(), shown.moves)
         assert verify(program, mapping) == []
-        assert simulate(program, mapping).saved_fraction == pytest.approx(games.saved, abs=1e-5)
-    best = max((found["production",], found["random",]), key=lambda f: f.saved)  # type: ignore
-    assert found["random", "production"].saved == best.saved  # type: ignore[union-attr]
-    with pytest.raises(InputError, match="demonstrations: 'oracle' is none of production, "):
-        check_names(["msa", "oracle"])
+        assert simulate(program, mapping).saved_fraction == pytest.approx(shown.score, abs=1e-5)
+    best = max((found["production",], found["random",]), key=lambda f: f.score)  # type: ignore
+    assert found["random", "production"].score == best.score  # type: ignore[union-attr]
+    said = "demonstrations: must be of production, .*, got 'oracle'"
+    with pytest.raises(InputError, match=said):
+        DOMAIN.demonstrations(instance, GameConfig(), ["msa", "oracle"], 0.5, 0)
 
 
 def test_a_demonstration_replaces_only_what_is_worse():
     best = Best(
-        saved=jnp.array([-jnp.inf, 0.5, 0.1]),
-        log=jnp.ones((3, 4), jnp.int8),
+        score=jnp.array([-jnp.inf, 0.5, 0.1]),
+        moves=jnp.ones((3, 4), jnp.int32),
         length=jnp.array([0, 4, 2]),
-        answers=jnp.full((3, 5), 1, jnp.int8),
-        move=jnp.full(3, -1),
+        answers=jnp.full((3, 5), 1, jnp.int32),
+        ended_at=jnp.full(3, -1),
     )
-    game = np.array([2, 0, 2], np.int8)
-    answers = np.array([-1, 2, 0, 2], np.int8)
-    shown = [Demonstration(game, answers, saved) for saved in (0.3, 0.4)]
+    game = np.array([2, 0, 2], np.int32)
+    answers = np.array([-1, 2, 0, 2], np.int32)
+    shown = [Demonstration(game, answers, score) for score in (0.3, 0.4)]
     new = with_games(best, [*shown, None])
     assert new.answers[0].tolist() == [-1, 2, 0, 2, -1] and (new.answers[1:] == 1).all()
-    np.testing.assert_allclose(new.saved, [0.3, 0.5, 0.1])
+    np.testing.assert_allclose(new.score, [0.3, 0.5, 0.1])
     assert new.length.tolist() == [3, 4, 2]
-    assert new.log[0, :3].tolist() == [2, 0, 2] and (new.log[1:] == 1).all()
+    assert new.moves[0, :3].tolist() == [2, 0, 2] and (new.moves[1:] == 1).all()
 
 
 def fresh_run(folder, game: ProbeGame, **sections):
@@ -130,28 +139,28 @@ def fresh_run(folder, game: ProbeGame, **sections):
     config = small_config(**sections)
     iteration = make_iteration(config, game, one_device())
     state = iteration.init(game, jax.random.key_data(jax.random.key(9)))
-    units = dataclasses.replace(state.units, share=state.units.share + 0.5)
-    state = dataclasses.replace(state, units=units, typical_advantage=jnp.float32(0.2))
+    scale = dataclasses.replace(state.scale, baseline=state.scale.baseline + 0.5)
+    state = dataclasses.replace(state, scale=scale, typical_advantage=jnp.float32(0.2))
     folder.mkdir()
     save_config(config, folder / "config.yaml")
-    checkpoints = Checkpoints(folder / "checkpoints")
-    checkpoints.save(1, state, Counters(programs=("a",)))
+    checkpoints = Checkpoints(folder / "checkpoints", game.spec)
+    checkpoints.save(1, state, Counters(instances=("a",)))
     checkpoints.close()
     return state
 
 
 def test_fine_tuning_begins_with_the_networks_and_nothing_else(tmp_path):
-    game = delayed(5)
+    game = together(delayed(5))
     trained = fresh_run(tmp_path / "base", game)
     config = small_config(train={"start_from": str(tmp_path / "base")})
     iteration = make_iteration(config, game, one_device())
     fresh = iteration.init(game, jax.random.key_data(jax.random.key(1)))
-    state = start_from(config, game.observation_size, fresh)
+    state = start_from(config, game.spec, fresh)
     assert jax.tree.structure(state) == jax.tree.structure(fresh)
     for a, b in zip(*map(jax.tree.leaves, (state.params, trained.params)), strict=True):
         np.testing.assert_array_equal(a, b)
     assert float(state.typical_advantage) == pytest.approx(0.2)
-    assert float(state.units.share[0]) == pytest.approx(0.5)
+    assert float(state.scale.baseline[0]) == pytest.approx(0.5)
     for name in ("optimiser", "replay", "lanes", "best", "key"):
         pairs = zip(
             *map(jax.tree.leaves, (getattr(state, name), getattr(fresh, name))), strict=True
@@ -161,17 +170,17 @@ def test_fine_tuning_begins_with_the_networks_and_nothing_else(tmp_path):
 
 
 def _refused(tmp_path, game: ProbeGame) -> None:
-    iteration_state = None
     for sections, message in (
-        ({"network": {"latent": 16}}, r"network\.latent is 32 there, 16 here"),
+        ({"network": {"latent": 16}}, r"network\.latent must be as in that run, 32, got 16"),
         ({"train": {"start_from": str(tmp_path / "none")}}, "none: no training run"),
-        ({}, r"expected float32\["),
+        ({}, "observation must be as in that run, .*'instance', .*, got .*'features', "),
     ):
         train = {"start_from": str(tmp_path / "base")} | sections.get("train", {})
         config = small_config(**(sections | {"train": train}))
-        size = game.observation_size + (not sections)
+        seen = game.spec.observation if sections else plain(game.spec.observation.size)
+        spec = dataclasses.replace(game.spec, observation=seen)
         with pytest.raises(InputError, match=message) as caught:
-            start_from(config, size, iteration_state)  # type: ignore[arg-type]
+            start_from(config, spec, None)  # type: ignore[arg-type]
         assert "\n" not in str(caught.value)
 
 
@@ -179,8 +188,9 @@ def _refused(tmp_path, game: ProbeGame) -> None:
 def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, capsys):
     """Demonstrations, the store and play, on two real programs, the long one 25 times as long."""
     names = [REAL, "tpu_v4_sample/gpt2_decode_v4_4mib"]
-    programs = load_programs(names)
+    instances = DOMAIN.instances(names)
     config = small_config(
+        game={"name": "mallocgame"},
         programs=names,
         demonstrations=["production"],
         rollout={"games": 16, "moves": 64, "guided_fraction": 0.3},
@@ -200,21 +210,18 @@ def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, c
     assert lines[0]["best_saved"] is not None, "the demonstrations are the first best games"
     assert all(b["best_saved"] >= a["best_saved"] for a, b in itertools.pairwise(lines))
     assert np.isfinite(lines[-1]["loss"])
-    store = BestStore(runs / "test" / "best")
-    before = [store.latency_s(program) for program in programs]
-    for name, program, latency in zip(names, programs, before, strict=True):
-        production = load_production(find_programs([name])[0], program)
-        assert production is not None and latency is not None
-        shown = demonstrate(program, find_programs([name])[0], config.game, ["production"], 1.0, 0)
-        assert shown is not None
-        saved = 1 - latency / simulate(program, all_slow(program)).latency_s
-        assert saved >= shown.saved - 1e-5
+    store = BestStore(DOMAIN, runs / "test" / "best")
+    before = [store.score(instance) for instance in instances]
+    for instance, score in zip(instances, before, strict=True):
+        shown = demonstrated(instance, ["production"], 1.0)
+        assert shown is not None and score is not None
+        assert score >= shown.score - 1e-5
     capsys.readouterr()
     assert improve.main([str(runs / "test"), "--seconds", "2", "--games", "4"]) == 0
     assert capsys.readouterr().out.count(" rounds of 4 games") == 2
-    after = [store.latency_s(program) for program in programs]
+    after = [store.score(instance) for instance in instances]
     assert all(
-        a is not None and b is not None and a <= b for a, b in zip(after, before, strict=True)
+        a is not None and b is not None and a >= b for a, b in zip(after, before, strict=True)
     )
 
 
@@ -225,7 +232,8 @@ def test_improving_nothing_is_one_line(tmp_path, capsys):
     )
 
 
-def test_splits_of_a_suite(tmp_path, program):
+def test_splits_of_a_suite(tmp_path, instance):
+    program = instance.content
     for name in ("one", "two", "unlisted"):
         save_program(dataclasses.replace(program, name=name), tmp_path / f"{name}.program.json.gz")
     with pytest.raises(InputError, match=r"the suite has no suite\.json"):
@@ -246,9 +254,9 @@ def test_splits_of_a_suite(tmp_path, program):
     assert train and test and not train & test
 
 
-def test_an_agent_plays_programs_it_was_not_trained_on():
+def test_an_agent_plays_instances_it_was_not_trained_on():
     config = small_config(search={"simulations": 2, "max_depth": 2})
-    game = delayed(6)
-    agent = fresh_agent(config, game.observation_size, programs=5)
+    game = together(delayed(6))
+    agent = untrained(config, game.spec, instances=5)
     played = play(game, agent, config, 0, jax.random.key(0), games=2)
-    assert len(played.actions) == 6
+    assert len(played.moves) == 6

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from agent.config import config_from_record
-from agent.learning.learner import AXIS
 from agent.learning.sampling import draw_cells, hand_out, make_urn
+from agent.learning.state import AXIS
 from agent.run.journal import CLOCK_FIELDS
 from gamekit.errors import InputError
 from tests.support.markers import needs_libtpu
@@ -25,8 +25,6 @@ from tests.support.markers import needs_libtpu
 ROOT = Path(__file__).parents[3]
 SECTIONS = {
     "rollout": {"guided_fraction": 0.5},
-    "replay": {"elite_fraction": 0.3, "elite_quantile": 0.7},
-    "targets": {"imitation": 0.2},
     "reanalyse": {"every": 8},
 }
 
@@ -142,14 +140,17 @@ def test_a_process_with_another_config_stops_all(tmp_path):
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"processes": 2}, "train.coordinator: '' is not host:port"),
-        ({"processes": 2, "coordinator": "host"}, "train.coordinator: 'host' is not host:port"),
-        ({"process": 1}, "train.process: 1 is not below processes"),
+        ({"processes": 2}, "train.coordinator: must be host:port for 2 processes, got ''"),
+        (
+            {"processes": 2, "coordinator": "host"},
+            "train.coordinator: must be host:port for 2 processes, got 'host'",
+        ),
+        ({"process": 1}, "train.process: must be below processes, got 1"),
         (
             {"processes": 2, "coordinator": "host:1", "process": 2},
-            "train.process: 2 is not below processes",
+            "train.process: must be below processes, got 2",
         ),
-        ({"processes": -1}, "train.processes: -1 is negative"),
+        ({"processes": -1}, "train.processes: must be at least 0, got -1"),
     ],
 )
 def test_bad_places_are_refused(train, message):

@@ -10,13 +10,24 @@ import mctx
 import numpy as np
 import pytest
 
-from agent.networks import networks
-from agent.networks.units import Units
-from agent.run.checkpoint import fresh_agent
+from agent.networks import ValueScale, networks
+from agent.run.checkpoint import untrained
 from agent.run.play import play
-from agent.search.search import Path, Simulator, _scaled_values, _walk, imagine, observe, search
-from tests.support.agent_setup import NO_GAME, small_config
-from tests.support.probe_games import delayed, trap
+from agent.search import (
+    Path,
+    game_model,
+    learned_model,
+    observe,
+    scaled_values,
+    search,
+    tree_model,
+    walk,
+)
+from gamekit.checked import checked
+from gamekit.probe import delayed, together, trap
+from tests.support.agent_setup import disturbed, small_config, small_spec
+
+SPEC = small_spec()
 
 
 @pytest.mark.parametrize("atoms", [32, 64])
@@ -39,10 +50,9 @@ def test_values_outside_the_range_are_clipped():
     assert abs(decoded[0] - low) < 0.05 and abs(decoded[1] - high) < 0.05
 
 
-@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
-def test_search_plays_legal_moves_only(algorithm):
-    config = small_config(search={"algorithm": algorithm})
-    params = networks.init_params(config.network, 5, jax.random.key(0))
+def test_search_plays_legal_moves_only():
+    config = small_config()
+    params = networks.init_params(config.network, SPEC, jax.random.key(0))
     key = jax.random.key(1)
     observation = jax.random.normal(key, (64, 5))
     legal = jax.random.bernoulli(key, 0.5, (64, 3)).at[:, 2].set(True)
@@ -53,8 +63,9 @@ def test_search_plays_legal_moves_only(algorithm):
             legal,
             k,
             config=config,
+            spec=SPEC,
+            model=learned_model(config, SPEC),
             typical_advantage=jnp.float32(0.1),
-            simulator=NO_GAME,
         )
     )(params, key)
     chosen = np.take_along_axis(np.asarray(legal), np.asarray(result.action)[:, None], axis=1)
@@ -65,34 +76,9 @@ def test_search_plays_legal_moves_only(algorithm):
     assert np.isfinite(np.asarray(result.value)).all()
 
 
-def test_without_simulations_the_policy_plays():
-    config = small_config(search={"simulations": 0})
-    params = networks.init_params(config.network, 5, jax.random.key(0))
-    params = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(jax.random.key(2), x.shape), params)
-    observation = jnp.tile(jax.random.normal(jax.random.key(1), (1, 5)), (2048, 1))
-    legal = jnp.tile(jnp.array([[True, False, True]]), (2048, 1))
-    result = search(
-        params,
-        observation,
-        legal,
-        jax.random.key(3),
-        config=config,
-        typical_advantage=jnp.float32(0.1),
-        simulator=NO_GAME,
-    )
-    model = networks.Model(config.network, params)
-    prediction = model.predict(model.represent(observation))
-    expected = np.array(jax.nn.softmax(prediction.policy_logits[0, jnp.array([0, 2])]))
-    assert 0.05 < expected[0] < 0.95 and abs(expected[0] - 0.5) > 0.1
-    np.testing.assert_allclose(result.policy[0, jnp.array([0, 2])], expected, rtol=1e-4)
-    np.testing.assert_allclose(np.mean(np.asarray(result.action) == 0), expected[0], atol=0.04)
-    np.testing.assert_allclose(result.value, networks.decode_value(prediction.value_logits))
-    assert (np.asarray(result.advantage) == 0).all()
-
-
 def test_without_noise_search_is_deterministic():
     config = small_config()
-    params = networks.init_params(config.network, 5, jax.random.key(0))
+    params = networks.init_params(config.network, SPEC, jax.random.key(0))
     observation = jax.random.normal(jax.random.key(1), (16, 5))
     legal = jnp.ones((16, 3), bool)
 
@@ -104,8 +90,9 @@ def test_without_noise_search_is_deterministic():
             legal,
             jax.random.key(seed),
             config=config,
+            spec=SPEC,
+            model=learned_model(config, SPEC),
             typical_advantage=jnp.float32(0.1),
-            simulator=NO_GAME,
             noise=noise,
         ).action
 
@@ -113,14 +100,12 @@ def test_without_noise_search_is_deterministic():
     assert (act(0, 1.0) != act(1, 1.0)).any()
 
 
-@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
-def test_the_game_as_model_finds_what_pays_at_once_without_training(algorithm):
-    game = delayed(8, delay=0)
+def test_the_game_as_model_finds_what_pays_at_once_without_training():
+    game = together(delayed(8, delay=0))
     found = {}
     for model in ("game", "learned"):
-        search = {"algorithm": algorithm, "simulations": 16, "dirichlet_fraction": 0.0}
-        config = small_config(search=search | {"model": model})
-        agent = fresh_agent(config, game.observation_size)
+        config = small_config(search={"simulations": 16, "model": model})
+        agent = untrained(config, game.spec)
         found[model] = play(game, agent, config, 0, jax.random.key(0), games=4).greedy
     assert found["game"] == pytest.approx(8 * 0.02, abs=1e-6)
     assert found["learned"] < 8 * 0.02 - 1e-3
@@ -128,31 +113,43 @@ def test_the_game_as_model_finds_what_pays_at_once_without_training(algorithm):
 
 def test_the_game_as_model_sees_through_a_trap():
     # What a trap refunds is taken back inside the tree as in the game.
-    game = trap()
+    game = together(trap())
     config = small_config(search={"model": "game", "simulations": 32, "max_depth": 6})
-    agent = fresh_agent(config, game.observation_size)
+    agent = untrained(config, game.spec)
     played = play(game, agent, config, 0, jax.random.key(0), games=4)
     assert played.greedy == pytest.approx(0.5, abs=1e-6)
 
 
+def test_the_tree_is_built_with_the_model_of_the_configuration():
+    game = checked(together(delayed(8)))
+    state, scale = game.init(jnp.zeros(2, jnp.int32)), ValueScale(jnp.zeros(1), jnp.ones(1))
+    latent = jnp.zeros((2, 32))
+    roots = [
+        tree_model(small_config(search={"model": model}), game, state, scale).root(latent)
+        for model in ("learned", "game")
+    ]
+    assert roots[0] is latent
+    assert isinstance(roots[1], Path) and roots[1].length.tolist() == [0, 0]
+
+
 def test_paths_are_walked_as_the_game_is_played():
-    game = trap()
+    game = checked(together(trap()))
     step = jax.jit(game.step)
     rng = np.random.default_rng(0)
     games, longest = 64, 5
     root = game.init(jnp.zeros(games, jnp.int32))
     for _ in range(2):
-        root, _ = step(root, jnp.asarray(rng.integers(0, 3, games)))
+        root, _ = step(root, jnp.asarray(rng.integers(0, 3, games), jnp.int32))
     actions = rng.integers(0, 3, (games, longest)).astype(np.int32)
     length = rng.integers(1, longest + 1, games)
     path = Path(jnp.asarray(actions), jnp.asarray(length))
-    walked = jax.jit(lambda root, path: _walk(game, root, path))(root, path)
+    walked = jax.jit(lambda root, path: walk(game, root, path))(root, path)
     state, ends = root, {}
     for k in range(longest):
-        after, reward = step(state, actions[:, k])
-        past = game.remaining_bound(state) - game.remaining_bound(after)
+        after, stepped = step(state, actions[:, k])
+        end = after, stepped.reward, game.headroom(state) - game.headroom(after)
         for i in np.flatnonzero(length == k + 1):
-            ends[int(i)] = jax.tree.map(lambda x, i=i: np.asarray(x)[..., i], (after, reward, past))
+            ends[int(i)] = jax.tree.map(lambda x, i=i: np.asarray(x)[..., i], end)
         state = after
     sprung = 0
     for i, end in ends.items():
@@ -162,16 +159,13 @@ def test_paths_are_walked_as_the_game_is_played():
 
 
 def test_one_ply_in_the_game_is_a_look_at_every_answer():
-    game = delayed(8, delay=2)
+    game = checked(together(delayed(8, delay=2)))
     config = small_config(search={"model": "game", "simulations": 2, "max_depth": 1})
-    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
-    params = jax.tree.map(
-        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
-    )
-    units, typical = Units(jnp.full(1, 0.3), jnp.full(1, 0.5)), 0.1
+    params = disturbed(config, game.spec)
+    scale, typical = ValueScale(jnp.full(1, 0.3), jnp.full(1, 0.5)), 0.1
 
     def networks_of(state):
-        model = networks.Model(config.network, params)
+        model = networks.Model(config.network, game.spec, params)
         prediction = model.predict(model.represent(observe(game, state)))
         return prediction.policy_logits, networks.decode_value(prediction.value_logits)
 
@@ -185,16 +179,17 @@ def test_one_ply_in_the_game_is_a_look_at_every_answer():
             legal,
             jax.random.key(9),
             config=config,
+            spec=game.spec,
+            model=game_model(config, game, state, scale),
             typical_advantage=jnp.float32(typical),
-            simulator=Simulator(game, state, units),
             noise=0.0,
         )
         values = []
         for action in range(3):
-            after, reward = game.step(state, jnp.full(16, action))
-            past = game.remaining_bound(state) - game.remaining_bound(after)
-            ahead = jnp.where(game.done(after), 0.0, networks_of(after)[1])
-            values.append((reward - 0.3 * past) / 0.5 + ahead)
+            after, step = game.step(state, jnp.full(16, action, jnp.int32))
+            lost = game.headroom(state) - game.headroom(after)
+            ahead = jnp.where(step.done, 0.0, networks_of(after)[1])
+            values.append((step.reward - 0.3 * lost) / 0.5 + ahead)
         scores = config.search.advantage_logits / typical * jnp.stack(values, axis=1)
         scores += networks_of(state)[0]
         return result, legal, jax.nn.softmax(jnp.where(legal, scores, -jnp.inf))
@@ -211,10 +206,9 @@ def test_one_ply_in_the_game_is_a_look_at_every_answer():
     assert bool(game.done(state).all()) and len(answers) > 1
 
 
-@pytest.mark.parametrize("algorithm", ["gumbel", "puct"])
-def test_random_numbers_belong_to_the_game(algorithm):
-    config = small_config(search={"algorithm": algorithm})
-    params = networks.init_params(config.network, 5, jax.random.key(0))
+def test_random_numbers_belong_to_the_game():
+    config = small_config()
+    params = networks.init_params(config.network, SPEC, jax.random.key(0))
     observation = jax.random.normal(jax.random.key(1), (8, 5))
     legal = jnp.ones((8, 3), bool)
 
@@ -225,8 +219,9 @@ def test_random_numbers_belong_to_the_game(algorithm):
             legal[rows],
             jax.random.key(2),
             config=config,
+            spec=SPEC,
+            model=learned_model(config, SPEC),
             typical_advantage=jnp.float32(0.1),
-            simulator=NO_GAME,
             number=jnp.asarray(rows),
         )
 
@@ -241,11 +236,7 @@ def test_random_numbers_belong_to_the_game(algorithm):
 
 def test_gumbel_search_is_mctx_gumbel_muzero():
     config = small_config(search={"simulations": 16})
-    params = networks.init_params(config.network, 5, jax.random.key(0))
-    # A fresh network has flat heads: these have opinions.
-    params = jax.tree.map(
-        lambda x: x + 0.3 * jax.random.normal(jax.random.key(x.size), x.shape), params
-    )
+    params = disturbed(config, SPEC)
     observation = jax.random.normal(jax.random.key(1), (64, 5))
     legal = jax.random.bernoulli(jax.random.key(2), 0.7, (64, 3)).at[:, 2].set(True)
     typical = jnp.float32(0.1)
@@ -255,11 +246,12 @@ def test_gumbel_search_is_mctx_gumbel_muzero():
         legal,
         jax.random.key(3),
         config=config,
+        spec=SPEC,
+        model=learned_model(config, SPEC),
         typical_advantage=typical,
-        simulator=NO_GAME,
         noise=0.0,
     )
-    model = networks.Model(config.network, params)
+    model = networks.Model(config.network, SPEC, params)
     latent = model.represent(observation)
     prediction = model.predict(latent)
     root = mctx.RootFnOutput(
@@ -272,11 +264,11 @@ def test_gumbel_search_is_mctx_gumbel_muzero():
         params,
         jax.random.key(4),
         root,
-        imagine(config),
+        learned_model(config, SPEC).recurrent,
         config.search.simulations,
         invalid_actions=~legal,
         max_depth=config.search.max_depth,
-        qtransform=functools.partial(_scaled_values, scale=scale),
+        qtransform=functools.partial(scaled_values, scale=scale),
         gumbel_scale=0.0,
     )
     np.testing.assert_array_equal(np.asarray(ours.action), np.asarray(theirs.action))
@@ -287,15 +279,12 @@ def test_gumbel_search_is_mctx_gumbel_muzero():
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
-    params = networks.init_params(small_config().network, 5, jax.random.key(0))
-    params = jax.tree.map(
-        lambda x: x + 0.1 * jax.random.normal(jax.random.key(x.size), x.shape), params
-    )
+    params = disturbed(small_config(), SPEC, by=0.1)
     observation = jax.random.normal(jax.random.key(1), (16, 5))
 
     def outputs(dtype: str):
         def run(params, observation):
-            model = networks.Model(small_config(network={"dtype": dtype}).network, params)
+            model = networks.Model(small_config(network={"dtype": dtype}).network, SPEC, params)
             latent = model.represent(observation)
             latent, reward = model.dynamics(latent, jnp.zeros(16, jnp.int32))
             return latent, reward, *model.predict(latent)

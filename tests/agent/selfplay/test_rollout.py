@@ -7,60 +7,74 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agent.networks import networks
-from agent.networks.units import Units
-from agent.search.search import search
+from agent.networks import Agent, ValueScale, init_params
+from agent.search import learned_model, search
+from agent.selfplay.best import Best, init_best
 from agent.selfplay.guidance import (
     MAKING_ROOM,
     NO_GOAL,
-    NO_TOPIC,
     OPEN_TOPIC,
     Guides,
+    Plan,
     draw_guides,
     no_guides,
 )
-from agent.selfplay.rollout import Best, draw_programs, init_best, init_lanes, play_moves
-from tests.support.agent_setup import NO_GAME, small_config
-from tests.support.probe_games import DROP, ProbeGame, delayed, trap
+from agent.selfplay.rollout import draw_instances, init_lanes, play_moves
+from gamekit.checked import checked
+from gamekit.environment import GuidingEnvironment
+from gamekit.probe import DECLINE, FIRST, SECOND, Probe, delayed, together, trap
+from tests.support.agent_setup import small_config
 
-UNITS = Units(jnp.ones(1), jnp.ones(1))
+SCALE = ValueScale(jnp.ones(1), jnp.ones(1))
 
 
-def setup(game: ProbeGame, **sections):
+def setup(game: GuidingEnvironment, typical: float, **sections):
     config = small_config(
         **({"rollout": {"games": 4, "moves": 20}, "replay": {"moves": 20}} | sections)
     )
-    params = networks.init_params(config.network, game.observation_size, jax.random.key(0))
+    params = init_params(config.network, game.spec, jax.random.key(0))
     lanes = init_lanes(game, config.rollout.games, jax.random.key(1))
-    return config, params, lanes, init_best(game, lanes.state)
+    return config, Agent(params, SCALE, jnp.float32(typical)), lanes, init_best(game.spec)
 
 
-def follow(game: ProbeGame, told: np.ndarray, guides: Guides | None = None, **rollout):
+def follow(probe: Probe, told: np.ndarray, guides: Guides | None = None, **rollout):
     """Lanes, best games and moves of a rollout behind the best game `told`; with `guides`, of games
     that follow it from the start."""
-    replay = {"moves": rollout["moves"]}
-    config, params, lanes, _ = setup(game, rollout=rollout, replay=replay)
+    replay, game = {"moves": rollout["moves"]}, checked(together(probe))
+    config, agent, lanes, _ = setup(game, 1.0, rollout=rollout, replay=replay)
     if guides is not None:
         lanes = lanes.replace(guides=guides)
-    typical, key = jnp.float32(1.0), jax.random.key(3)
-    return play_moves(config, game, params, UNITS, typical, best_game(told), lanes, key)[:3]
+    return play_moves(config, game, agent, best_game(told), lanes, jax.random.key(3))[:3]
+
+
+def plan(kind: Plan, games: int, **fields: int | bool) -> Guides:
+    """Guides of games that all have one plan."""
+    arrays = {name: jnp.full(games, value) for name, value in fields.items()}
+    return no_guides(games).replace(plan=jnp.full(games, int(kind), jnp.int32), **arrays)
+
+
+def accepting(probe: Probe) -> np.ndarray:
+    """The answer other than DECLINE to every question; DECLINE where it alone is legal."""
+    legal = probe.legal
+    return np.where(legal[:, FIRST], FIRST, np.where(legal[:, SECOND], SECOND, DECLINE))
 
 
 def test_scan_equals_a_plain_loop():
-    game = delayed(7, delay=3)
-    config, params, lanes, best = setup(game)
-    units, typical, key = UNITS, jnp.float32(0.1), jax.random.key(2)
+    game = checked(together(delayed(7, delay=3)))
+    config, agent, lanes, best = setup(game, 0.1)
+    key = jax.random.key(2)
     play = jax.jit(lambda *x: play_moves(config, *x))
-    _, got_best, moves, _ = play(game, params, units, typical, best, lanes, key)
+    _, got_best, moves, _ = play(game, agent, best, lanes, key)
     look = jax.jit(
         lambda observation, legal, key: search(
-            params,
+            agent.params,
             observation,
             legal,
             key,
             config=config,
-            typical_advantage=typical,
-            simulator=NO_GAME,
+            spec=game.spec,
+            model=learned_model(config, game.spec),
+            typical_advantage=agent.typical_advantage,
         )
     )
     step, reset, observe = jax.jit(game.step), jax.jit(game.reset), jax.jit(game.observe)
@@ -72,60 +86,59 @@ def test_scan_equals_a_plain_loop():
         legal = game.legal_actions(state)
         result = look(observation, legal, search_key)
         np.testing.assert_array_equal(moves.action[t], result.action)
-        returns = result.value + game.remaining_bound(state)
+        returns = result.value + game.headroom(state)
         np.testing.assert_allclose(moves.value[t], returns, rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(moves.observation[t], observation.astype(jnp.float16))
-        state, reward = step(state, result.action)
+        np.testing.assert_array_equal(moves.index[t], game.history(state).length)
+        state, stepped = step(state, result.action)
         done = game.done(state)
-        np.testing.assert_allclose(moves.reward[t], reward, atol=1e-7)
+        np.testing.assert_allclose(moves.reward[t], stepped.reward, atol=1e-7)
         np.testing.assert_array_equal(moves.done[t], done)
-        finished += [float(s) for s, d in zip(game.saved_fraction(state), done, strict=True) if d]
+        np.testing.assert_array_equal(moves.undone_from[t], stepped.undone_from)
+        finished += [float(s) for s, d in zip(game.score(state), done, strict=True) if d]
         state = reset(state, done, jnp.zeros(4, jnp.int32))
     assert len(finished) == 8  # 20 moves are two games of 7 in each of 4 lanes
-    assert float(got_best.saved[0]) == max(finished)
+    assert float(got_best.score[0]) == max(finished)
 
 
 @pytest.mark.parametrize(("balance", "odds"), [(0.0, [1, 1, 1]), (1.0, [100, 10, 18.2])])
-def test_short_programs_are_played_more_often(balance, odds):
+def test_short_instances_are_played_more_often(balance, odds):
     lengths = jnp.array([10, 100, 0])  # of the last one no game is known yet
-    drawn = draw_programs(jax.random.key(0), jnp.arange(20_000), lengths, balance)
+    drawn = draw_instances(jax.random.key(0), jnp.arange(20_000), lengths, balance)
     shares = np.bincount(drawn, minlength=3) / 20_000
     np.testing.assert_allclose(shares, np.array(odds) / sum(odds), atol=0.02)
-    none = draw_programs(jax.random.key(0), jnp.arange(20_000), jnp.zeros(3, jnp.int32), balance)
+    none = draw_instances(jax.random.key(0), jnp.arange(20_000), jnp.zeros(3, jnp.int32), balance)
     np.testing.assert_allclose(np.bincount(none) / 20_000, 1 / 3, atol=0.02)
 
 
-def test_the_best_log_repeats_the_best_game():
-    game = trap()
-    config, params, lanes, best = setup(
-        game, rollout={"games": 16, "moves": 40}, replay={"moves": 40}
+def test_the_best_moves_repeat_the_best_game():
+    game = checked(together(trap()))
+    config, agent, lanes, best = setup(
+        game, 1.0, rollout={"games": 16, "moves": 40}, replay={"moves": 40}
     )
-    _, best, moves, _ = play_moves(
-        config, game, params, UNITS, jnp.float32(1.0), best, lanes, jax.random.key(0)
-    )
+    _, best, moves, _ = play_moves(config, game, agent, best, lanes, jax.random.key(0))
     state = game.init(jnp.zeros(1, jnp.int32))
     step = jax.jit(game.step)
-    # The log has the forced answers too, so that repeating it springs no trap.
-    for action in best.log[0, : int(best.length[0])]:
-        state, _ = step(state, action[None].astype(jnp.int32))
+    # The forced answers are there too, so that repeating them springs no trap.
+    for action in best.moves[0, : int(best.length[0])]:
+        state, _ = step(state, action[None])
     assert bool(game.done(state)[0])
-    assert int(game.backups(state)[0]) == 0
-    np.testing.assert_allclose(game.saved_fraction(state)[0], best.saved[0], rtol=1e-6)
-    assert bool(jnp.any(moves.kept <= moves.index)), "no game sprang the trap"
+    assert int(game.history(state).backtracks[0]) == 0
+    np.testing.assert_allclose(game.score(state)[0], best.score[0], rtol=1e-6)
+    assert bool(jnp.any(moves.undone_from <= moves.index)), "no game sprang the trap"
 
 
 def best_game(told: np.ndarray) -> Best:
     """A best game of a probe, whose questions are its decisions."""
-    log = jnp.asarray(told, jnp.int8)[None]
-    return Best(jnp.array([9.0]), log, jnp.array([len(told)]), log, jnp.array([-1]))
+    moves = jnp.asarray(told, jnp.int32)[None]
+    return Best(jnp.array([9.0]), moves, jnp.array([len(told)]), moves, jnp.array([-1]))
 
 
 def test_deviating_games_come_back_to_the_best_game():
-    game = delayed(30, delay=3)
-    legal = np.asarray(game.legal[0])
-    told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))
-    guides = no_guides(64).replace(leave=jnp.full(64, 10), width=jnp.full(64, 12))
-    after, _, moves = follow(game, told, guides, games=64, moves=30)
+    probe = delayed(30, delay=3)
+    told = accepting(probe)
+    guides = plan(Plan.WINDOW, 64, leave=10, width=12)
+    after, _, moves = follow(probe, told, guides, games=64, moves=30)
     actions, branched = np.asarray(moves.action), np.asarray(moves.branched)
     other = actions != told[:, None]
     assert not other[:10].any() and not other[22:].any()
@@ -135,21 +148,20 @@ def test_deviating_games_come_back_to_the_best_game():
     assert (actions[branched] != np.broadcast_to(told[:, None], actions.shape)[branched]).all()
     assert (other & ~branched).any() and (other.sum(axis=0) > 1).any()
     # New games begin without answers; those of the old ones are what was played.
-    assert (np.asarray(after.answers) == -1).all() and (np.asarray(after.guides.width) == 0).all()
+    assert (np.asarray(after.answers) == -1).all() and (
+        np.asarray(after.guides.plan) == Plan.NONE
+    ).all()
 
 
 @pytest.mark.parametrize("accepts", [False, True])
-def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
-    game = delayed(30, delay=3)
-    legal = np.asarray(game.legal[0])
-    yes = np.where(legal[:, 0], 0, 1)
-    told = np.where(np.random.default_rng(0).random(30) < 0.5, yes, DROP)
-    told[10] = DROP if accepts else yes[10]
-    guides = no_guides(8).replace(leave=jnp.full(8, 10), width=jnp.full(8, 1))
-    guides = guides.replace(topic=jnp.full(8, OPEN_TOPIC))
-    _, _, moves = follow(game, told, guides, games=8, moves=30)
+def test_games_with_a_topic_answer_all_questions_about_it_alike(accepts):
+    probe = delayed(30, delay=3)
+    yes = accepting(probe)
+    told = np.where(np.random.default_rng(0).random(30) < 0.5, yes, DECLINE)
+    told[10] = DECLINE if accepts else yes[10]
+    _, _, moves = follow(probe, told, plan(Plan.TOPIC, 8, leave=10, width=1), games=8, moves=30)
     expected = told.copy()
-    expected[10::3] = yes[10::3] if accepts else DROP  # a probe's value has every third question
+    expected[10::3] = yes[10::3] if accepts else DECLINE  # every third question is about the topic
     assert 1 < (expected != told).sum() < 7
     np.testing.assert_array_equal(moves.action, np.repeat(expected[:, None], 8, 1))
     np.testing.assert_array_equal(moves.branched[:, 0], expected != told)
@@ -157,26 +169,20 @@ def test_games_with_a_topic_answer_all_questions_about_its_value_alike(accepts):
 
 @pytest.mark.parametrize("beyond", [False, True])
 def test_games_make_room_for_an_arrival(beyond):
-    """What is accepted stays for three decisions (`ProbeGame.occupied`)."""
-    game = delayed(30, delay=3)
-    legal = np.asarray(game.legal[0])
-    yes = np.where(legal[:, 0], 0, 1)
+    """What is accepted takes room for three decisions (`gamekit.probe.ROOM`)."""
+    probe = delayed(30, delay=3)
+    yes = accepting(probe)
     told, goal, room = yes.copy(), 20, 4
-    told[goal] = DROP
-    guides = no_guides(8).replace(leave=jnp.zeros(8, jnp.int32), width=jnp.ones(8, jnp.int32))
-    guides = guides.replace(
-        goal=jnp.full(8, goal),
-        room=jnp.full(8, room),
-        beyond=jnp.full(8, beyond),
-        returns=jnp.arange(8) < 4,
-    )
-    _, _, moves = follow(game, told, guides, games=8, moves=30)
+    told[goal] = DECLINE
+    guides = plan(Plan.ROOM, 8, leave=0, width=1, goal=goal, room=room, beyond=beyond)
+    guides = guides.replace(returns=jnp.arange(8) < 4)
+    _, _, moves = follow(probe, told, guides, games=8, moves=30)
     expected = told.copy()
     expected[goal] = yes[goal]
     for at in range(30):
         meets = at <= goal and at + 3 > goal - room
         if meets and at % 3 != goal % 3 and (not beyond or at + 3 > goal + 1):
-            expected[at] = DROP
+            expected[at] = DECLINE
     assert (expected != told).sum() == (2 if beyond else 5)
     actions = np.asarray(moves.action)
     np.testing.assert_array_equal(actions[:, :4], np.repeat(expected[:, None], 4, 1))
@@ -205,31 +211,33 @@ def test_room_is_made_for_every_declined_arrival_alike_however_long_the_game_is(
 
 
 def test_windows_of_deviations_have_all_lengths():
-    game = delayed(30, delay=3)
     everyone = {"games": 256, "moves": 30, "guided_fraction": 1.0, "deviating": 0.5}
-    after, best, _ = follow(game, np.full(30, DROP), **everyone)
-    width, guide = np.asarray(after.guides.width), np.asarray(after.guides.leave)
-    assert (guide >= 0).all() and (guide < 30).all()
+    after, best, _ = follow(delayed(30, delay=3), np.full(30, DECLINE), **everyone)
+    width, leave = np.asarray(after.guides.width), np.asarray(after.guides.leave)
+    assert (leave >= 0).all() and (leave < 30).all()
+    kind, goal = np.asarray(after.guides.plan), np.asarray(after.guides.goal)
+    assert (kind != Plan.NONE).all()
+    np.testing.assert_array_equal(width > 0, kind != Plan.LEAVE)
     assert 0.4 < (width > 0).mean() < 0.6
-    topic = np.asarray(after.guides.topic)
-    goal = np.asarray(after.guides.goal)
-    assert (goal[width == 0] == NO_GOAL).all() and len(set(goal[goal != NO_GOAL])) > 10
-    assert abs((goal[width > 0] != NO_GOAL).mean() - MAKING_ROOM) < 0.1
+    np.testing.assert_array_equal(goal != NO_GOAL, kind == Plan.ROOM)
+    assert len(set(goal[goal != NO_GOAL])) > 10
+    assert abs((kind[width > 0] == Plan.ROOM).mean() - MAKING_ROOM) < 0.1
     alone = (width > 0) & (goal == NO_GOAL)
-    assert 0.4 < (topic[alone] == OPEN_TOPIC).mean() < 0.6
-    assert (topic[~alone] == NO_TOPIC).all()
+    assert 0.4 < (kind[alone] == Plan.TOPIC).mean() < 0.6
+    np.testing.assert_array_equal(kind[alone] != Plan.TOPIC, kind[alone] == Plan.WINDOW)
+    assert (np.asarray(after.guides.topic) == OPEN_TOPIC).all()
     chosen = width[width > 0]
     assert chosen.min() <= 2 and chosen.max() >= 20
     assert 3 < np.median(chosen) < 10  # of lengths equally likely in their logarithm
-    assert float(best.saved[0]) == 9.0
+    assert float(best.score[0]) == 9.0
 
 
 def test_guided_games_follow_the_best_game_and_leave_it_once():
-    game = delayed(7, delay=3)
-    legal = np.asarray(game.legal[0])
-    told = np.where(legal[:, 0], 0, np.where(legal[:, 1], 1, DROP))  # never DROP
-    guides = no_guides(4).replace(leave=jnp.full(4, 5))
-    _, _, moves = follow(game, told, guides, games=4, moves=20, guided_fraction=1.0)
+    probe = delayed(7, delay=3)
+    told = accepting(probe)
+    assert (told != DECLINE).all()
+    guides = plan(Plan.LEAVE, 4, leave=5)
+    _, _, moves = follow(probe, told, guides, games=4, moves=20, guided_fraction=1.0)
     np.testing.assert_array_equal(np.asarray(moves.action)[:5], np.repeat(told[:5, None], 4, 1))
     assert np.all(np.asarray(moves.action)[5] != told[5])
     np.testing.assert_array_equal(np.asarray(moves.branched)[:7].sum(axis=0), 1)

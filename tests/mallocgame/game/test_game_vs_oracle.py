@@ -38,7 +38,7 @@ VARIANTS = {
 
 
 def _observe(game: Game, state):
-    kind, value, slot = game.question(state)
+    kind, value, slot = game.asked(state)
     return {
         "legal": game.legal_actions(state),
         "done": game.done(state),
@@ -46,7 +46,7 @@ def _observe(game: Game, state):
         "value": value,
         "slot": slot,
         "saved": game.saved_ticks(state),
-        "backups": game.backups(state),
+        "backups": game.history(state).backtracks,
     }
 
 
@@ -58,8 +58,8 @@ def _init(game: Game, index):
 
 @jax.jit
 def _step(game: Game, state, action):
-    state, reward = game.step(state, action)
-    return state, reward, _observe(game, state)
+    state, step = game.step(state, action)
+    return state, step.reward, _observe(game, state)
 
 
 def _policy(rng: np.random.Generator) -> np.ndarray:

@@ -30,8 +30,8 @@ def _play(game: Game, index: jax.Array, seed: int, drop: float) -> tuple:
         key, pick = jax.random.split(key)
         weights = game.legal_actions(state) * jnp.array([1 - drop, 1 - drop, drop])
         action = jax.random.categorical(pick, jnp.log(weights))
-        state, reward = game.step(state, action)
-        return state, key, total + reward
+        state, step = game.step(state, action)
+        return state, key, total + step.reward
 
     carry = (game.init(index), jax.random.key(seed), jnp.zeros(index.shape))
     state, _, total = jax.lax.while_loop(lambda c: ~jnp.all(c[0].done), move, carry)
@@ -66,8 +66,8 @@ def played(game):
 
 def test_mappings_are_verified_and_simulate_to_the_return(programs, config, game, played):
     state, total = played
-    logs = np.asarray(game.action_log(state))
-    saved = np.asarray(game.saved_fraction(state))
+    logs = np.asarray(game.history(state).moves)
+    saved = np.asarray(game.score(state))
     assert np.allclose(np.asarray(total), saved, atol=1e-6)
     assert (saved != 0).sum() > PROGRAMS // 2
     for i, program in enumerate(programs):
@@ -85,7 +85,7 @@ def test_backups_happen_and_refund(game, played):
     assert int(state.backups.sum()) > 0
     backed = np.asarray(state.backups) > 0
     # Every reward and refund added up is what the final branch saves.
-    assert np.allclose(np.asarray(total)[backed], np.asarray(game.saved_fraction(state))[backed],
+    assert np.allclose(np.asarray(total)[backed], np.asarray(game.score(state))[backed],
                        atol=1e-6)  # fmt: skip
 
 
@@ -96,7 +96,8 @@ def test_after_a_backup_the_state_is_as_if_drop_had_been_played(programs, config
     def follow(carry):
         replayed, _ = carry
         action = log[jnp.minimum(replayed.length, log.shape[0] - 1), jnp.arange(PROGRAMS)]
-        return game.step(replayed, action.astype(jnp.int32))
+        after, step = game.step(replayed, action.astype(jnp.int32))
+        return after, step.reward
 
     @jax.jit
     def follow_all(start):
@@ -113,29 +114,33 @@ def test_after_a_backup_the_state_is_as_if_drop_had_been_played(programs, config
 def test_what_is_accepted_is_in_fast_memory_for_as_long_as_was_said(programs, config, game):
     @jax.jit
     def look(state):
-        number = game.question_index(state)
-        asked = (*game.question(state), *game.occupied(state), *game.stop(state.program, number))
-        return state.done, game.legal_actions(state), game.is_arrival(number), asked
+        kind, value, slot = game.asked(state)
+        question = game.question(state)
+        stop = game.question_of(state.program, question.number)
+        asked = kind, value, slot, question, stop
+        return state.done, game.legal_actions(state), game.takes_room(question.number), asked
 
     state, rng = init(game, jnp.arange(PROGRAMS)), np.random.default_rng(0)
     said: list[list[tuple]] = [[] for _ in programs]
     while True:
         done, legal, arrives, asked = jax.tree.map(np.asarray, look(state))
-        kind, value, slot, begin, end, at, about = asked
+        kind, value, slot, question, stop = asked
         if done.all():
             break
         assert (arrives == (kind != ASK_DEPART))[~done].all()
-        assert (about == value)[~done].all()
+        assert (question.topic == value)[~done].all() and (stop.topic == value)[~done].all()
+        assert (stop.number == question.number).all()
         # A departure after an eviction is asked later than its stop.
-        assert np.where(arrives, at == slot, at <= slot)[~done].all()
+        assert np.where(arrives, stop.begin == slot, stop.begin <= slot)[~done].all()
         accepts = legal[:, :2].any(axis=1) & (rng.random(PROGRAMS) < 0.6)
         for b in np.flatnonzero(accepts & ~done):
-            said[b].append((int(value[b]), int(begin[b]), int(end[b]), bool(arrives[b])))
+            stays = int(question.begin[b]), int(question.end[b])
+            said[b].append((int(value[b]), *stays, bool(arrives[b])))
         action = np.where(accepts, legal[:, :2].argmax(axis=1), 2)
         state, _ = step(game, state, jnp.asarray(action))
     checked = 0
     for b in np.flatnonzero(np.asarray(state.backups) == 0):
-        moves = np.asarray(game.action_log(state)[b][: int(state.length[b])])
+        moves = np.asarray(game.history(state).moves[b][: int(state.length[b])])
         mapping, _ = replay_game(game, programs[b], moves, int(b))
         for value, begin, end, arrives in said[b]:
             # A value may come back while its last stay has not ended: it is copied ahead of time.
@@ -175,11 +180,12 @@ def test_padding_batches_and_vmap_change_nothing(programs, game, config):
         assert np.array_equal(legal, np.asarray(jax.vmap(game.legal_actions)(mapped)))
         assert np.array_equal(legal[0], np.asarray(single.legal_actions(lone)))
         action = jnp.array([rng.choice(np.flatnonzero(row)) for row in legal], jnp.int32)
-        batch, reward = step(game, batch, action)
-        mapped, mapped_reward = vstep(game, mapped, action)
-        lone, lone_reward = step(single, lone, action[0])
-        assert np.array_equal(reward, mapped_reward)
-        assert np.array_equal(reward[0], lone_reward)
+        batch, found = step(game, batch, action)
+        mapped, of_mapped = vstep(game, mapped, action)
+        lone, of_lone = step(single, lone, action[0])
+        for one, same, alone in zip(found, of_mapped, of_lone, strict=True):
+            assert np.array_equal(one, same)
+            assert np.array_equal(one[0], alone)
         assert np.array_equal(batch.saved[0], lone.saved)
 
 
@@ -191,7 +197,7 @@ def test_programs_of_similar_length_share_what_is_compiled():
     @jax.jit
     def counted(game):
         traces.append(1)
-        return game.bound[0, 0], game.saved_fraction(game.init(jnp.zeros(1, jnp.int32)))
+        return game.bound[0, 0], game.score(game.init(jnp.zeros(1, jnp.int32)))
 
     bounds = [float(counted(game)[0]) for game in games]
     assert len(traces) == 1 and len(set(bounds)) == 3
@@ -227,13 +233,13 @@ def test_observations_are_finite_and_bounded(game, played):
     state, _ = played
     for s in (state, init(game, jnp.arange(PROGRAMS))):
         seen = np.asarray(observe(game, s))
-        assert seen.shape == (PROGRAMS, game.observation_size)
+        assert seen.shape == (PROGRAMS, game.spec.observation.size)
         assert np.isfinite(seen).all()
 
 
 def test_every_feature_has_a_name(game):
     names = feature_names()
-    assert len(set(names)) == len(names) == game.observation_size
+    assert len(set(names)) == len(names) == game.spec.observation.size
     fresh = dict(zip(names, np.asarray(observe(game, init(game, jnp.arange(1))))[0], strict=True))
     kinds = [fresh[f"question.{kind}"] for kind in ("asks_read", "asks_define", "asks_depart")]
     assert sorted(kinds) == [0, 0, 1]
@@ -259,7 +265,7 @@ def test_real_program_plays_to_a_verified_mapping(tmp_path):
     game = build_game([program], GameConfig())
     state, total = play(game, jnp.zeros(16, jnp.int32), 0, 0.1)
     best = int(np.argmax(total))
-    actions = np.asarray(game.action_log(state))[best, : int(state.length[best])]
+    actions = np.asarray(game.history(state).moves)[best, : int(state.length[best])]
     mapping = replay(program, GameConfig(), actions)
     assert verify(program, mapping) == []
     simulation = simulate(program, mapping)

@@ -18,7 +18,7 @@ from mallocgame.synthetic.random_programs import random_program
 
 CONFIG = GameConfig(observation="rich")
 PROGRAMS = 24
-LAYOUT = rich.LAYOUT
+SLICES = rich.SPEC.slices
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +62,13 @@ def binned(painted: np.ndarray) -> np.ndarray:
     return painted.reshape(rich.BINS, -1).mean(axis=1)
 
 
-def test_the_layout_covers_the_observation(seen):
+def test_the_parts_cover_the_observation(seen):
     game, pairs = seen
-    parts = [LAYOUT.question, LAYOUT.profile, LAYOUT.footprint, LAYOUT.prospects, LAYOUT.window]
-    covered = np.concatenate([np.arange(part.start, part.stop) for part in parts])
-    assert covered.tolist() == list(range(LAYOUT.size))
-    assert pairs[0][1].shape == (PROGRAMS, game.observation_size) == (PROGRAMS, LAYOUT.size)
+    assert list(SLICES) == ["question", "profile", "footprint", "prospects", "window"]
+    covered = np.concatenate([np.arange(part.start, part.stop) for part in SLICES.values()])
+    assert covered.tolist() == list(range(rich.SPEC.size))
+    assert game.spec.observation == rich.SPEC
+    assert pairs[0][1].shape == (PROGRAMS, rich.SPEC.size)
     assert all(np.isfinite(observation).all() for _, observation in pairs)
 
 
@@ -78,7 +79,7 @@ def test_the_question_is_seen_as_in_the_plain_observation(seen, tables):
         there = {"prospects": plain.prospects, "stops": plain.stops}
         assert all(x.size == 0 for x in there.values())
         expected = np.asarray(plain.observe(jax.tree.map(jnp.asarray, state)))
-        found = observation[:, LAYOUT.question]
+        found = observation[:, SLICES["question"]]
         np.testing.assert_array_equal(found, expected[:, : found.shape[1]])
 
 
@@ -87,7 +88,7 @@ def test_the_profile_is_what_lies_in_memory_at_later_times(seen, tables):
     occupied = twice = 0
     for state, lane, observation in running(pairs):
         capacity = tables[state.program[lane]].capacity
-        found = observation[LAYOUT.profile].reshape(len(TIMES), rich.BINS)
+        found = observation[SLICES["profile"]].reshape(len(TIMES), rich.BINS)
         for row, ahead in zip(found, TIMES, strict=True):
             # Two values share a place only where a group's result takes over.
             painted = np.zeros(capacity * rich.BINS, int)
@@ -119,7 +120,7 @@ def test_the_footprint_is_where_the_value_in_question_lies_or_would_lie(seen, ta
         if offset is not None:
             painted[offset * rich.BINS : (offset + row.size) * rich.BINS] = True
             kinds.add((int(state.question[lane]) == ASK_READ, bool(row.size)))
-        np.testing.assert_allclose(observation[LAYOUT.footprint], binned(painted), atol=1e-5)
+        np.testing.assert_allclose(observation[SLICES["footprint"]], binned(painted), atol=1e-5)
     assert (True, True) in kinds and (False, True) in kinds
 
 
@@ -157,7 +158,7 @@ def test_the_window_shows_the_stop_in_question_and_the_next_ones(seen, tables):
     same, grouped, held = 0, 0, 0
     for state, lane, observation in running(pairs):
         table = tables[state.program[lane]]
-        tokens = observation[LAYOUT.window].reshape(1 + rich.WINDOW, rich.TOKEN)
+        tokens = observation[SLICES["window"]].reshape(1 + rich.WINDOW, rich.TOKEN)
         departs = state.question[lane] == ASK_DEPART
         asked = EventRow(*table.events[state.event[lane]])
         coming = int(state.cursor[lane]) + 1 - departs

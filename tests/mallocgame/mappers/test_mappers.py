@@ -214,4 +214,5 @@ def test_evaluate_measures_gaps_against_the_bound(tmp_path, capsys):
     assert by_name["local_search"]["stall_fraction"] > 0
     capsys.readouterr()
     assert evaluate.main([*arguments, "--budget", "-1", "--out", str(tmp_path / "other")]) == 2
-    assert capsys.readouterr().err.startswith("evaluate.py: --budget -1.0: is no time in seconds")
+    said = "evaluate.py: --budget must be seconds, at least 0, got -1.0\n"
+    assert capsys.readouterr().err == said

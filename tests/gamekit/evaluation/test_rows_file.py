@@ -1,0 +1,40 @@
+"""The rows file goes on with one evaluation, and with no other."""
+
+from __future__ import annotations
+
+import evaluate
+from mallocgame.domain import MallocGame
+from mallocgame.game.options import GAME_VERSION
+from tests.support.evaluations import NAME, OTHER, command, one_line
+
+
+def test_another_configuration_is_refused(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "out"
+    assert (
+        evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 0
+    )
+    (folder / "results.json").unlink()  # as if it had been interrupted
+    for more, message in (
+        (
+            ["--mappers", "production"],
+            "was made with mappers production,local_search, not production",
+        ),
+        (["--mappers", "production,local_search", "--seeds", "3"], "was made with seeds 0, not 3"),
+    ):
+        capsys.readouterr()
+        assert evaluate.main(command(folder, "--budget", "0", *more)) == 2
+        one_line(capsys, message)
+    with monkeypatch.context() as patch:
+        patch.setattr(MallocGame, "version", GAME_VERSION + 1)
+        again = command(folder, "--mappers", "production,local_search", "--budget", "0")
+        assert evaluate.main(again) == 2
+    one_line(capsys, f"was made with game {GAME_VERSION}, not {GAME_VERSION + 1}")
+    other = command(folder, "--mappers", "production,local_search", "--budget", "0")
+    other[1] = f"tpu_v4_sample/{OTHER}"
+    assert evaluate.main(other) == 2
+    one_line(capsys, f"was made with another programs: {NAME}, {OTHER}")
+    (folder / "rows.jsonl").write_text("no rows\n")
+    assert (
+        evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 2
+    )
+    one_line(capsys, "line 1 is damaged")
