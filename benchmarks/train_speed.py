@@ -5,8 +5,8 @@
 Prints one JSON object. Whole iterations are timed with everything that the host does in them. Then,
 from the same states and on the same devices, each part is timed alone: the searches of a rollout,
 the learner, and the game, which plays the rollout's moves again (step, legal actions, observation,
-headroom, restarts). The rest of the iteration is anything else: choosing and recording moves, the best
-games, dispatch, metrics. Figures are medians over iterations, without compilation.
+headroom, restarts). The rest of the iteration is anything else: choosing and recording moves, the
+best games, dispatch, metrics. Figures are medians over iterations, without compilation.
 """
 
 from __future__ import annotations
