@@ -17,7 +17,7 @@ import numpy as np
 
 from gamekit.checked import checked
 from gamekit.domain import Domain, Instance
-from gamekit.environment import Environment, GuidingEnvironment, State
+from gamekit.environment import Environment, GuidingEnvironment, State, Step
 
 TOLERANCE = 1e-5
 
@@ -58,7 +58,8 @@ def check_environment(environment: Environment[Any], games: int = 8, seed: int =
     game = checked(environment)
     check_spec(game)
     check_batch_axes(game)
-    moves, state = play_by_chance(game, games, seed)
+    runner = Runner(game)
+    moves, state = play_by_chance(runner, games, seed)
     for move in moves:
         check_masks(move.before)
         check_rewards(move)
@@ -66,11 +67,11 @@ def check_environment(environment: Environment[Any], games: int = 8, seed: int =
         check_questions(game, move.before)
     check_masks(moves[-1].after)
     check_headroom(moves)
-    check_frozen(game, state, moves[-1].after)
-    check_reset(game, state)
-    check_replay(game, moves[-1].after)
-    check_scan(game, moves)
-    check_vmap(game, moves)
+    check_frozen(runner, state, moves[-1].after)
+    check_reset(runner, state, moves[-1].after)
+    check_replay(runner, moves[-1].after)
+    check_scan(runner, moves)
+    check_vmap(runner, moves)
 
 
 def check_domain(
@@ -85,7 +86,7 @@ def check_domain(
     spec = environment.spec
     facts = (domain.name, domain.version, len(instances))
     assert (spec.name, spec.version, spec.num_instances) == facts, "spec: is not the domain's"
-    moves, _ = play_by_chance(checked(environment), games, seed)
+    moves, _ = play_by_chance(Runner(checked(environment)), games, seed)
     end = moves[-1].after
     for number in range(games):
         index, length = int(end.instance[number]), int(end.length[number])
@@ -97,36 +98,54 @@ def check_domain(
         _close(verdict.score, end.score[number], f"{name}: score of judge and game")
 
 
-def play_by_chance(
-    game: GuidingEnvironment[State], games: int, seed: int
-) -> tuple[list[Move], State]:
+class Runner:
+    """The jitted functions of a game, each with a look at what it leads to.
+
+    traces: how often `step` was traced.
+    """
+
+    def __init__(self, game: GuidingEnvironment[Any]):
+        self.game, self.traces = game, 0
+        self._init = jax.jit(lambda instance: self._with_look(game.init(instance)))
+        self._step = jax.jit(self._stepped)
+        self._reset = jax.jit(lambda *arguments: self._with_look(game.reset(*arguments)))
+        self.look = jax.jit(lambda state: look(game, state))
+
+    def init(self, instance: Any) -> tuple[Any, Seen]:
+        state, seen = self._init(jnp.asarray(instance, jnp.int32))
+        return state, _numpy(seen)
+
+    def step(self, state: Any, action: Any) -> tuple[Any, Step, Seen]:
+        state, outcome, seen = self._step(state, jnp.asarray(action, jnp.int32))
+        return state, jax.tree.map(np.asarray, outcome), _numpy(seen)
+
+    def reset(self, state: Any, where: Any, instance: Any) -> Seen:
+        return _numpy(self._reset(state, jnp.asarray(where), jnp.asarray(instance, jnp.int32))[1])
+
+    def _with_look(self, state: Any) -> tuple[Any, Seen]:
+        return state, look(self.game, state)
+
+    def _stepped(self, state: Any, action: jax.Array) -> tuple[Any, Step, Seen]:
+        self.traces += 1
+        after, outcome = self.game.step(state, action)
+        return after, outcome, look(self.game, after)
+
+
+def play_by_chance(runner: Runner, games: int, seed: int) -> tuple[list[Move], Any]:
     """Plays games of all instances by random legal actions; the moves and the last state."""
-    traces = 0
-
-    def step(state: State, action: jax.Array) -> tuple[State, Any, Any]:
-        nonlocal traces
-        traces += 1
-        state, outcome = game.step(state, action)
-        return state, outcome, look(game, state)
-
-    step, rng = jax.jit(step), np.random.default_rng(seed)
-    state = jax.jit(game.init)(jnp.arange(games, dtype=jnp.int32) % game.spec.num_instances)
-    seen = _numpy(jax.jit(lambda state: look(game, state))(state))
+    rng, spec = np.random.default_rng(seed), runner.game.spec
+    state, seen = runner.init(np.arange(games) % spec.num_instances)
     moves: list[Move] = []
     while not seen.done.all():
-        assert len(moves) < 4 * game.spec.max_moves, "done: games must end within max_moves"
+        assert len(moves) < 4 * spec.max_moves, "done: games must end within max_moves"
         dice = np.where(seen.legal, rng.random(seen.legal.shape), -1.0)
-        action = np.argmax(dice, axis=-1).astype(np.int32)
-        state, outcome, after = step(state, jnp.asarray(action))
-        after = _numpy(after)
-        reward, undone_from = np.asarray(outcome.reward), np.asarray(outcome.undone_from)
-        assert (np.asarray(outcome.done) == after.done).all(), (
-            "step: done must be that of the state"
-        )
-        moves.append(Move(seen, action, reward, undone_from, after))
+        action = np.argmax(dice, axis=-1)
+        state, outcome, after = runner.step(state, action)
+        assert (outcome.done == after.done).all(), "step: done must be that of the state"
+        moves.append(Move(seen, action, outcome.reward, outcome.undone_from, after))
         seen = after
     assert moves, "init: games must not be over at once"
-    assert traces == 1, f"step: must be traced once for equal shapes, was {traces} times"
+    assert runner.traces == 1, f"step: must be traced once, was traced {runner.traces} times"
     return moves, state
 
 
@@ -221,57 +240,54 @@ def check_headroom(moves: Sequence[Move]) -> None:
     assert (end.headroom == 0).all(), "headroom: must be zero in finished games"
 
 
-def check_frozen(game: GuidingEnvironment[State], state: State, seen: Seen) -> None:
+def check_frozen(runner: Runner, state: Any, seen: Seen) -> None:
     """Finished games stay as they are, whatever is played."""
-    for action in range(game.spec.num_actions):
-        actions = jnp.full(seen.done.shape, action, jnp.int32)
-        after, outcome = jax.jit(game.step)(state, actions)
-        assert not np.asarray(outcome.reward).any(), "step: finished games must pay nothing"
-        _same(_numpy(look(game, after)), seen, "step: finished games must stay as they are")
+    for action in range(runner.game.spec.num_actions):
+        _, outcome, after = runner.step(state, np.full(seen.done.shape, action))
+        assert not np.any(outcome.reward), "step: finished games must pay nothing"
+        _same(after, seen, "step: finished games must stay as they are")
 
 
-def check_reset(game: GuidingEnvironment[State], state: State) -> None:
+def check_reset(runner: Runner, state: Any, seen: Seen) -> None:
     """New games where asked for, the others go on."""
-    games = game.done(state).shape[0]
-    where = jnp.arange(games) % 2 == 0
-    instance = jnp.arange(games, dtype=jnp.int32) % game.spec.num_instances
-    found = _numpy(look(game, jax.jit(game.reset)(state, where, instance)))
-    old, fresh = _numpy(look(game, state)), _numpy(look(game, jax.jit(game.init)(instance)))
-    pick = np.asarray(where)
+    games = np.arange(len(seen.done))
+    pick, instance = games % 2 == 0, games % runner.game.spec.num_instances
+    found, (_, fresh) = runner.reset(state, pick, instance), runner.init(instance)
     _same(_only(found, pick), _only(fresh, pick), "reset: must start new games where it is told")
-    _same(_only(found, ~pick), _only(old, ~pick), "reset: must leave the other games alone")
+    _same(_only(found, ~pick), _only(seen, ~pick), "reset: must leave the other games alone")
 
 
-def check_replay(game: GuidingEnvironment[State], end: Seen) -> None:
+def check_replay(runner: Runner, end: Seen) -> None:
     """Playing the history again comes to the same end without a backtrack."""
-    step = jax.jit(game.step)
-    state = jax.jit(game.init)(jnp.asarray(end.instance))
+    state, seen = runner.init(end.instance)
     for move in range(int(end.length.max())):
         # A game that is over ignores what lies behind its last move.
-        state, _ = step(state, jnp.asarray(end.moves[:, move]))
-    found = _numpy(look(game, state))
-    _close(found.score, end.score, "history: playing it again must come to the same score")
-    assert found.done.all() and not found.backtracks.any(), "history: must hold the final branch"
+        state, _, seen = runner.step(state, end.moves[:, move])
+    _close(seen.score, end.score, "history: playing it again must come to the same score")
+    assert seen.done.all() and not seen.backtracks.any(), "history: must hold the final branch"
 
 
-def check_scan(game: GuidingEnvironment[State], moves: Sequence[Move]) -> None:
+def check_scan(runner: Runner, moves: Sequence[Move]) -> None:
     """A scan over the actions gives what the steps gave."""
-    actions = jnp.asarray(np.stack([move.action for move in moves]))
-    start = game.init(jnp.asarray(moves[0].before.instance))
-    state, outcome = jax.jit(lambda state: jax.lax.scan(game.step, state, actions))(start)
+    actions = jnp.asarray(np.stack([move.action for move in moves]), jnp.int32)
+    state, _ = runner.init(moves[0].before.instance)
+    scan = jax.jit(lambda state: jax.lax.scan(runner.game.step, state, actions))
+    state, outcome = scan(state)
     expected = np.stack([move.reward for move in moves])
-    _close(np.asarray(outcome.reward), expected, "step: must be the same in a scan")
-    _same(_numpy(look(game, state)), moves[-1].after, "step: must be the same in a scan")
+    _close(outcome.reward, expected, "step: must be the same in a scan")
+    _same(_numpy(runner.look(state)), moves[-1].after, "step: must be the same in a scan")
 
 
-def check_vmap(game: GuidingEnvironment[State], moves: Sequence[Move], most: int = 12) -> None:
+def check_vmap(runner: Runner, moves: Sequence[Move], most: int = 12) -> None:
     """Single games under vmap give what a batch gives, over the first `most` moves."""
+    game = runner.game
     step = jax.jit(jax.vmap(game.step, in_axes=(-1, 0), out_axes=(-1, 0)))
-    state = jax.vmap(game.init, out_axes=-1)(jnp.asarray(moves[0].before.instance))
+    init = jax.jit(jax.vmap(game.init, out_axes=-1))
+    state = init(jnp.asarray(moves[0].before.instance, jnp.int32))
     for move in moves[:most]:
-        state, outcome = step(state, jnp.asarray(move.action))
-        _close(np.asarray(outcome.reward), move.reward, "step: must be the same under vmap")
-        _same(_numpy(look(game, state)), move.after, "step: must be the same under vmap")
+        state, outcome = step(state, jnp.asarray(move.action, jnp.int32))
+        _close(outcome.reward, move.reward, "step: must be the same under vmap")
+        _same(_numpy(runner.look(state)), move.after, "step: must be the same under vmap")
 
 
 def _numpy(seen: Seen) -> Seen:

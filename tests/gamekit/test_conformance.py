@@ -24,13 +24,16 @@ from tests.support.probe_programs import PROBES, alias_trap
 GAMES = {
     "two_probes": lambda: probe.together(probe.delayed(), probe.legality()),
     "trap": lambda: probe.together(probe.trap()),
-    "small_programs": lambda: build_game([make() for make in PROBES], FREE),
-    "backups": lambda: build_game([alias_trap()], FREE),
+    "mallocgame": lambda: build_game([alias_trap()], FREE),
+    "several": lambda: build_game([make() for make in PROBES], FREE),
     "rich": lambda: build_game([alias_trap()], dataclasses.replace(FREE, observation="rich")),
 }
+SLOW = ("several", "rich")
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in GAMES]
+)
 def test_games_keep_the_protocol(name):
     check_environment(GAMES[name]())
 
