@@ -101,6 +101,10 @@ class Retraced(ProbeGame):
         state = super().init(instance)
         return dataclasses.replace(state, sprung=state.sprung.astype(jnp.int16))
 
+    def step(self, state: ProbeState, action: Any) -> tuple[ProbeState, Step]:
+        after, step = super().step(state, action)
+        return dataclasses.replace(after, sprung=after.sprung.astype(jnp.int32)), step
+
     def history(self, state: ProbeState) -> History:
         history = super().history(state)
         return history._replace(backtracks=history.backtracks.astype(jnp.int32))
