@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import subprocess
@@ -89,3 +90,31 @@ def test_relative_links_lead_to_files(path):
         assert file.exists(), f"{path.relative_to(ROOT)}: {target} leads nowhere"
         if anchor:
             assert anchor in anchors(file.read_text()), f"{path.relative_to(ROOT)}: no {target}"
+
+
+def test_the_rules_name_every_feature_of_an_observation():
+    # Imported here: the other tests need no JAX.
+    from mallocgame.game.observe import plain, rich
+    from mallocgame.game.observe.static import PROSPECT_FEATURES
+
+    page = (ROOT / "docs" / "game.md").read_text()
+    names = {re.sub(r"^next_\d+", "next_k", name) for name in plain.feature_names()}
+    assert set(re.findall(r"`((?:stop|question|next_k)\.\w+)`", page)) == names
+    _, _, of_parts = page.partition("\n### Rich\n")
+    for part in rich.SPEC.parts:
+        shape = " x ".join(map(str, part.shape))
+        assert f"| `{part.name}` | {shape} | {part.kind} |" in of_parts
+    for name in (*PROSPECT_FEATURES, *rich.WINDOW_NOW):
+        assert f"`{name}`" in of_parts
+    sizes = f"{plain.SPEC.size} features (`plain`) or {rich.SPEC.size} numbers"
+    assert sizes in page
+
+
+def test_the_rules_give_the_options_and_their_defaults():
+    from mallocgame.game.options import GameConfig
+
+    page = (ROOT / "docs" / "game.md").read_text()
+    for field in dataclasses.fields(GameConfig):
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{field.name}` |"))
+        default = row.split("|")[2].strip(" `")
+        assert type(field.default)(default) == field.default
