@@ -225,7 +225,7 @@ def test_an_interrupted_evaluation_goes_on(tmp_path):
     assert all(row["verified"] for row in rows)
 
 
-def test_ctrl_c_isone_line(tmp_path):
+def test_ctrl_c_is_one_line(tmp_path):
     arguments = command(tmp_path / "out", "--mappers", "production,local_search", "--budget", "60")
     arguments[1] = f"tpu_v4_sample/{OTHER}"
     process, errors = started(arguments)
@@ -284,14 +284,14 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, capsys, arguments, m
     assert not out.exists()
 
 
-def test_a_broken_program_file_isone_line(tmp_path, capsys):
+def test_a_broken_program_file_is_one_line(tmp_path, capsys):
     path = tmp_path / "broken.program.json.gz"
     path.write_bytes(PATH.read_bytes()[:500])
     assert evaluate.main(["--suite", str(path), "--out", str(tmp_path / "out")]) == 2
     one_line(capsys, "broken.program.json.gz")
 
 
-def test_a_folder_that_cannot_be_written_isone_line(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for folder, message in ((tmp_path / "file", "must be a folder, got a file"),
                             (tmp_path / "file" / "out", "cannot be written")):  # fmt: skip
@@ -299,7 +299,7 @@ def test_a_folder_that_cannot_be_written_isone_line(tmp_path, capsys):
         one_line(capsys, message)
 
 
-def test_a_mapping_of_another_program_isone_line(tmp_path, capsys):
+def test_a_mapping_of_another_program_is_one_line(tmp_path, capsys):
     shutil.copy(PATH, tmp_path)
     other = SUITES / "tpu_v4_sample" / f"{OTHER}.production.mapping.json.gz"
     shutil.copy(other, tmp_path / f"{NAME}.production.mapping.json.gz")
