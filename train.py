@@ -20,7 +20,7 @@ from gamekit.errors import InputError
 from gamekit.registry import load_domain
 
 if TYPE_CHECKING:
-    from agent.run.journal import Entry
+    from agent.run.journal import TrainedInstance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,16 +102,16 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     print(f"{folder}: {int(state.iteration)} iterations")
 
 
-def _entries(domain: Domain, instances: Sequence[Instance]) -> tuple[Entry, ...]:
+def _entries(domain: Domain, instances: Sequence[Instance]) -> tuple[TrainedInstance, ...]:
     """The instances, with the scores of their reference solutions."""
-    from agent.run.journal import Entry
+    from agent.run.journal import TrainedInstance
 
     def reference(instance: Instance) -> float | None:
         if instance.reference is None:
             return None
         return domain.judge(instance, instance.reference).score
 
-    return tuple(Entry(i.fingerprint, i.name, reference(i)) for i in instances)
+    return tuple(TrainedInstance(i.fingerprint, i.name, reference(i)) for i in instances)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ def play_by_chance(runner: Runner, games: int, seed: int) -> tuple[list[Move], A
         action = np.argmax(dice, axis=-1)
         state, outcome, after = runner.step(state, action)
         assert (outcome.done == after.done).all(), "step: done must be that of the state"
-        moves.append(Move(seen, action, outcome.reward, outcome.undone_from, after))
+        reward, undone_from = np.asarray(outcome.reward), np.asarray(outcome.undone_from)
+        moves.append(Move(seen, action, reward, undone_from, after))
         seen = after
     assert moves, "init: games must not be over at once"
     assert runner.traces == 1, f"step: must be traced once, was traced {runner.traces} times"

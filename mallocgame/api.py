@@ -332,7 +332,7 @@ def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
 def _write_report(result: Result, folder: Path) -> Path:
     """Writes the files of `evaluate.py` for one program, with production and the bound."""
     from gamekit.domain import Instance, Solved
-    from gamekit.evaluation.contest import Contest
+    from gamekit.evaluation.contest import Contestants
     from gamekit.evaluation.plan import Entry, file_name, plan_jobs
     from gamekit.evaluation.rows import finish, measure, row_record
     from mallocgame.domain import BOUND, DOMAIN, PRODUCTION
@@ -349,7 +349,7 @@ def _write_report(result: Result, folder: Path) -> Path:
     path = folder / f"{stem}{SUFFIXES[0]}"
     result.problem.save(path)
     instance = Instance(program.name, program.fingerprint, str(path), program, production)
-    contest = Contest(DOMAIN.name)
+    contest = Contestants(DOMAIN.name)
     made = Solved(result.mapping, result.seconds, result.decisions, result.drop_backups)
     found = {}
     for job in plan_jobs(DOMAIN, [instance], entries, mappings):

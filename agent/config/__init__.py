@@ -8,7 +8,7 @@ from agent.config.config import (
     save_config,
 )
 from agent.config.sections import (
-    GameConfig,
+    GameChoice,
     LearnerConfig,
     NetworkConfig,
     ReanalyseConfig,
@@ -20,7 +20,7 @@ from agent.config.sections import (
 
 __all__ = [
     "Config",
-    "GameConfig",
+    "GameChoice",
     "LearnerConfig",
     "NetworkConfig",
     "ReanalyseConfig",

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from agent.config.schedule import ScheduleConfig
 from agent.config.sections import (
-    GameConfig,
+    GameChoice,
     LearnerConfig,
     NetworkConfig,
     ReanalyseConfig,
@@ -57,7 +57,7 @@ class Config:
     """
 
     name: str
-    game: GameConfig
+    game: GameChoice
     programs: tuple[str, ...] = ()
     demonstrations: tuple[str, ...] = ()
     demonstration_seconds: float = 10.0
@@ -145,7 +145,7 @@ def config_from_record(record: Mapping[str, Any], source: str) -> Config:
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
     options = {key: value for key, value in game.items() if key != "name"}
-    built = GameConfig(name, _build(kind, options, source, "game."))
+    built = GameChoice(name, _build(kind, options, source, "game."))
     return _build(Config, record, source, "", game=built)
 
 

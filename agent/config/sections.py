@@ -32,7 +32,7 @@ def _one_of(section: Any, choices: tuple[str, ...], *fields: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class GameConfig:
+class GameChoice:
     """The game that is played, by its name (`gamekit.registry`), and the options of its rules."""
 
     name: str

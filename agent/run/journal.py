@@ -14,7 +14,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 
 from agent.config import Config
-from agent.run.progress import Progress
+from agent.run.progress import TrainingProgress
 from gamekit.domain import Domain
 
 # Called with an instance's number, its best moves and their score.
@@ -32,7 +32,7 @@ CLOCK_FIELDS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class TrainedInstance:
     """An instance that is trained on: its fingerprint, its name, and the score of its reference
     solution (None: there is none)."""
 
@@ -53,7 +53,7 @@ class Journal:
         domain: Domain,
         run: Path,
         step: int,
-        entries: tuple[Entry, ...],
+        entries: tuple[TrainedInstance, ...],
         write_best: BestWriter | None,
     ):
         truncate(run / "metrics.jsonl", step)
@@ -62,7 +62,7 @@ class Journal:
         self._written = np.full(len(entries), -np.inf)
         self._metrics_file = open(run / "metrics.jsonl", "a")  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-        self._progress = Progress(config, domain)
+        self._progress = TrainingProgress(config, domain)
 
     @property
     def score_word(self) -> str:
@@ -97,7 +97,7 @@ class Journal:
             self._add(entry, "best", float(best[number]), step)
         self._progress.show(line)
 
-    def _add(self, entry: Entry, what: str, score: float, step: int) -> None:
+    def _add(self, entry: TrainedInstance, what: str, score: float, step: int) -> None:
         """One instance's figure on the board."""
         if not (entry.name and math.isfinite(score)):
             return

@@ -21,7 +21,7 @@ from agent.learning.state import TrainState
 from agent.run.checkpoint import Checkpoints, Counters
 from agent.run.errors import TrainingDiverged
 from agent.run.hosts import agree, as_first, is_first
-from agent.run.journal import BestWriter, Entry, Journal
+from agent.run.journal import BestWriter, Journal, TrainedInstance
 from gamekit.domain import Domain
 from gamekit.environment import Environment, State
 from gamekit.errors import InputError
@@ -40,7 +40,7 @@ def train(
     game: Environment[State],
     run: Path,
     mesh: Mesh,
-    entries: tuple[Entry, ...],
+    entries: tuple[TrainedInstance, ...],
     write_best: BestWriter | None = None,
     profile: bool = False,
     prepare: Prepare | None = None,

@@ -15,7 +15,7 @@ from gamekit.status import StatusLine
 PLAIN_SECONDS = 10.0
 
 
-class Progress(StatusLine):
+class TrainingProgress(StatusLine):
     """Shows metrics on stderr; use as a context manager."""
 
     def __init__(self, config: Config, domain: Domain):

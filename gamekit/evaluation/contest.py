@@ -55,7 +55,7 @@ class Player(Protocol):
         ...
 
 
-class Contest:
+class Contestants:
     """The contestants of a game, by name.  Cheap to make and to pickle.
 
     game: the game's name.

@@ -12,10 +12,10 @@ from typing import Any
 
 from gamekit.domain import Domain, Instance
 from gamekit.errors import InputError
-from gamekit.evaluation.contest import Contest, Player
+from gamekit.evaluation.contest import Contestants, Player
 from gamekit.evaluation.plan import Entry, plan_jobs
 from gamekit.evaluation.pool import run_jobs
-from gamekit.evaluation.progress import Progress
+from gamekit.evaluation.progress import RowProgress
 from gamekit.evaluation.rows import UNFINISHED, Row, finish, row_record
 from gamekit.evaluation.rows_file import RowsFile
 
@@ -78,7 +78,7 @@ def evaluate(evaluation: Evaluation) -> int:
         waiting = [job for job in jobs if job.key not in file.found]
         if len(waiting) < len(jobs):
             print(f"{len(jobs) - len(waiting)} rows are there already", file=sys.stderr)
-        with Progress(domain, waiting, len(jobs), evaluation.processes) as progress:
+        with RowProgress(domain, waiting, len(jobs), evaluation.processes) as progress:
 
             def take(row: Row) -> None:
                 file.add(row)
@@ -87,7 +87,7 @@ def evaluate(evaluation: Evaluation) -> int:
             run_jobs(
                 waiting,
                 {instance.name: instance.fingerprint for instance in evaluation.instances},
-                Contest(evaluation.game, evaluation.player),
+                Contestants(evaluation.game, evaluation.player),
                 processes=evaluation.processes,
                 limit_s=lambda job: (job.entry.budget_s or 0.0) + evaluation.grace_s,
                 done=take,

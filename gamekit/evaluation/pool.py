@@ -16,7 +16,7 @@ from typing import Any
 
 from gamekit.domain import Instance
 from gamekit.errors import InputError
-from gamekit.evaluation.contest import Contest, PlayerUnusable
+from gamekit.evaluation.contest import Contestants, PlayerUnusable
 from gamekit.evaluation.plan import Job
 from gamekit.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
 
@@ -26,7 +26,7 @@ READY, UNUSABLE, ROW = "ready", "unusable", "row"
 def run_jobs(
     jobs: Sequence[Job],
     fingerprints: dict[str, str],
-    contest: Contest,
+    contest: Contestants,
     *,
     processes: int,
     limit_s: Callable[[Job], float],
@@ -92,7 +92,7 @@ class _Worker:
     lost: status and reason of its job after the process was lost, None while it works.
     """
 
-    def __init__(self, contest: Contest):
+    def __init__(self, contest: Contestants):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, contest), daemon=True)
@@ -166,7 +166,7 @@ def _ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(pipe: connection.Connection, contest: Contest) -> None:
+def _work(pipe: connection.Connection, contest: Contestants) -> None:
     """The process: reads jobs, sends rows, ends with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -187,7 +187,7 @@ def _work(pipe: connection.Connection, contest: Contest) -> None:
         pass
 
 
-def _row(job: Job, contest: Contest, instance: Instance) -> Row:
+def _row(job: Job, contest: Contestants, instance: Instance) -> Row:
     started = time.perf_counter()
     try:
         solved = contest.run(instance, job.entry)

@@ -13,7 +13,7 @@ from gamekit.evaluation.rows import ABSENT, Row
 from gamekit.status import StatusLine
 
 
-class Progress(StatusLine):
+class RowProgress(StatusLine):
     """Shows rows on stderr as they finish, with the time left; use as a context manager."""
 
     def __init__(self, domain: Domain, jobs: Sequence[Job], total: int, processes: int):

@@ -11,7 +11,7 @@ import bisect
 import heapq
 from collections.abc import Sequence
 
-from mallocgame.judge.reading import Report, Stay
+from mallocgame.judge.reading import JudgedStay, Report
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Transfer
@@ -26,7 +26,7 @@ PREFETCH_END, PREFETCH_START, READ, DEFINE, UPDATE, EVICTION_END, EVICTION_START
 def follow(
     program: Program,
     levels: Levels,
-    stays: Sequence[Stay],
+    stays: Sequence[JudgedStay],
     prefetches: Sequence[tuple[Transfer, int]],
     evictions: Sequence[Transfer],
     report: Report,
@@ -71,7 +71,7 @@ class _Facts:
         self,
         program: Program,
         levels: Levels,
-        stays: Sequence[Stay],
+        stays: Sequence[JudgedStay],
         prefetch_of: dict[int, Transfer],
         evictions: Sequence[Transfer],
         report: Report,

@@ -19,7 +19,7 @@ Report = Callable[[str, str, Sequence[int], Sequence[int]], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Stay:
+class JudgedStay:
     """A residency of a known value whose interval lies in the schedule.
 
     size: bytes rounded up to the alignment.
@@ -38,7 +38,7 @@ class Stay:
     sound: bool
 
 
-def takes_over(first: Stay, second: Stay, results: set[tuple[int, int]]) -> bool:
+def takes_over(first: JudgedStay, second: JudgedStay, results: set[tuple[int, int]]) -> bool:
     """Whether one is a group's parameter and the other its result, defined by the last reader."""
     for parameter, result in ((first, second), (second, first)):
         if (parameter.value, result.value) in results:
@@ -73,7 +73,7 @@ class Reading:
         for row in prefetches.values():
             row.sort(key=lambda transfer: -transfer.end)
         self.evictions = self._transfers(mapping.evictions, "eviction", 1, last + 1)
-        self.stays: list[Stay] = []
+        self.stays: list[JudgedStay] = []
         self.fetches: list[tuple[Transfer, int]] = []
         for value, start, end, offset, arrival in self._residencies(mapping):
             self._add_stay(value, start, end, offset, arrival, prefetches)
@@ -210,7 +210,7 @@ class Reading:
         if offset is None:
             offset = size = 0  # already reported; without a place it cannot overlap others
         defined = arrival == DEFINED and not fault
-        self.stays.append(Stay(value, offset, size, start, end, ready, defined, not fault))
+        self.stays.append(JudgedStay(value, offset, size, start, end, ready, defined, not fault))
 
 
 def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:

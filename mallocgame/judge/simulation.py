@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import heapq
 import math
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mallocgame.judge.reading import Reading, Stay, takes_over
+from mallocgame.judge.reading import JudgedStay, Reading, takes_over
 from mallocgame.program import Program, latency
 from mallocgame.program.mapping import Mapping
 
@@ -51,7 +50,7 @@ def simulate(program: Program, mapping: Mapping) -> Simulation:
     outside the schedule) is left out; the figures of a mapping that breaks rules mean little.
     """
     reading = Reading(program, mapping)
-    in_fast = _placed_in_fast(program, reading)
+    in_fast = reading.served_fast()
     weights = np.array(program.weights, dtype=np.float64)
     elapsed, own_bus = _times(program, in_fast)
     slow_elapsed, _ = _times(program, np.zeros(len(program.accesses), bool))
@@ -74,34 +73,6 @@ def simulate(program: Program, mapping: Mapping) -> Simulation:
         bus_busy_s=own_bus + copies.sum(axis=0) + stall,
         fast_bytes=_fast_bytes(program, reading.stays),
     )
-
-
-def _placed_in_fast(program: Program, reading: Reading) -> np.ndarray:
-    """Which accesses fast memory serves: bool [A]."""
-    spans: dict[int, list[tuple[int, int]]] = {}
-    for stay in reading.stays:
-        spans.setdefault(stay.value, []).append((stay.ready, stay.end))
-    defined = {(s.value, s.start) for s in reading.stays if s.defined}
-    merged = {value: _union(row) for value, row in spans.items()}
-    in_fast = np.zeros(len(program.accesses), dtype=bool)
-    for i, access in enumerate(program.accesses):
-        if access.defines:
-            in_fast[i] = (access.value, access.instruction) in defined
-        elif access.value in merged:
-            row = merged[access.value]
-            k = bisect.bisect_right(row, (access.instruction, math.inf)) - 1
-            in_fast[i] = k >= 0 and access.instruction < row[k][1]
-    return in_fast
-
-
-def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
 
 
 def _times(program: Program, in_fast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -167,11 +138,11 @@ def _share_supply(
     return copies, stalls
 
 
-def _fast_bytes(program: Program, stays: Sequence[Stay]) -> np.ndarray:
+def _fast_bytes(program: Program, stays: Sequence[JudgedStay]) -> np.ndarray:
     """Bytes of fast memory in use: int64 [T]; a result that takes over a place counts once."""
     change = np.zeros(len(program.instructions) + 1, dtype=np.int64)
     results = {(g.parameter, g.result) for g in program.carried}
-    by_end: dict[tuple[int, int], list[Stay]] = {}
+    by_end: dict[tuple[int, int], list[JudgedStay]] = {}
     if results:
         for stay in stays:
             by_end.setdefault((stay.offset, stay.end), []).append(stay)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mallocgame.judge.contents import follow
-from mallocgame.judge.reading import Reading, Report, Stay, takes_over
+from mallocgame.judge.reading import JudgedStay, Reading, Report, takes_over
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
@@ -74,7 +74,7 @@ def verify(program: Program, mapping: Mapping) -> list[Violation]:
     return list(found)
 
 
-def _check_places(program: Program, stays: Sequence[Stay], report: Report) -> None:
+def _check_places(program: Program, stays: Sequence[JudgedStay], report: Report) -> None:
     capacity = program.machine.fast_capacity_bytes
     alignment = program.machine.alignment_bytes
     reserved = np.array([i.reserved_bytes for i in program.instructions], dtype=np.int64)
@@ -96,7 +96,7 @@ def _check_places(program: Program, stays: Sequence[Stay], report: Report) -> No
             report("reserved", message, (stay.value,), (slot,))
 
 
-def _check_overlaps(program: Program, stays: Sequence[Stay], report: Report) -> None:
+def _check_overlaps(program: Program, stays: Sequence[JudgedStay], report: Report) -> None:
     """Sweeps over time.  A layer holds disjoint places, sorted, so only neighbours can overlap."""
     results = {(g.parameter, g.result) for g in program.carried}
     events = []
@@ -136,7 +136,9 @@ def _check_overlaps(program: Program, stays: Sequence[Stay], report: Report) -> 
                 _report_overlap(program, stays[j], stay, report)
 
 
-def _report_overlap(program: Program, first: Stay, second: Stay, report: Report) -> None:
+def _report_overlap(
+    program: Program, first: JudgedStay, second: JudgedStay, report: Report
+) -> None:
     low = max(first.offset, second.offset)
     high = min(first.offset + first.size, second.offset + second.size)
     start, end = max(first.start, second.start), min(first.end, second.end)
@@ -151,7 +153,9 @@ def _report_overlap(program: Program, first: Stay, second: Stay, report: Report)
     )
 
 
-def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report: Report) -> None:
+def _check_loops(
+    program: Program, levels: Levels, stays: Sequence[JudgedStay], report: Report
+) -> None:
     """What is in fast memory at a body's end must be there at its start, and vice versa.
 
     docs/game.md, section 7.
@@ -181,7 +185,7 @@ def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report
                     (stay.value,),
                     (marker, stay.start, stay.end),
                 )
-    of_value: dict[int, list[Stay]] = {}
+    of_value: dict[int, list[JudgedStay]] = {}
     for stay in stays:
         of_value.setdefault(stay.value, []).append(stay)
     for number, group in enumerate(program.carried):
@@ -210,7 +214,7 @@ def _check_loops(program: Program, levels: Levels, stays: Sequence[Stay], report
                 )
 
 
-def _covers(stay: Stay, slot: int) -> bool:
+def _covers(stay: JudgedStay, slot: int) -> bool:
     """Whether the stay covers the slot and the next one."""
     return stay.start <= slot and stay.end > slot + 1
 

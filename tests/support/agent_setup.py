@@ -13,7 +13,7 @@ from agent.config import Config, config_from_record
 from agent.learning.learner import make_iteration
 from agent.learning.state import AXIS, TrainState
 from agent.networks import Params, init_params
-from agent.run.journal import CLOCK_FIELDS, Entry
+from agent.run.journal import CLOCK_FIELDS, TrainedInstance
 from agent.run.play import play
 from agent.selfplay.rollout import Moves
 from gamekit.environment import Environment, Spec
@@ -105,7 +105,7 @@ def make_moves(reward, done, index, undone_from, value, score=None, branched=Non
     )
 
 
-PROBE = (Entry("probe"),)
+PROBE = (TrainedInstance("probe"),)
 
 
 def without_clock(rows: list[dict]) -> list[dict]:

@@ -1,6 +1,6 @@
 """An evolutionary strategy over plans, played in the game: separable natural evolution (SNES).
 
-A plan is a vector with two numbers per stop, bring and hold, each a yes where positive.  The search
+A plan is a vector with three numbers per stop (bring, hold, bring late), each a yes where positive.  The search
 distribution starts around the density rule: what is far above or below its best threshold is
 nearly certain, the rest open.  Source of the strategy: Schaul, Glasmachers and Schmidhuber 2011,
 "High Dimensions and Heavy Tails for Natural Evolution Strategies", through evosax.
@@ -20,7 +20,7 @@ from mallocgame.game.environment import Game, stack
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.in_game.plans import Plans, Played, play_plans, score_plans
+from mallocgame.mappers.in_game.plans import Plans, PlayedPlans, play_plans, score_plans
 from mallocgame.mappers.in_game.simple import THRESHOLDS, densities, greedy, levels_of
 from mallocgame.program import Program
 
@@ -68,7 +68,7 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups, info)
 
 
-def _play(game: Game, program: Program, plan: Plans) -> Played:
+def _play(game: Game, program: Program, plan: Plans) -> PlayedPlans:
     """One plan, in a batch of the usual size, so that nothing is compiled for it."""
     return play_plans(game, program, Plans(*(np.repeat(p, THRESHOLDS, 0) for p in plan)))
 

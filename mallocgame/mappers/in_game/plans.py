@@ -29,7 +29,7 @@ class Plans(NamedTuple):
     late: np.ndarray
 
 
-class Played(NamedTuple):
+class PlayedPlans(NamedTuple):
     """The best of K games of one program."""
 
     mapping: Mapping
@@ -65,11 +65,11 @@ def score_plans(game: Game, plans: Plans) -> np.ndarray:
     return np.asarray(game.score(finish_plans(game, plans)))
 
 
-def play_plans(game: Game, program: Program, plans: Plans) -> Played:
+def play_plans(game: Game, program: Program, plans: Plans) -> PlayedPlans:
     """Plays all plans of the program that `game` was built from and keeps the best."""
     state = finish_plans(game, plans)
     best = int(np.argmax(np.asarray(game.score(state))))
     length = int(state.length[best])
     moves = np.asarray(game.history(state).moves)[best, :length]
     mapping, saved = replay_game(game, program, moves)
-    return Played(mapping, saved, length, int(state.backups[best]))
+    return PlayedPlans(mapping, saved, length, int(state.backups[best]))

@@ -16,7 +16,7 @@ from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Tran
 from mallocgame.program.times import Times
 
 
-class Part(NamedTuple):
+class LayoutPart(NamedTuple):
     """The slots [start, end) of one interval of a stay."""
 
     start: int
@@ -39,7 +39,7 @@ class Placed(NamedTuple):
     evict: tuple[tuple[int, float], ...]
     evict_end: int
     stall: float
-    parts: tuple[Part, ...]
+    parts: tuple[LayoutPart, ...]
 
 
 class MemoryLayout:
@@ -278,7 +278,7 @@ class MemoryLayout:
                     return False
         return True
 
-    def _find(self, size: int, parts: tuple[Part, ...]) -> int:
+    def _find(self, size: int, parts: tuple[LayoutPart, ...]) -> int:
         """The smallest sufficient gap over all parts, the lowest of equals; -1 if there is none."""
         if not size:
             return 0
@@ -294,14 +294,14 @@ class MemoryLayout:
         gap = self.capacity - top
         return top if size <= gap < best else place
 
-    def _is_free(self, size: int, parts: tuple[Part, ...], offset: int) -> bool:
+    def _is_free(self, size: int, parts: tuple[LayoutPart, ...], offset: int) -> bool:
         if self.has_reserved and max(max(self.reserved[s:e]) for s, e in parts) > offset:
             return False
         return offset + size <= self.capacity and all(
             high <= offset or low >= offset + size for low, high in self._blocks(parts)
         )
 
-    def _blocks(self, parts: tuple[Part, ...]) -> list[tuple[int, int]]:
+    def _blocks(self, parts: tuple[LayoutPart, ...]) -> list[tuple[int, int]]:
         """The places [low, high) in use during any of the parts, sorted."""
         found: set[tuple[int, int]] = set()
         for start, end in parts:
@@ -337,8 +337,8 @@ class MemoryLayout:
         )
 
 
-def _parts(stay: PlannedStay, fetch_start: int, evict_end: int) -> tuple[Part, ...]:
+def _parts(stay: PlannedStay, fetch_start: int, evict_end: int) -> tuple[LayoutPart, ...]:
     if stay.result[0] < 0:
-        return (Part(fetch_start, max(stay.end, evict_end)),)
+        return (LayoutPart(fetch_start, max(stay.end, evict_end)),)
     _, begin, end = stay.result
-    return (Part(fetch_start, stay.end), Part(begin, max(end, evict_end)))
+    return (LayoutPart(fetch_start, stay.end), LayoutPart(begin, max(end, evict_end)))

@@ -25,7 +25,7 @@ from mallocgame.xla.make.kept import KeptGraph, accesses_at, left_out_buffers, p
 from mallocgame.xla.make.production import production_mapping
 from mallocgame.xla.make.samples import instructions_by_name, is_fast, latency_samples
 from mallocgame.xla.read.dump import Compile, Dump, read_dump
-from mallocgame.xla.read.graph import Step, build_graph
+from mallocgame.xla.read.graph import GraphStep, build_graph
 from mallocgame.xla.read.schedule import check_schedule, copy_windows, slot_clock
 
 # Numbers of the fast memory in layouts, S(n): CMEM on TPU v4, VMEM on later chips.
@@ -182,7 +182,7 @@ def _loops(kept: KeptGraph) -> tuple[tuple[Loop, ...], tuple[CarriedGroup, ...]]
     return tuple(loops), tuple(carried)
 
 
-def _reserved_bytes(step: Step, scratch: dict[str, int] | None) -> int:
+def _reserved_bytes(step: GraphStep, scratch: dict[str, int] | None) -> int:
     """Fast memory that an instruction reserves within the memory that the assignment uses."""
     if step.is_marker:
         return 0

@@ -8,7 +8,7 @@ from typing import Any
 from gamekit.errors import InputError
 from mallocgame.program import Access
 from mallocgame.xla.read.dump import Dump
-from mallocgame.xla.read.graph import Graph, Step
+from mallocgame.xla.read.graph import Graph, GraphStep
 from mallocgame.xla.read.hlo import leaves
 
 MOST_LEFT_OUT = 0.02  # share of a dump's bytes that may belong to no value
@@ -25,7 +25,7 @@ class KeptGraph:
     """
 
     graph: Graph
-    steps: tuple[Step, ...]
+    steps: tuple[GraphStep, ...]
     values: tuple[int, ...]
     slot_of_step: dict[int, int]
     value_of: dict[int, int]

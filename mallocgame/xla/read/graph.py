@@ -65,7 +65,7 @@ class RawWrite:
 
 
 @dataclass
-class Step:
+class GraphStep:
     """One slot of the flattened schedule or, with ``hlo`` a while, a loop marker."""
 
     name: str
@@ -93,7 +93,7 @@ class RawLoop:
 class Graph:
     """Steps, values and loops; ``positions`` maps an instruction's name to its values."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[GraphStep] = field(default_factory=list)
     values: list[RawValue] = field(default_factory=list)
     loops: list[RawLoop] = field(default_factory=list)
     positions: dict[str, Tree] = field(default_factory=dict)
@@ -183,7 +183,7 @@ def _new_value(graph: Graph, name: str, index: Index, shape: ArrayShape, is_inpu
 def _add_step(
     graph: Graph, module: HloModule, computation: HloComputation, hlo: HloInstruction
 ) -> Tree:
-    step = Step(hlo.name, hlo)
+    step = GraphStep(hlo.name, hlo)
     for operand, name in enumerate(hlo.operands):
         values = graph.positions[name]
         if len(values) == 1:
@@ -221,11 +221,11 @@ def _walk_loop(graph: Graph, module: HloModule, hlo: HloInstruction, source: str
     trips = _trip_count(module, hlo, condition, source)
     given = graph.positions[hlo.operands[0]]
     entry = len(graph.steps)
-    graph.steps.append(Step(f"{hlo.name}:entry", hlo, is_marker=True))
+    graph.steps.append(GraphStep(f"{hlo.name}:entry", hlo, is_marker=True))
     made = _walk(graph, module, module.computations[body], given, source)
     if set(made) != set(given):
         raise InputError(f"{source}: {hlo.name}: body and operand must have the same shape")
-    graph.steps.append(Step(f"{hlo.name}:exit", hlo, is_marker=True))
+    graph.steps.append(GraphStep(f"{hlo.name}:exit", hlo, is_marker=True))
     carries = []
     for index, value in made.items():
         if graph.find(value) != graph.find(given[index]):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gamekit.errors import InputError
-from mallocgame.xla.read.graph import Graph, Step
+from mallocgame.xla.read.graph import Graph, GraphStep
 from mallocgame.xla.read.hlo import HloComputation, HloInstruction, HloModule
 
 
@@ -63,7 +63,7 @@ class SlotClock:
         return bisect.bisect_right(self.times, time)
 
 
-def slot_clock(module: HloModule, steps: Sequence[Step], schedule: Sequence[str]) -> SlotClock:
+def slot_clock(module: HloModule, steps: Sequence[GraphStep], schedule: Sequence[str]) -> SlotClock:
     """The clock of the kept steps.
 
     A loop's entry marker has the time of its condition's first instruction, its exit marker that of
