@@ -137,7 +137,7 @@ def test_a_training_that_diverges_stops_with_its_checkpoint_intact(tmp_path):
         train(bad, DOMAIN, GAME, tmp_path / "bad", one_device(), PROBE)
     assert "\n" not in str(caught.value)
     rows = lines(tmp_path / "bad")
-    kept = Checkpoints(tmp_path / "bad" / "checkpoints")
+    kept = Checkpoints(tmp_path / "bad" / "checkpoints", GAME.spec)
     assert (kept.latest() or 0) == len(rows)
     kept.close()
     if rows:
