@@ -74,9 +74,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     store = BestStore(domain, folder / "best")
 
     def write_best(index: int, moves: np.ndarray, score: float) -> None:
-        del score
         instance = instances[index]
-        store.offer(instance, domain.solution(game, instance, index, moves))
+        store.offer(instance, domain.solution(game, instance, index, moves), score)
 
     def prepare(state: TrainState) -> TrainState:
         if config.train.start_from:

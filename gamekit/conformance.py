@@ -86,6 +86,12 @@ def check_domain(
     spec = environment.spec
     facts = (domain.name, domain.version, len(instances))
     assert (spec.name, spec.version, spec.num_instances) == facts, "spec: is not the domain's"
+    for instance in instances:
+        alone = domain.build([instance], options).spec
+        same = (alone.action_names, alone.observation) == (spec.action_names, spec.observation)
+        assert same, (
+            f"spec: actions and observation must not depend on the instances: {instance.name}"
+        )
     moves, _ = play_by_chance(Runner(checked(environment)), games, seed)
     end = moves[-1].after
     for number in range(games):
@@ -216,7 +222,12 @@ def check_branch(move: Move) -> None:
         found = after.moves[game, : min(undone_from, index + 1)]
         assert list(found) == [int(m) for m in kept], "history: must keep the moves not undone"
         more = after.backtracks[game] > before.backtracks[game]
-        assert more == undoes, "step: undone_from must tell what a backtrack undid"
+        assert more == undoes, (
+            f"step: undone_from must be the history's length after a move that undid nothing, "
+            f"{index + 1}, got {undone_from}"
+            if undoes
+            else "step: undone_from must tell what a backtrack undid"
+        )
         # Answers that a backtrack forces may follow; else the move is the last one.
         assert undoes or after.length[game] >= index + 1, "history: must take up the move"
 

@@ -141,7 +141,8 @@ class Domain(abc.ABC):
     def instances(self, names: Sequence[str]) -> list[Instance]:
         """The instances that names lead to: of suites, files, folders, whatever the game has.
 
-        As it stands, those of `suite`, without reference solutions.
+        As it stands, those of `suite`, without reference solutions; the fingerprint is a hash of
+        the pickled content.
 
         Raises:
           InputError: there are none, one is invalid, or two have one name.
@@ -150,9 +151,10 @@ class Domain(abc.ABC):
             if name not in self.suite:
                 known = ", ".join(self.suite)
                 raise InputError(f"{self.words.instance} must be one of {known}, got {name!r}")
+            if list(names).count(name) > 1:
+                raise InputError(f"{self.words.instance} {name!r} is there twice")
         return [
-            Instance(name, _fingerprint(self.suite[name]), name, self.suite[name])
-            for name in dict.fromkeys(names)
+            Instance(name, _fingerprint(self.suite[name]), name, self.suite[name]) for name in names
         ]
 
     def knows(self, name: str) -> bool:

@@ -29,10 +29,11 @@ class Spec:
     name, version: of the game. The version grows with every change after which the same moves make
         another game, or an observation means something else.
     num_instances: P, how many instances it holds.
-    action_names: one a action; A of them.
+    action_names: one an action; A of them. They and the observation must not depend on which
+        instances an environment holds: networks that learned on some play others.
     decline: the action that declines what is offered (for the mallocGame DROP), None without one.
     max_moves: M; no game has more moves.
-    num_questions: Q; no instance has more different questions.
+    num_questions: Q; no instance has more different questions. Without questions: max_moves.
     observation: the parts of an observation, F numbers in all.
     guides: whether the environment also is a `GuidingEnvironment`.
     """
@@ -59,7 +60,7 @@ class Step(NamedTuple):
     reward: float32 [...]; the change of the score.
     done: bool [...]; whether the game has ended.
     undone_from: int32 [...]; the first move, by its number in the game, that this move undid.
-        Where it undid none, the number of the next move.
+        Where it undid none, the length of the history after the move.
     """
 
     reward: Array
@@ -114,7 +115,7 @@ class Environment(Protocol[State]):
     def step(self, state: State, action: Array) -> tuple[State, Step]:
         """Plays an action, int32 [...], in every game; finished games stay as they are.
 
-        Rewards sum up to the score.
+        Rewards sum up to the score.  Illegal actions are never played.
         """
         ...
 

@@ -29,15 +29,20 @@ FIRST, SECOND, DECLINE = 0, 1, 2
 ACTION_NAMES = ("first", "second", "decline")
 # Every third decision is about the same topic; what is accepted takes room for three decisions.
 TOPICS, ROOM = 3, 3
+LABELS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """One probe of N decisions: rewards float32 [N, 3]; legal bool [N, 3]; best: its best score."""
+    """One probe of N decisions: rewards float32 [N, 3]; legal bool [N, 3]; best: its best score.
+
+    label: below `LABELS`, by which an observation tells the probe from others.
+    """
 
     rewards: np.ndarray
     legal: np.ndarray
     best: float
+    label: int = 0
     delay: int = 0
     trap_from: int = -1
     trap_at: int = -1
@@ -60,10 +65,11 @@ class ProbeState:
 
 @struct.dataclass
 class ProbeGame:
-    """P probes of equal length, delay and trap: rewards [P, N, 3]; legal [P, N, 3]."""
+    """P probes of equal length, delay and trap: rewards [P, N, 3]; legal [P, N, 3]; label [P]."""
 
     rewards: jax.Array
     legal: jax.Array
+    label: jax.Array
     delay: int = struct.field(pytree_node=False, default=0)
     trap_from: int = struct.field(pytree_node=False, default=-1)
     trap_at: int = struct.field(pytree_node=False, default=-1)
@@ -77,7 +83,7 @@ class ProbeGame:
     def spec(self) -> Spec:
         instances = self.rewards.shape[0]
         parts = (
-            Part("instance", (instances,)),
+            Part("label", (LABELS,)),
             Part("position", (self.length,)),
             Part("previous", (len(ACTION_NAMES),)),
             Part("owed", (1,)),
@@ -142,7 +148,7 @@ class ProbeGame:
         previous = jnp.take_along_axis(state.log, before[None], axis=0)[0]
         return jnp.concatenate(
             [
-                jax.nn.one_hot(state.instance, self.rewards.shape[0]),
+                jax.nn.one_hot(self.label[state.instance], LABELS),
                 jax.nn.one_hot(state.position, self.length),
                 jax.nn.one_hot(previous, len(ACTION_NAMES)),
                 owed[..., None],
@@ -188,10 +194,11 @@ def together(*probes: Probe) -> ProbeGame:
             raise InputError(f"probes of one game must have one {field}")
     if len({len(probe.rewards) for probe in probes}) > 1:
         raise InputError("probes of one game must be equally long")
-    rewards, legal = (np.stack([getattr(p, name) for p in probes]) for name in ("rewards", "legal"))
-    return ProbeGame(
-        jnp.asarray(rewards), jnp.asarray(legal), first.delay, first.trap_from, first.trap_at
+    rewards, legal, label = (
+        jnp.asarray(np.stack([getattr(p, name) for p in probes]))
+        for name in ("rewards", "legal", "label")
     )
+    return ProbeGame(rewards, legal, label, first.delay, first.trap_from, first.trap_at)
 
 
 def delayed(decisions: int = 12, delay: int = 6, gain: float = 0.02, seed: int = 0) -> Probe:
@@ -204,7 +211,7 @@ def delayed(decisions: int = 12, delay: int = 6, gain: float = 0.02, seed: int =
     legal[:, DECLINE] = True
     rewards = np.zeros((decisions, 3), np.float32)
     rewards[np.arange(decisions), good] = gain
-    return Probe(rewards, legal, decisions * gain, delay)
+    return Probe(rewards, legal, decisions * gain, seed % LABELS, delay)
 
 
 def legality(decisions: int = 12, delay: int = 6) -> Probe:
@@ -213,7 +220,7 @@ def legality(decisions: int = 12, delay: int = 6) -> Probe:
     rewards[:, FIRST], rewards[:, SECOND] = 0.1, 0.02
     legal = np.ones((decisions, 3), bool)
     legal[:, FIRST] = False
-    return Probe(rewards, legal, 0.02 * decisions, delay)
+    return Probe(rewards, legal, 0.02 * decisions, LABELS - 1, delay)
 
 
 def tiny_advantages(decisions: int = 100, seed: int = 0) -> Probe:

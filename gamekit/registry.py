@@ -53,5 +53,5 @@ def load_domain(name: str) -> Domain:
     except (ImportError, AttributeError) as error:
         raise InputError(f"game {name!r}: cannot be loaded: {error}") from None
     if not isinstance(domain, Domain):
-        raise InputError(f"game {name!r}: {value} must be a gamekit.domain.Domain")
+        raise InputError(f"game {name!r}: {value} must be an instance of gamekit.domain.Domain")
     return domain

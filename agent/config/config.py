@@ -53,7 +53,8 @@ class Config:
     game: which one, and its options.
     programs: the instances of the game that are played: for the mallocGame suites, files, folders.
     demonstrations: solvers whose imitated games are the instances' first best games;
-        demonstration_seconds: budget of those that search.
+        demonstration_seconds: budget of those that search. Training from nothing caught up with
+        them in two minutes.
     """
 
     name: str

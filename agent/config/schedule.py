@@ -19,6 +19,8 @@ from jax.typing import ArrayLike
 class ScheduleConfig:
     """Factors reached after `iterations` iterations, and kept from then on; 0: nothing changes.
 
+    What schedules bring has not been measured by itself.
+
     noise: of the noise by which self-play chooses its actions.
     guided: of rollout.guided_fraction.
     learning_rate: of learner.learning_rate.

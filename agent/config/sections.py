@@ -124,7 +124,7 @@ class RolloutConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ReplayConfig:
-    """The newest moves of every game.
+    """The newest moves of every game. What priorities bring has not been measured by itself.
 
     moves: moves kept of each game; a multiple of rollout.moves.
     balance: 1 samples every instance equally often, 0 in proportion to its moves in the replay.
@@ -158,6 +158,8 @@ class TargetConfig:
 @dataclasses.dataclass(frozen=True)
 class ReanalyseConfig:
     """Old positions searched anew with a target network (`agent.learning.reanalyse`).
+
+    In two minutes of training what it brings is within the spread of seeds.
 
     every: n searches every n-th of the sampled positions; 0 none, and there is no target network.
     value_weight: what the new search's value counts for beside the return of the game.

@@ -10,6 +10,9 @@ from agent.run.player import solution_file
 from gamekit.domain import Domain, Instance, Solution
 from gamekit.errors import InputError
 
+# What rounding may take off a score.
+TOLERANCE = 1e-4
+
 
 class BestStore:
     """Files of solutions, each verified by the judge and never replaced by a worse one.
@@ -34,10 +37,12 @@ class BestStore:
         verdict = self._domain.judge(instance, kept) if kept is not None else None
         return verdict.score if verdict and verdict.valid else None
 
-    def offer(self, instance: Instance, solution: Solution) -> bool:
+    def offer(self, instance: Instance, solution: Solution, score: float) -> bool:
         """Keeps the solution if the judge accepts it and it is better than the one that is kept.
 
-        Returns whether it is kept; warns if the judge rejects it.
+        score: of the game that made it.
+
+        Returns whether it is kept; warns if the judge rejects it, or gives it less than the game.
         """
         verdict = self._domain.judge(instance, solution)
         if not verdict.valid:
@@ -47,6 +52,12 @@ class BestStore:
                 stacklevel=2,
             )
             return False
+        if verdict.score < score - TOLERANCE * max(1.0, abs(score)):
+            warnings.warn(
+                f"{instance.name}: the game says {score:.6g} and its judge {verdict.score:.6g}; "
+                "one of them is wrong (gamekit.conformance)",
+                stacklevel=2,
+            )
         self._folder.mkdir(parents=True, exist_ok=True)
         with open(self._folder / ".lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

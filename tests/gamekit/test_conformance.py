@@ -14,6 +14,8 @@ from gamekit import probe
 from gamekit.conformance import check_domain, check_environment
 from gamekit.domain import NoOptions
 from gamekit.environment import History, Spec, Step
+from gamekit.errors import InputError
+from gamekit.observation import ObservationSpec, Part
 from gamekit.probe import DECLINE, ProbeGame, ProbeState
 from gamekit.registry import load_domain
 from mallocgame.game.environment import build_game
@@ -190,6 +192,32 @@ def test_a_spec_of_another_game_is_found_out():
     domain = Renamed()
     with pytest.raises(AssertionError, match="is not the domain's"):
         check_domain(domain, domain.instances(["trap"]), NoOptions())
+
+
+def test_an_observation_that_depends_on_the_instances_is_found_out():
+    @struct.dataclass
+    class Numbered(ProbeGame):
+        @property
+        def spec(self) -> Spec:
+            spec = super().spec
+            parts = (*spec.observation.parts, Part("number", (self.rewards.shape[0],)))
+            return dataclasses.replace(spec, observation=ObservationSpec(parts))
+
+    class Growing(probe.ProbeDomain):
+        def build(self, instances: Any, options: Any) -> ProbeGame:
+            return Numbered(**vars(super().build(instances, options)))
+
+    domain = Growing()
+    instances = domain.instances(["delayed", "legality"])
+    with pytest.raises(AssertionError, match="must not depend on the instances: delayed"):
+        check_domain(domain, instances, NoOptions())
+
+
+def test_instances_are_named_once():
+    with pytest.raises(InputError, match="instance 'trap' is there twice"):
+        probe.DOMAIN.instances(["trap", "trap"])
+    with pytest.raises(InputError, match=r"instance must be one of delayed, .*, got 'nothing'"):
+        probe.DOMAIN.instances(["nothing"])
 
 
 def test_specs_survive_as_plain_data():

@@ -83,19 +83,25 @@ def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, instance
     assert good is not None and not verify(instance.content, good)
     store = BestStore(DOMAIN, tmp_path / "best")
     assert store.score(instance) is None
-    assert store.offer(instance, slow)
-    assert store.offer(instance, good)
-    assert not store.offer(instance, slow) and not store.offer(instance, good)
     score = simulate(instance.content, good).saved_fraction
+    assert store.offer(instance, slow, 0.0)
+    assert store.offer(instance, good, score)
+    assert not store.offer(instance, slow, 0.0) and not store.offer(instance, good, score)
     assert BestStore(DOMAIN, tmp_path / "best").score(instance) == score > 0
     wrong = dataclasses.replace(good, residencies=good.residencies * 2)
     with pytest.warns(UserWarning, match="the judge rejects a mapping"):
-        assert not store.offer(instance, wrong)
+        assert not store.offer(instance, wrong, score)
     assert load_mapping(store.path(instance), instance.content) == good
     # What is damaged is worth nothing.
     store.path(instance).write_text("{")
     assert store.score(instance) is None
-    assert store.offer(instance, slow)
+    assert store.offer(instance, slow, 0.0)
+
+
+def test_a_game_that_its_judge_gives_less_is_said(tmp_path, instance):
+    store = BestStore(DOMAIN, tmp_path / "best")
+    with pytest.warns(UserWarning, match="the game says 0.5 and its judge 0; one of them is wrong"):
+        assert store.offer(instance, all_slow(instance.content), 0.5)
 
 
 def test_demonstrations_are_imitated_and_the_best_counts(instance):
