@@ -41,7 +41,7 @@ def lines(run: Path) -> list[dict]:
         (CONFIG, ["learner.lr=1"], "learner.lr: unknown key"),
         (CONFIG, ["seed=-1"], "seed: must be in [0, 2**31), got -1"),
         ("name: test\n", [], "programs: none given"),
-        (CONFIG, ["game=gamekit.probe:DOMAIN"], "probe must be one of delayed, "),
+        (CONFIG, ["game=gamekit.probe:DOMAIN"], "instance must be one of delayed, "),
         (CONFIG, ["game=gamekit.probe:GAME"], "game 'gamekit.probe:GAME': cannot be loaded: "),
     ],
 )
