@@ -102,3 +102,10 @@ def test_a_longer_run_is_the_same_run():
     assert differences(config, other) == ["seed"]
     rules = config_from_record({"name": "x", "game": {"observation": "rich"}}, "test")
     assert differences(config, rules) == ["game.observation"]
+
+
+def test_a_game_and_its_options_may_both_be_overridden(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: x\ngame: gamekit.probe:DOMAIN\n")
+    config = load_config(path, ["game=mallocgame", "game.placement=two_ended"])
+    assert config.game.name == "mallocgame" and config.game.options.placement == "two_ended"

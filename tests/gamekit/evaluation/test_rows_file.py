@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import evaluate
+from gamekit.evaluation.rows import Row
+from gamekit.evaluation.rows_file import RowsFile
+from gamekit.registry import load_domain
 from mallocgame.domain import MallocGame
 from mallocgame.game.options import GAME_VERSION
 from tests.support.evaluations import NAME, OTHER, command, one_line
@@ -38,3 +41,17 @@ def test_another_configuration_is_refused(tmp_path, capsys, monkeypatch):
         evaluate.main(command(folder, "--mappers", "production,local_search", "--budget", "0")) == 2
     )
     one_line(capsys, "line 1 is damaged")
+
+
+def test_a_torn_line_is_cut_off_and_whole_rows_stay(tmp_path):
+    domain, configuration = load_domain("gamekit.probe:DOMAIN"), {"seeds": [0]}
+    row = Row("trap", "f", "random", None, 0, score=0.5, valid=True, figures={"extra": 1})
+    file = RowsFile(domain, tmp_path, configuration)
+    file.add(row)
+    file.close()
+    whole = file.path.read_bytes()
+    file.path.write_bytes(whole + b'{"instance": "tr')
+    again = RowsFile(domain, tmp_path, configuration)
+    assert again.found == {row.key: row}
+    again.close()
+    assert file.path.read_bytes() == whole
