@@ -53,6 +53,11 @@ class Spec:
         """A."""
         return len(self.action_names)
 
+    @property
+    def has_topics(self) -> bool:
+        """Whether questions have topics of the game's own, and can be declined."""
+        return self.guides and self.decline is not None
+
 
 class Step(NamedTuple):
     """What a move led to.

@@ -11,6 +11,7 @@ A game that is not installed goes by that value itself: `game: examples.tutorial
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Sequence
 from importlib import metadata
@@ -23,6 +24,7 @@ GROUP = "gamekit.games"
 DEFAULT = "mallocgame"
 
 
+@functools.cache
 def known_games() -> dict[str, str]:
     """Where the domain of each installed game is, by the game's name."""
     return {point.name: point.value for point in metadata.entry_points(group=GROUP)}

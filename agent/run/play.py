@@ -139,8 +139,9 @@ def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, ga
     length = jnp.full(games, len(best.moves))
     declined = declined_arrivals(game, jnp.asarray(best.answers))
     declined = jnp.broadcast_to(declined, (games, len(declined)))
-    has_topics = game.spec.decline is not None and game.spec.guides
-    return draw_guides(key, jnp.arange(games), length, declined, GUIDED, DEVIATING, has_topics)
+    return draw_guides(
+        key, jnp.arange(games), length, declined, GUIDED, DEVIATING, game.spec.has_topics
+    )
 
 
 def _larger(search: SearchConfig) -> SearchConfig:

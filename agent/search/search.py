@@ -7,16 +7,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import mctx as _mctx
 
 from agent.config import Config
 from agent.networks import Model, Params, decode_value
 from agent.randomness import keys_of
-from agent.search.models import TreeModel
+from agent.search.models import TreeModel, mctx
 from gamekit.environment import Spec
-
-# Its annotations are chex types, which type checkers do not understand.
-mctx: Any = _mctx
 
 # Finite, so that differences of such logits are numbers too.
 LOWEST = float(jnp.finfo(jnp.float32).min)

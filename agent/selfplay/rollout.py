@@ -247,9 +247,14 @@ def _restart(
 
     def new_guides() -> Guides:
         length, declined = best.length[instance], declined_arrivals(game, best.answers)[instance]
-        has_topics = game.spec.decline is not None and game.spec.guides
         new = draw_guides(
-            guides_key, number, length, declined, guided_fraction, config.deviating, has_topics
+            guides_key,
+            number,
+            length,
+            declined,
+            guided_fraction,
+            config.deviating,
+            game.spec.has_topics,
         )
         return jax.tree.map(lambda new, old: jnp.where(done, new, old), new, lanes.guides)
 
