@@ -179,7 +179,7 @@ def _refused(tmp_path, game: ProbeGame) -> None:
     for sections, message in (
         ({"network": {"latent": 16}}, r"network\.latent must be as in that run, 32, got 16"),
         ({"train": {"start_from": str(tmp_path / "none")}}, "none: no training run"),
-        ({}, "observation must be as in that run, .*'instance', .*, got .*'features', "),
+        ({}, "observation must be as in that run, .*'label', .*, got .*name='features', "),
     ):
         train = {"start_from": str(tmp_path / "base")} | sections.get("train", {})
         config = small_config(**(sections | {"train": train}))
