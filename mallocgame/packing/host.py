@@ -1,4 +1,4 @@
-"""The host packer: greedy rounds that learn from what failed, and a complete search with restarts."""
+"""The host packer: greedy rounds that learn, between restarts of a complete search."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from mallocgame.packing.greedy import best_fit
 from mallocgame.packing.problem import Packed, PackingProblem, live_bytes, simple_problem
-from mallocgame.packing.search import INFEASIBLE, SOLVED, STOPPED, fresh_state, search
+from mallocgame.packing.search import INFEASIBLE, SOLVED, fresh_state, search
 from mallocgame.packing.tables import Tables, items_in, tables_of
 
 GREEDY_ROUNDS = 16  # before each search
-NODES = 8192  # of the first searches
+NODES = 3000  # of the first searches
+BLUR = 0.05  # standard deviation of the logarithm of a key, after the first round
 SECONDS_PER_INCIDENCE = 2e-8  # of a node, an upper guess until one was measured
 
 
@@ -135,4 +136,4 @@ def _orders(tables: Tables, rng: np.random.Generator) -> Iterator[tuple[np.ndarr
                 k if k is total else k * np.exp(blur * rng.normal(size=len(k))) for k in keys
             ]
             yield np.lexsort([-k for k in reversed(blurred)]), nodes
-        nodes, blur = nodes + NODES // 4, 0.1
+        nodes, blur = nodes + NODES // 20, BLUR

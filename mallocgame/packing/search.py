@@ -210,8 +210,18 @@ def _enter(items, state, limit, depth):
         state.lowest[s] = limit + 1
     for k in range(first, end):
         i = order[k]
-        least = max(low[i], free_top)
-        if (low[i], i) > (line, last):
+        if (low[i], i) <= (line, last):
+            # It lies on a neighbour that is free, or on one that itself lies on such a top.
+            least, sinks = limit + 1, True
+            for q in range(items.neighbour_at[i], items.neighbour_at[i + 1]):
+                j = items.neighbour[q]
+                if state.offset[j] < 0:
+                    base = low[j] if (low[j], j) > (line, last) else max(low[j], free_top)
+                    least = min(least, base + items.size[j])
+                    sinks = sinks and base >= low[i] + items.size[i]
+            if sinks or least + items.size[i] > limit:
+                return False
+        else:
             least = low[i]
             # What is placed at `top` or above would leave a place for an item to sink into.
             if least < top and (items.twin[i] < 0 or state.offset[items.twin[i]] >= 0):
