@@ -25,8 +25,6 @@ from mallocgame.game.tables import ASK_DEPART, ASK_READ, SlotRow, StopRow, Table
 from mallocgame.program import Program
 
 ACTION_NAMES = ("copy", "no_copy", "drop")
-# One in so many games of a batch may lag behind (`rules.advance`).
-STRAGGLERS = 16
 
 
 @struct.dataclass
@@ -73,7 +71,6 @@ class Game(GameArrays):
                 pending=jnp.where(playing, action, -1),
                 waiting=state.waiting & ~playing,
             ),
-            _stragglers(state),
         )
         reward = (after.saved - state.saved) / self.total_ticks[state.program]
         return after, Step(reward.astype(jnp.float32), after.done, length)
@@ -167,6 +164,3 @@ def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
     """Stacks compiled programs into one game, padded as `stack_tables` does."""
     return Game(**vars(stack_tables(tables, config)))
 
-
-def _stragglers(state: State) -> int:
-    return state.cursor.shape[0] // STRAGGLERS if state.cursor.ndim == 1 else 0

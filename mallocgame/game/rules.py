@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -44,33 +43,16 @@ from mallocgame.program.latency import elapsed_time, supply_time
 LOOK_AHEAD = 16
 
 
-def advance(arrays: GameArrays, state: State, stragglers: int = 0) -> State:
-    """Runs every game to its next question or its end.
-
-    stragglers: the last so many games of a batch [B] go on in a batch of their own. Where memory is
-        full for long a game may need many steps to its next question, most need one or two.
-    """
+def advance(arrays: GameArrays, state: State) -> State:
+    """Runs every game to its next question or its end."""
     # The log is not touched: kept out of the loop it costs nothing there.
     log = state.log
     state = state.replace(log=jnp.zeros((0, *log.shape[1:]), jnp.int8))
 
-    def run(state: State, most: int) -> State:
-        """Steps until at most `most` games run."""
+    def go_on(state: State) -> Array:
+        return ~jnp.all(state.waiting | state.done)
 
-        def go_on(state: State) -> Array:
-            return jnp.sum(~(state.waiting | state.done)) > most
-
-        return lax.while_loop(go_on, lambda state: micro_step(arrays, state), state)
-
-    def run_rest(state: State) -> State:
-        lanes = jnp.argsort(state.waiting | state.done, stable=True)[:stragglers]
-        rest = run(jax.tree.map(lambda x: x[..., lanes], state), 0)
-        return jax.tree.map(lambda x, y: x.at[..., lanes].set(y), state, rest)
-
-    state = run(state, stragglers)
-    if stragglers:
-        go_on = ~jnp.all(state.waiting | state.done)
-        state = lax.cond(go_on, run_rest, lambda state: state, state)
+    state = lax.while_loop(go_on, lambda state: micro_step(arrays, state), state)
     return state.replace(log=log)
 
 
@@ -302,8 +284,6 @@ def _room_after_waiting(
     """Whether the game would have to wait for write-backs, whether there is room then or anyway,
     and the ticks that these were still to take."""
     nothing = jnp.zeros_like(room), room, jnp.zeros_like(start)
-    if arrays.config.rules == "paper":
-        return nothing
     needed = asks & ~room & (state.frontier > start)
 
     def look() -> tuple[Array, Array, Array]:

@@ -91,7 +91,7 @@ def question_features(tables: Tables) -> np.ndarray:
     }
     named = [columns[name].astype(float) for name in STATIC_FEATURES]
     found = np.concatenate([np.stack(named, axis=1), compress(rivals_in, 1.0)], axis=1)
-    return found.astype(np.float32).reshape(len(tables.questions), -1)
+    return found.astype(np.float32)
 
 
 def _competition(
