@@ -245,7 +245,9 @@ class _Compiler:
                     continue
                 delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
                 writes = kind in (DEFINE, UPDATE)
-                row = StopRow(t, kind, v, 0 if writes else delta, delta if writes else 0, bus, NEVER)
+                row = StopRow(
+                    t, kind, v, 0 if writes else delta, delta if writes else 0, bus, NEVER
+                )
                 order = access.operands if access else ()
                 keyed.append(((t, writes, order, v), row, loop))
         keyed.sort(key=lambda item: item[0])
@@ -311,9 +313,7 @@ class _Compiler:
                 stay_end = max(inside) + 1
                 counted = min(stay_end, result_start)
         until = self._end_of_hold(stop, loop, later)
-        saves = [
-            (a.instruction, self.bound[a.instruction, v, a.kind]) for a in self.accesses_of[v]
-        ]
+        saves = [(a.instruction, self.bound[a.instruction, v, a.kind]) for a in self.accesses_of[v]]
         own = sum(b for s, b in saves if s == t)
         ahead = sum(b for s, b in saves if s > t)
         following = sum(b for s, b in saves if t < s <= (hold_end - 1 if hold_end else t))

@@ -107,9 +107,7 @@ def write_back(state: State, row: QuestionRow, capacity: Array, mask: Array) -> 
         saved=state.saved - jnp.where(mask, row.weight * missing, 0),
         frontier=jnp.where(mask & (end > t + 1), jnp.maximum(state.frontier, end), state.frontier),
         until=_put_value(state.until, row.value, end, mask),
-        written=_put_value(
-            state.written, row.value, jnp.where(end > t + 1, LEAVING, CLEAN), mask
-        ),
+        written=_put_value(state.written, row.value, jnp.where(end > t + 1, LEAVING, CLEAN), mask),
         copied=jnp.where(mask, done, state.copied),
     )
 

@@ -163,4 +163,3 @@ def build_game(programs: Sequence[Program], config: GameConfig) -> Game:
 def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
     """Stacks compiled programs into one game, padded as `stack_tables` does."""
     return Game(**vars(stack_tables(tables, config)))
-

@@ -176,9 +176,7 @@ def _gain(arrays: GameArrays, state: State, stop: StopRow, mask: Array) -> State
     columns = arrays.slots.at[:, state.program, t].get(mode="clip")
     slot = SlotRow(*columns)
     before = tuple(take_one(c, t) for c in (state.read, state.write, state.bus))
-    after = tuple(
-        b - g for b, g in zip(before, (stop.read, stop.write, stop.bus), strict=True)
-    )
+    after = tuple(b - g for b, g in zip(before, (stop.read, stop.write, stop.bus), strict=True))
 
     def times(read: Array, write: Array, bus: Array) -> tuple[Array, Array]:
         elapsed = elapsed_time(slot.compute, read, write, jnp)
@@ -214,7 +212,9 @@ def _look_on(arrays: GameArrays, state: State) -> State:
     number = state.cursor + jnp.argmax(asks, axis=0).astype(jnp.int32)
     state = state.replace(
         asked=jnp.where(found, number, state.asked),
-        cursor=jnp.where(run, jnp.where(found, number + 1, state.cursor + LOOK_AHEAD), state.cursor),
+        cursor=jnp.where(
+            run, jnp.where(found, number + 1, state.cursor + LOOK_AHEAD), state.cursor
+        ),
     )
     state = _phase(_ask, arrays, state, found)
     over = run & (state.cursor >= total) & (state.pending < 0) & ~state.waiting
@@ -298,9 +298,7 @@ def _room_after_waiting(
     return lax.cond(jnp.any(needed), look, lambda: nothing)
 
 
-def _pays(
-    arrays: GameArrays, state: State, row: QuestionRow, ticks: Array
-) -> tuple[Array, Array]:
+def _pays(arrays: GameArrays, state: State, row: QuestionRow, ticks: Array) -> tuple[Array, Array]:
     """Whether a move may stall for so many ticks of its slot (4), and the weighted stall."""
     if arrays.config.rules == "paper":
         return ticks == 0, jnp.zeros_like(ticks)

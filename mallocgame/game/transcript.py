@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,14 +59,14 @@ class _Look(NamedTuple):
     question, by whom; where a copy begins; whether it waits; the slot before which a write-back may
     not begin (-1 without one); and afterwards the end of the residency and of the write-back."""
 
-    action: Array
-    asked: Array
-    chosen: Array
-    begin: Array
-    waits: Array
-    low: Array
-    until: Array
-    copied: Array
+    action: Any
+    asked: Any
+    chosen: Any
+    begin: Any
+    waits: Any
+    low: Any
+    until: Any
+    copied: Any
 
 
 def transcribe(
@@ -120,9 +120,7 @@ def _bits(game: GameArrays, numbers: Collection[int]) -> Array:
 
 
 @jax.jit
-def _trace(
-    game: GameArrays, state: State, answers: Array, count: Array
-) -> tuple[State, _Look]:
+def _trace(game: GameArrays, state: State, answers: Array, count: Array) -> tuple[State, _Look]:
     def step(state: State, _: None) -> tuple[State, _Look]:
         row = question_row(game, state, state.asked)
         plays = state.waiting & ((count < 0) | (state.length < count))
@@ -207,4 +205,3 @@ class _Recorder:
                 self.stays[stay].end = at
                 self.evictions[copy] = dataclasses.replace(self.evictions[copy], end=at)
         self.write_backs.clear()
-

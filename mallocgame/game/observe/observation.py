@@ -106,14 +106,14 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
         ),
         "room_now": (capacity - used - row.size) / capacity,
         "room_over_hold": (capacity - hold - row.size) / capacity,
-        **{
-            name: log_scaled(x / whole_copy, 10.0) for name, x in zip(SUPPLIED, back, strict=True)
-        },
+        **{name: log_scaled(x / whole_copy, 10.0) for name, x in zip(SUPPLIED, back, strict=True)},
         "demand_over_supply": log_scaled(row.demand / jnp.maximum(back[-1], 1), 1.0),
         "progress": t / arrays.num_slots[state.program],
         "saved": state.saved / total,
         "slot_time": 100.0 * (slow_elapsed * row.weight) / total,
-        "slot_excess": log_scaled((slow_elapsed - slow.compute) / jnp.maximum(slow_elapsed, 1), 1.0),
+        "slot_excess": log_scaled(
+            (slow_elapsed - slow.compute) / jnp.maximum(slow_elapsed, 1), 1.0
+        ),
     }
     return stack_features(features, NOW_FEATURES)
 

@@ -94,9 +94,7 @@ def question_features(tables: Tables) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def _competition(
-    tables: Tables, density: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _competition(tables: Tables, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What wants to be in fast memory at the same time, as shares of the capacity.
 
     A hold that is worth a question wants to be there from its question's slot to its end.
