@@ -17,7 +17,6 @@ from mallocgame.game.arrays import GameArrays, gather
 from mallocgame.game.observe.static import (
     AHEAD,
     COMING_FEATURES,
-    RIVALS,
     SLOT_FEATURES,
     STATIC_FEATURES,
     TIMES,
@@ -119,7 +118,7 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
 
 
 def _before(slot: Array, count: int) -> Array:
-    """The `count` slots before each slot [...], nearest first, -1 before the first: [count, ...]."""
+    """The `count` slots before each slot, nearest first, -1 before the first: [count, ...]."""
     back = 1 + jnp.arange(count).reshape((-1,) + (1,) * slot.ndim)
     return jnp.maximum(slot - back, -1)
 
