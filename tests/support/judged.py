@@ -160,8 +160,7 @@ def random_games(count: int) -> list[tuple[Program, Mapping, float, float]]:
         returned = oracle.saved_ticks / max(1, oracle.total_ticks)
         all_slow_s = simulate(p, all_slow(p)).all_slow_latency_s
         noise = 2 * sum(p.weights) * oracle.tables.tick_s / all_slow_s if all_slow_s else 0.0
-        waits = oracle.stall_ticks + oracle.overdraft_ticks > 0
-        games.append((p, mapping, returned, float("inf") if waits else noise))
+        games.append((p, mapping, returned, noise))
     return games
 
 

@@ -15,11 +15,16 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.oracle import DROP, NO_COPY, Oracle
 from mallocgame.program import Program
-from mallocgame.program.mapping import DEFINED
 from mallocgame.synthetic.random_programs import random_program
 from tests.support.packing import pack, packed_game
 
-PROGRAMS = 400
+# Overdrafts are rare; the last ones have some.
+SEEDS = (*range(400), 820, 928, 1041, 1045, 1365, 1437, 1656, 1667)
+EVENTS = """
+    define 1; define 2; depart 1; depart 2; depart at an entry 1; depart at an entry 2; read 0;
+    read 1; read 2; read at an entry 0; read at an entry 1; read at an entry 2; define waits;
+    depart waits; read waits; late copy; overdraft; group held; slow memory holds it early
+"""
 CONFIGS = (GameConfig(), GameConfig(inert_fraction=0.0), GameConfig("paper", 0.02))
 
 
@@ -52,13 +57,10 @@ def play(oracle: Oracle, rng: np.random.Generator, boldness: float) -> Counter[s
         assert max(oracle.used) <= program.machine.fast_capacity_bytes
         assert min(oracle.taken) >= 0
     assert total == pytest.approx(oracle.saved_ticks / max(1, oracle.total_ticks), abs=1e-12)
-    count["tied"] += sum(stay.tied is not None for stay in oracle.residencies())
-    count["stalled write-back"] += oracle.stall_ticks > 0 and not oracle.prefetches
-    count["eviction that ends before its residency"] += sum(
-        e.end < stay.end
-        for e in oracle.evictions
-        for stay in oracle.residencies()
-        if stay.value == e.value and stay.covers(max(e.end - 1, 0))
+    count["group held"] += sum(stay.tied is not None for stay in oracle.residencies())
+    ends = {(stay.value, stay.end) for stay in oracle.residencies()}
+    count["slow memory holds it early"] += any(
+        (e.value, e.end) not in ends for e in oracle.evictions
     )
     return count
 
@@ -80,7 +82,7 @@ def check(oracle: Oracle, offsets: list[int]) -> bool:
 
 def test_the_judge_agrees_with_random_games():
     count: Counter[str] = Counter()
-    for seed in range(PROGRAMS):
+    for seed in SEEDS:
         rng = np.random.default_rng([5, seed])
         oracle = Oracle(drawn(seed), CONFIGS[seed % 3])
         count += play(oracle, rng, rng.random())
@@ -88,14 +90,9 @@ def test_the_judge_agrees_with_random_games():
         count["packed"] += isinstance(offsets, list)
         if isinstance(offsets, list):
             count["exact"] += check(oracle, offsets)
-    assert count["packed"] > 0.8 * PROGRAMS and count["exact"] > 0.1 * PROGRAMS, count
-    for event in (
-        "define 1; define 2; depart 1; depart 2; depart at an entry 1; depart at an entry 2; "
-        "read 0; read 1; read 2; read at an entry 0; read at an entry 1; read at an entry 2; "
-        "define waits; depart waits; read waits; late copy; overdraft; tied; "
-        "eviction that ends before its residency"
-    ).split("; "):
-        assert count[event] > 0, (event, count)
+    assert count["packed"] > 0.8 * len(SEEDS) and count["exact"] > 0.1 * len(SEEDS), count
+    wanted = {" ".join(event.split()) for event in EVENTS.split(";")}
+    assert {event for event in wanted if not count[event]} == set(), count
 
 
 def test_games_with_forced_answers_pack_and_are_judged():
@@ -133,32 +130,16 @@ def test_nothing_beats_the_floor():
             assert oracle.saved_ticks <= oracle.total_ticks - oracle.tables.floor_ticks
 
 
-def test_the_same_game_but_for_stalls_in_the_papers_rules():
-    """Moves that do not stall are legal in both rules, and others in one only."""
+def test_the_papers_rules_are_the_full_ones_without_moves_that_stall():
     for seed in range(60):
-        program = drawn(seed)
-        paper, full = Oracle(program, GameConfig("paper")), Oracle(program)
+        paper, full = Oracle(drawn(seed), GameConfig("paper")), Oracle(drawn(seed))
         while full.question is not None:
-            if paper.question == full.question:
-                stalls, action = full.stall_ticks, paper.legal.index(True)
-                assert all(f or not p for f, p in zip(full.legal, paper.legal, strict=True))
-                if action == NO_COPY and full.question.kind == "read":
-                    raise AssertionError("a copy in the reader's slot stalls")
-                paper.step(action)
-                full.step(action)
-                assert full.stall_ticks - stalls >= 0
-            else:
+            if paper.question != full.question:
                 full.step(DROP)
-        assert paper.done
-        assert paper.saved_ticks == full.saved_ticks
-
-
-def test_a_definition_never_arrives_as_a_copy():
-    for seed in range(60):
-        oracle = Oracle(drawn(seed))
-        play(oracle, np.random.default_rng(seed), 0.3)
-        definitions = {(a.value, a.instruction) for a in oracle.program.accesses if a.defines}
-        for stay in oracle.residencies():
-            assert (stay.arrival == DEFINED) == ((stay.value, stay.start) in definitions) or (
-                stay.arrival != DEFINED and stay.start < stay.ready
-            )
+                continue
+            assert all(f or not p for f, p in zip(full.legal, paper.legal, strict=True))
+            action = paper.legal.index(True)
+            assert (full.question.kind, action) != ("read", NO_COPY)
+            paper.step(action)
+            full.step(action)
+        assert paper.done and paper.residencies() == full.residencies()
