@@ -2,10 +2,10 @@
 
     python benchmarks/completeness.py --out FILE.jsonl [--suite tpu_v4] [--budget 10]
 
-For each program and mapping one JSON line: the saved shares (percent of the all-slow latency) of the
-mapping itself and of the packed game that imitates it, both by the judge; the difference in points;
-how often Drop-backup was needed and what it took off; the packer's seconds; and whether the device's
-packer places the residencies too.  Lines that are in the file already are not made again.
+For each program and mapping one JSON line: the saved shares (percent of the all-slow latency) of
+the mapping itself and of the packed game that imitates it, both by the judge; the difference in
+points; how often Drop-backup was needed and what it took off; the packer's seconds; and whether the
+device's packer places the residencies too.  What is in the file already is not made again.
 """
 
 from __future__ import annotations
