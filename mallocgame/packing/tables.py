@@ -106,15 +106,16 @@ def items_in(tables: Tables, order: np.ndarray, salt: np.ndarray) -> Items:
     for i, key in enumerate(zip(size, floor, map(bytes, alive), strict=True)):
         twin[i] = seen.get(key, -1)
         seen[key] = i
+    section_at, section = _starts(alive), np.nonzero(alive)[1].astype(np.int32)
     return Items(
         size,
         floor,
-        _starts(alive),
-        np.nonzero(alive)[1].astype(np.int32),
+        section_at,
+        section,
         _starts(meets),
         np.nonzero(meets)[1].astype(np.int32),
-        alive.argmax(1),
-        alive.shape[1] - alive[:, ::-1].argmax(1),
+        section[section_at[:-1]].astype(np.int64),
+        section[section_at[1:] - 1].astype(np.int64) + 1,
         twin,
         salt[order],
     )
