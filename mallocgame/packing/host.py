@@ -13,7 +13,7 @@ from mallocgame.packing.repair import repair
 from mallocgame.packing.search import INFEASIBLE, SOLVED, fresh_state, search
 from mallocgame.packing.tables import Tables, items_in, tables_of
 
-MOVES = 2000  # of local search before each complete search
+MOVES = 500  # of local search before each complete search
 PATIENCE = 200_000  # moves without progress, once it is known that not all can be placed
 NODES = 3000  # of the first complete searches
 BLUR = 0.1  # standard deviation of the logarithm of a key, after the first round
