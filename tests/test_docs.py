@@ -58,6 +58,19 @@ def test_the_pages_of_results_are_up_to_date():
         ("data/quickstart.json", "24.34", '"24.34"', "quickstart.json: row 1, saved"),
         ("quickstart.md", "<!-- table: quickstart -->", "<!-- table: other -->", "data/other.json"),
         ("quickstart.md", "<!-- end -->", "", "quickstart.md: a table's marker must be"),
+        (
+            "quickstart.md",
+            "(`GAME_VERSION` 1",
+            "(`GAME_VERSION` 2",
+            "quickstart.md: not up to date",
+        ),
+        ("quickstart.md", "<!-- end game -->", "", "quickstart.md: must have <!-- game -->"),
+        (
+            "data/quickstart.json",
+            '"game": 1',
+            '"game": 3',
+            "quickstart.json: game must be one of 1",
+        ),
     ],
 )
 def test_a_change_by_hand_is_found(copy, file, old, new, message):
