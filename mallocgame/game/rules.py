@@ -1,7 +1,7 @@
 """The rules, as masked steps over a batch of games (docs/game.md, sections 2 to 7).
 
-A step applies the pending answers and looks for each game's next question with a choice.  A block
-of questions is looked at at once: most have one answer, which changes nothing.  What is left over,
+A step applies the pending answers and looks for each game's next question with a choice.  Many
+questions are looked at at once: most have one answer, which changes nothing.  What is left over,
 such as a write-back without a choice, takes another step.
 """
 
@@ -21,7 +21,7 @@ from mallocgame.game.copies import (
     take_back,
     write_back,
 )
-from mallocgame.game.profile import add, peak, put, take, take_one, used_at
+from mallocgame.game.profile import BLOCK, add, peak, put, take_one
 from mallocgame.game.state import CLEAN, COPY, DROP, State
 from mallocgame.game.tables import (
     ALONE,
@@ -31,6 +31,7 @@ from mallocgame.game.tables import (
     INERT,
     KEEP,
     LATER,
+    NEVER,
     UPDATE,
     Brief,
     QuestionRow,
@@ -39,8 +40,8 @@ from mallocgame.game.tables import (
 )
 from mallocgame.program.latency import elapsed_time, supply_time
 
-# Questions that are looked at at once.
-LOOK_AHEAD = 16
+# Questions that are looked at at once: so many a game of the batch, and no fewer in all.
+LOOK_AHEAD, LEAST_LOOKS = 16, 128
 
 
 def advance(arrays: GameArrays, state: State) -> State:
@@ -201,42 +202,70 @@ def _gain(arrays: GameArrays, state: State, stop: StopRow, mask: Array) -> State
 
 
 def _look_on(arrays: GameArrays, state: State) -> State:
-    """Looks at the next questions of every game that waits for no answer."""
+    """Looks at the next questions of every game that waits for no answer.
+
+    A game may have hundreds of questions in a row without a choice, where memory is full, and most
+    have few.  So the same number of looks is shared out anew each time among those that still need
+    some.
+    """
+    shape = state.cursor.shape
     run = ~(state.waiting | state.done)
-    ahead = jnp.arange(LOOK_AHEAD).reshape((-1,) + (1,) * state.cursor.ndim)
-    numbers = state.cursor + ahead
-    rows = Brief(*gather(arrays.briefs, state.program, numbers))
-    total = arrays.num_questions_of[state.program]
-    asks = run & (numbers < total) & _may_ask(arrays, state, rows)
-    found = jnp.any(asks, axis=0)
-    number = state.cursor + jnp.argmax(asks, axis=0).astype(jnp.int32)
+    games, looks = max(run.size, 1), max(LOOK_AHEAD * run.size, LEAST_LOOKS)
+    running = jnp.sum(run)
+    share = (looks // jnp.maximum(running, 1)).astype(jnp.int32)
+    lane = _compact(run.reshape(-1))[jnp.minimum(jnp.arange(looks) // share, games - 1)]
+    ahead = jnp.arange(looks, dtype=jnp.int32) % share
+    seated = jnp.arange(looks) // share < running
+    asks = seated & _may_ask(arrays, state, lane, state.cursor.reshape(-1)[lane] + ahead)
+    first = jnp.full(games, NEVER).at[lane].min(jnp.where(asks, ahead, NEVER)).reshape(shape)
+    found = run & (first < NEVER)
+    number = state.cursor + first
     state = state.replace(
         asked=jnp.where(found, number, state.asked),
-        cursor=jnp.where(
-            run, jnp.where(found, number + 1, state.cursor + LOOK_AHEAD), state.cursor
-        ),
+        cursor=jnp.where(run, jnp.where(found, number + 1, state.cursor + share), state.cursor),
     )
     state = _phase(_ask, arrays, state, found)
+    total = arrays.num_questions_of[state.program]
     over = run & (state.cursor >= total) & (state.pending < 0) & ~state.waiting
     return state.replace(done=state.done | over)
 
 
-def _may_ask(arrays: GameArrays, state: State, rows: Brief) -> Array:
-    """Which of some questions [K, ...] have a choice as far as a glance shows, or a write-back to
-    be done.  Those behind the first one of them are looked at again."""
-    departs = rows.kind == ASK_DEPART
-    since, until = take(state.since, rows.value), take(state.until, rows.value)
-    there = (since <= rows.slot) & (rows.slot < until)
-    dirty = take(state.written, rows.value) >= 0
-    start = rows.slot + departs
-    fits = used_at(state.used, start) + rows.size <= arrays.capacity[state.program]
+def _compact(mask: Array) -> Array:
+    """The positions of what is true in bool [N], in order, and zeros behind: int32 [N]."""
+    position = jnp.where(mask, jnp.cumsum(mask) - 1, mask.size)
+    numbers = jnp.arange(mask.size, dtype=jnp.int32)
+    return jnp.zeros_like(numbers).at[position].set(numbers, mode="drop")
+
+
+def _may_ask(arrays: GameArrays, state: State, lane: Array, number: Array) -> Array:
+    """Which questions have a choice as far as a glance shows, or a write-back to be done.
+
+    lane, number: int32 [K], a game of the batch and a question of it. What is asked before may
+    change what is seen of the later ones of a game.
+    """
+    program = state.program.reshape(-1)[lane]
+    row = Brief(*gather(arrays.briefs, program, number))
+
+    def of_lane(column: Array, index: Array) -> Array:
+        flat = column.reshape(column.shape[0], -1)
+        return flat.at[index, lane].get(mode="clip")
+
+    departs = row.kind == ASK_DEPART
+    since, until = of_lane(state.since, row.value), of_lane(state.until, row.value)
+    there = (since <= row.slot) & (row.slot < until)
+    dirty = of_lane(state.written, row.value) >= 0
+    start = row.slot + departs
+    used = of_lane(state.used.slots, start) + of_lane(state.used.lift, start // BLOCK)
+    fits = used + row.size <= arrays.capacity[program]
     # Before the last write-back's end waiting may help.
-    open_ = (fits | (state.frontier > start)) & ((rows.flags & ALONE) == 0)
-    inert, later = (rows.flags & INERT) > 0, (rows.flags & LATER) > 0
+    frontier = state.frontier.reshape(-1)[lane]
+    open_ = (fits | (frontier > start)) & ((row.flags & ALONE) == 0)
+    inert, later = (row.flags & INERT) > 0, (row.flags & LATER) > 0
     may_stay = later & open_ & (dirty | ~inert)
-    must_write = dirty & ((rows.flags & (LATER | KEEP)) > 0)
-    leaves = there & (until == rows.slot + 1) & (may_stay | must_write)
-    return jnp.where(departs, leaves, ~there & ~inert & open_)
+    must_write = dirty & ((row.flags & (LATER | KEEP)) > 0)
+    leaves = there & (until == row.slot + 1) & (may_stay | must_write)
+    exists = number < arrays.num_questions_of[program]
+    return exists & jnp.where(departs, leaves, ~there & ~inert & open_)
 
 
 def _ask(arrays: GameArrays, state: State, mask: Array) -> State:

@@ -137,8 +137,8 @@ def _pressure(arrays: GameArrays, state: State, row: QuestionRow, rivals: Array)
 
 
 def _coming(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
-    """Float32 [..., AHEAD * COMING_NAMES]: the next questions, whether or not they are asked."""
-    numbers = state.asked + 1 + jnp.arange(AHEAD).reshape((-1,) + (1,) * state.asked.ndim)
+    """Float32 [..., AHEAD * COMING_NAMES]: the question and the next ones, asked or not."""
+    numbers = state.asked + jnp.arange(AHEAD).reshape((-1,) + (1,) * state.asked.ndim)
     exists = numbers < arrays.num_questions_of[state.program]
     brief = Brief(*gather(arrays.briefs, state.program, numbers))
     known = arrays.features.at[state.program, numbers].get(mode="clip")

@@ -22,7 +22,7 @@ from mallocgame.game.tables import (
 
 # Slots ahead at which the pressure is shown.
 TIMES = (0, 1, 2, 4, 8, 16, 32, 64)
-# Coming questions that are shown.
+# Questions that are shown: the one that is asked, and the next ones in the list.
 AHEAD = 12
 # What is known of each question; of the coming ones the first of them are shown.
 COMING_FEATURES = (
