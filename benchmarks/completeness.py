@@ -4,8 +4,8 @@
 
 For each program and mapping one JSON line: the saved shares (percent of the all-slow latency) of
 the mapping itself and of the packed game that imitates it, both by the judge; the difference in
-points; how often Drop-backup was needed and what it took off; the packer's seconds; and whether the
-device's packer places the residencies too.  What is in the file already is not made again.
+points; how often Drop-backup was needed and what it took off; the packer's seconds; and how many
+residencies the device's packer leaves without a place.  What is in the file already is left.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mallocgame.judge import simulate, verify
 from mallocgame.mappers.in_game import simple
 from mallocgame.mappers.in_game.plans import finish_plans
 from mallocgame.mappers.layouts.local_search import local_search
-from mallocgame.packing.device import packs_on_device
+from mallocgame.packing.device import pack_on_device
 from mallocgame.program.mapping import Mapping
 
 
@@ -91,7 +91,7 @@ def imitated(instance: Instance, name: str, budget_s: float) -> dict[str, Any]:
         "backups": made.backups,
         "lost": 100 * made.lost,
         "packing_s": made.seconds,
-        "packs_on_device": packs_on_device(problem),
+        "unplaced_on_device": len(pack_on_device(problem).unplaced),
     }
 
 

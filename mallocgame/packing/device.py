@@ -8,10 +8,14 @@ one running maximum finds all gaps: O(N log N) vector work for each item that is
 from __future__ import annotations
 
 import functools
+import time
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from mallocgame.packing.problem import Packed, PackingProblem
 
 ROUNDS = 8
 BOOST = 4.0  # of the priority of what found no place
@@ -126,3 +130,27 @@ def _round(items: _Items, capacity: jax.Array, priority: jax.Array) -> jax.Array
     placed = nothing, nothing, jnp.zeros_like(nothing)
     _, offsets = jax.lax.scan(place, placed, order)
     return jnp.zeros_like(offsets).at[order, lanes].set(offsets)
+
+
+def pack_on_device(problem: PackingProblem) -> Packed:
+    """Packs one problem; as `host.pack` with what the rounds find.
+
+    Problems are padded to powers of two, so that others share what is compiled.
+    """
+    begin = time.perf_counter()
+    count = len(problem.item)
+    padding = max(8, 1 << max(count - 1, 0).bit_length()) - count
+    first = np.full(len(problem.size), count, np.int64)
+    np.minimum.at(first, problem.item, np.arange(count))
+    unit = int(np.gcd.reduce(np.append(problem.size, problem.floor))) or 1
+    size = np.where(problem.lower < problem.upper, problem.size[problem.item], 0) // unit
+    columns = (size, problem.lower, problem.upper, problem.floor[problem.item] // unit)
+    padded = [np.pad(column, (0, padding)) for column in columns]
+    leader = np.append(first[problem.item], np.arange(count, count + padding))
+    rows = [jnp.asarray(column[:, None], jnp.int32) for column in (*padded, leader)]
+    offsets, _ = pack_batch(*rows, jnp.array([problem.capacity // unit], jnp.int32))
+    found = np.zeros(len(problem.size), np.int64)
+    found[problem.item] = np.asarray(offsets)[:count, 0]
+    missing = tuple(int(i) for i in np.flatnonzero(found < 0))
+    found = np.where(found < 0, -1, found * unit)
+    return Packed(found, missing, ROUNDS, time.perf_counter() - begin)

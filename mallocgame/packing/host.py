@@ -29,18 +29,20 @@ def pack(problem: PackingProblem, seconds: float = 10.0, seed: int = 0) -> Packe
     that not all can be placed, it ends when local search makes no more progress.
 
     Args:
-      seconds: the budget on one core.  The first call on a machine compiles before it counts.
+      seconds: the budget on one core.  What is compiled on a machine's first calls does not count:
+        little for what the best fit solves, ten seconds and more for the first that it does not.
       seed: the same seed gives the same answer, unless the time ends it.
     """
-    compile_kernels()
-    begin = time.perf_counter()
-    return _Packer(problem, begin, begin + seconds, seed).run()
+    packer = _Packer(problem, seed)
+    if packer.missing():
+        compile_kernels()
+    return packer.run(seconds)
 
 
 def compile_kernels() -> None:
     """Compiles the kernels, or loads them where an earlier process has compiled them."""
     if not search.signatures:
-        packer = _Packer(simple_problem(1, [1, 1], [0, 0], [1, 1]), 0.0, 0.0, 0)
+        packer = _Packer(simple_problem(1, [1, 1], [0, 0], [1, 1]), 0)
         packer.search(np.arange(2), 1)
         packer.repair(1)
 
@@ -48,9 +50,9 @@ def compile_kernels() -> None:
 class _Packer:
     """One problem being packed; times are those of `time.perf_counter`."""
 
-    def __init__(self, problem: PackingProblem, begin: float, end: float, seed: int):
+    def __init__(self, problem: PackingProblem, seed: int):
         self.problem = problem
-        self.begin, self.end = begin, end
+        self.begin = self.end = 0.0
         self.rng = np.random.default_rng(seed)
         self.tables = tables_of(problem)
         n = len(self.tables.size)
@@ -66,7 +68,9 @@ class _Packer:
         work = max(int(self.tables.alive.sum()), len(self.items.neighbour), 1)
         self.node_seconds = self.move_seconds = SECONDS_PER_INCIDENCE * work
 
-    def run(self) -> Packed:
+    def run(self, seconds: float) -> Packed:
+        self.begin = time.perf_counter()
+        self.end = self.begin + seconds
         possible = live_bytes(self.problem) <= self.problem.capacity
         orders = _orders(self.tables, self.rng)
         idle = 0
