@@ -14,6 +14,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from mallocgame.game.first import first_question
 from mallocgame.game.observe.static import AHEAD, question_features, slot_features
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import NEVER, Brief, QuestionRow, Tables, pad
@@ -31,6 +32,7 @@ class GameArrays:
     num_slots, num_questions_of, capacity, total_ticks, floor_ticks: int32 [P].
     bound: float32 [P, T + 1]; fraction of the latency that slots t, t + 1, ... save at most.
     capacity_ticks: float32 [P]; ticks that a copy of the whole fast memory takes.
+    first: int32 [P, columns of First]; the first question.
     features: float32 [P, Q + AHEAD, K]; what the observation knows about each question.
     prospects: float32 [P, T, K']; what the observation knows about each slot.
     num_values: V, how many values are told apart.
@@ -47,6 +49,7 @@ class GameArrays:
     floor_ticks: Array
     bound: Array
     capacity_ticks: Array
+    first: Array
     features: Array
     prospects: Array
     config: GameConfig = struct.field(pytree_node=False)
@@ -87,6 +90,7 @@ def stack_tables(tables: Sequence[Tables], config: GameConfig) -> GameArrays:
         floor_ticks=_numbers([t.floor_ticks for t in tables]),
         bound=jnp.asarray(bounds, jnp.float32),
         capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
+        first=jnp.array([first_question(t, config) for t in tables], jnp.int32),
         features=jnp.asarray(
             pad([question_features(t) for t in tables], questions + AHEAD, 0), jnp.float32
         ),

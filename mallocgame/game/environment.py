@@ -33,7 +33,7 @@ class Game(GameArrays):
 
     def init(self, instance: Array) -> State:
         """Starts games of the programs with these numbers, int32 [...]."""
-        return advance(self, fresh_state(self, jnp.asarray(instance, jnp.int32)))
+        return fresh_state(self, jnp.asarray(instance, jnp.int32))
 
     @property
     def spec(self) -> Spec:
@@ -80,7 +80,7 @@ class Game(GameArrays):
 
         def restart(state: State) -> State:
             fresh = fresh_state(self, jnp.asarray(instance, jnp.int32))
-            return advance(self, select(where, fresh, state))
+            return select(where, fresh, state)
 
         return lax.cond(jnp.any(where), restart, lambda state: state, state)
 

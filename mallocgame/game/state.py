@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from mallocgame.game.arrays import GameArrays
+from mallocgame.game.arrays import GameArrays, gather
+from mallocgame.game.first import First
 from mallocgame.game.profile import Profile, fresh_profile, put_one
 from mallocgame.game.tables import SlotRow
 
@@ -80,7 +81,7 @@ class State(struct.PyTreeNode):
 
 
 def fresh_state(arrays: GameArrays, index: Array) -> State:
-    """The state before the first slot, without questions.
+    """The state at the first question, or at the end of a program that asks none.
 
     index: int32 [...]; the program that each game plays.
     """
@@ -90,11 +91,13 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
     slot = SlotRow(*jnp.moveaxis(arrays.slots[:, index], -1, 1))
     elapsed = jnp.maximum(slot.compute, jnp.maximum(slot.read, slot.write))
     values = jnp.zeros((arrays.num_values, *shape), jnp.int32)
+    first = First(*gather(arrays.first, index))
+    asks = (first.may_copy + first.may_hold) > 0
     return State(
         program=index,
-        cursor=zero,
+        cursor=first.asked + 1,
         saved=zero,
-        done=no,
+        done=~asks,
         used=fresh_profile(slot.reserved),
         read=slot.read,
         write=slot.write,
@@ -105,14 +108,14 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
         since=values,
         until=values,
         written=values + CLEAN,
-        asked=zero,
-        begin=zero,
-        copy_stall=zero,
-        hold_stall=zero,
-        may_copy=no,
-        may_hold=no,
+        asked=first.asked,
+        begin=first.begin,
+        copy_stall=first.copy_stall,
+        hold_stall=first.hold_stall,
+        may_copy=first.may_copy > 0,
+        may_hold=first.may_hold > 0,
         waits=no,
-        waiting=no,
+        waiting=asks,
         pending=zero - 1,
         copied=zero,
         log=jnp.zeros((arrays.max_decisions, *shape), jnp.int8),
