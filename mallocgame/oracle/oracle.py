@@ -50,7 +50,6 @@ class Oracle:
         self._prefetches: list[Transfer] = []
         self._taken = [0] * len(program.instructions)
         self._stalls = 0
-        self._written_slow: dict[int, int] = {}  # value -> slot of its last write in slow memory
         self._advance()
 
     # --- What is known (3, State) ---
@@ -211,11 +210,8 @@ class Oracle:
         if stop.kind == "define":
             # The result of a held group is there already (7).
             return Question("define", v, t) if i is None else None
-        if stop.kind == "update":
-            if i is None:
-                self._written_slow[v] = t
-            else:
-                self._change(i, dirty=True, written=t)
+        if stop.kind == "update" and i is not None:
+            self._change(i, dirty=True, written=t)
         return None
 
     def _departing(self) -> list[int]:
@@ -331,11 +327,9 @@ class Oracle:
     def _prefetch(self, v: int) -> tuple[dict[int, int], int]:
         """What a prefetch of v to this slot takes per slot, and the ticks that are missing."""
         t = self._slot
-        earliest = max(
-            self.tables.segment[t],
-            self._written_slow.get(v, -1) + 1,
-            *(stay.end for stay in self._stays if stay.value == v),
-        )
+        written = [s + 1 for s in range(t) if self._writes_slow(v, s)]
+        ended = [stay.end for stay in self._stays if stay.value == v]
+        earliest = max([self.tables.segment[t], *written, *ended])
         missing, taken = self.tables.demand[v], {}
         for s in range(t - 1, earliest - 1, -1):
             if not self._has_room(v, [s], []):
@@ -358,13 +352,9 @@ class Oracle:
     def _play(self, question: Question, action: int) -> None:
         kind, v, t = question
         if action == DROP:
-            if kind == "define":
-                self._written_slow[v] = t
-            elif kind == "depart":
-                i = self._index(v, t)
-                assert i is not None
-                if self._stays[i].dirty:
-                    self._write_back(i)
+            i = self._index(v, t)
+            if kind == "depart" and i is not None and self._stays[i].dirty:
+                self._write_back(i)
             return
         move = self._move(question, action)
         assert move is not None
@@ -488,6 +478,11 @@ class Oracle:
             for stay in self._stays
             if stay.value == access.value and stay.ready <= slot < stay.end
         )
+
+    def _writes_slow(self, v: int, slot: int) -> bool:
+        """Whether v is written in slow memory in the slot, be it a stop or not."""
+        writes = any(a.value == v and a.kind == "write" for a in self.program.accesses_at[slot])
+        return writes and (v, "write") not in self._fast_accesses(slot)
 
     def _idle(self, slot: int) -> int:
         return self.tables.elapsed(slot, self._fast_accesses(slot))[1]
