@@ -101,7 +101,7 @@ def check_domain(
         verdict = domain.judge(instance, made.solution)
         name = f"{instance.name}: game {number}"
         assert verdict.valid, f"{name}: the judge rejects a game of legal moves: {verdict.why}"
-        score = float(end.score[number]) if made.score is None else made.score
+        score = made.score_or(float(end.score[number]))
         found = min(verdict.score, score) if domain.score_is_bound else verdict.score
         _close(found, score, f"{name}: score of judge and game")
 

@@ -89,6 +89,10 @@ class Made:
     score: float | None = None
     backtracks: int = 0
 
+    def score_or(self, played: float) -> float:
+        """The score, given that of the game as it was played."""
+        return played if self.score is None else self.score
+
 
 @dataclasses.dataclass(frozen=True)
 class Solver:

@@ -45,7 +45,7 @@ class BestStore:
         Returns whether it is kept; warns if the judge rejects it, or gives it less than the game.
         """
         solution: Solution = made.solution
-        score = score if made.score is None else made.score
+        score = made.score_or(score)
         verdict = self._domain.judge(instance, solution)
         if not verdict.valid:
             warnings.warn(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mallocgame.game.arrays import GameArrays
+from mallocgame.game.state import DROP
 from mallocgame.game.tables import ENTRY, StopRow
 from mallocgame.game.transcript import Transcript, transcribe, transcribe_answers
 from mallocgame.packing.host import pack
@@ -51,18 +52,18 @@ def finish_game(
     """
     made = played = transcribe(game, index, moves)
     answers = dict(made.answers)
-    forced: set[int] = set()
     backups, packing_s = 0, 0.0
     while True:
         problem, item = packing_problem(program, made)
-        packed = pack(problem, PACK_AGAIN_S if forced else PACK_S)
+        packed = pack(problem, PACK_AGAIN_S if backups else PACK_S)
         packing_s += packed.seconds
         if not packed.unplaced:
             break
         culprit = packed.unplaced[0]
-        forced |= _question(game, index, made.stays[int(np.argmax(item == culprit))].origin)
+        origin = made.stays[int(np.argmax(item == culprit))].origin
+        answers |= dict.fromkeys(_question(game, index, origin), DROP)
         backups += 1
-        made = transcribe_answers(game, index, answers, forced)
+        made = transcribe_answers(game, index, answers)
         answers = made.answers | answers
     offsets = packed.offsets[item]
     return FinishedGame(

@@ -246,7 +246,7 @@ def _ask(arrays: GameArrays, state: State, mask: Array) -> State:
     departs, reads = row.kind == ASK_DEPART, row.kind == ASK_READ
     start = row.slot + departs
     dirty = take_one(state.written, row.value) >= 0
-    asks = mask & ((row.flags & ALONE) == 0) & ~_is_forced(state, row)
+    asks = mask & ((row.flags & ALONE) == 0)
     asks &= ~departs | (((row.flags & LATER) > 0) & (dirty | ((row.flags & INERT) == 0)))
     room = peak(state.used, start, row.counted) + row.size <= capacity
     if arrays.has_groups:
@@ -313,13 +313,6 @@ def _pays(arrays: GameArrays, state: State, row: QuestionRow, ticks: Array) -> t
 def question_number(row: QuestionRow) -> Array:
     """Numbers by which questions are known outside: even for arrivals, odd for departures."""
     return 2 * row.stop + (row.kind == ASK_DEPART)
-
-
-def _is_forced(state: State, row: QuestionRow) -> Array:
-    """Whether a question has the single answer DROP (6)."""
-    number = question_number(row)
-    word = take_one(state.forced, number // 32)
-    return ((word >> (number % 32).astype(jnp.uint32)) & 1) == 1
 
 
 def _put_value(column: Array, value: Array, new: Array, where: Array) -> Array:

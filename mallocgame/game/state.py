@@ -77,8 +77,6 @@ class State(struct.PyTreeNode):
     log: Array
     # Int32 [...]; how many moves it has.
     length: Array
-    # Uint32 [Q / 32, ...]; bit set of the questions that have the single answer DROP.
-    forced: Array
 
 
 def fresh_state(arrays: GameArrays, index: Array) -> State:
@@ -92,7 +90,6 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
     slot = SlotRow(*jnp.moveaxis(arrays.slots[:, index], -1, 1))
     elapsed = jnp.maximum(slot.compute, jnp.maximum(slot.read, slot.write))
     values = jnp.zeros((arrays.num_values, *shape), jnp.int32)
-    words = -(-arrays.max_decisions // 32)
     return State(
         program=index,
         cursor=zero,
@@ -120,7 +117,6 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
         copied=zero,
         log=jnp.zeros((arrays.max_decisions, *shape), jnp.int8),
         length=zero,
-        forced=jnp.zeros((words, *shape), jnp.uint32),
     )
 
 

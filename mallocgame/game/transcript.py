@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -69,38 +69,32 @@ class _Look(NamedTuple):
     copied: Any
 
 
-def transcribe(
-    game: GameArrays, index: int, moves: Sequence[int] | np.ndarray, forced: Collection[int] = ()
-) -> Transcript:
+def transcribe(game: GameArrays, index: int, moves: Sequence[int] | np.ndarray) -> Transcript:
     """Plays the moves of a finished game of one program.
 
-    index: of the program in the game. forced: numbers of questions with the single answer DROP.
+    index: of the program in the game.
 
     Raises:
       ValueError: the moves do not finish a game of this program.
     """
     logged = np.zeros(game.max_decisions, np.int32)
     logged[: len(moves)] = moves
-    return _transcribe(game, index, jnp.asarray(logged), len(moves), forced)
+    return _transcribe(game, index, logged, len(moves))
 
 
-def transcribe_answers(
-    game: GameArrays, index: int, answers: dict[int, int], forced: Collection[int]
-) -> Transcript:
+def transcribe_answers(game: GameArrays, index: int, answers: Mapping[int, int]) -> Transcript:
     """Plays a game by the answers to its questions; what is not among them is answered DROP."""
     by_number = np.full(2 * game.stops.shape[1], DROP, np.int32)
     by_number[list(answers)] = list(answers.values())
-    return _transcribe(game, index, jnp.asarray(by_number), -1, forced)
+    return _transcribe(game, index, by_number, -1)
 
 
-def _transcribe(
-    game: GameArrays, index: int, answers: Array, count: int, forced: Collection[int]
-) -> Transcript:
+def _transcribe(game: GameArrays, index: int, answers: np.ndarray, count: int) -> Transcript:
     """count: how many moves there are, -1 where answers are looked up by question."""
-    state = fresh_state(game, jnp.int32(index)).replace(forced=_bits(game, forced))
+    state = fresh_state(game, jnp.int32(index))
     recorder = _Recorder(QuestionRow(*np.asarray(game.questions[index]).T))
     while not bool(state.done):
-        state, looks = _trace(game, state, answers, jnp.int32(count))
+        state, looks = _trace(game, state, jnp.asarray(answers), jnp.int32(count))
         recorder.look(_Look(*(np.asarray(x) for x in looks)))
         if bool(state.waiting) and int(state.length) == count:
             raise ValueError(f"the moves must finish a game, got {count} that do not")
@@ -109,14 +103,6 @@ def _transcribe(
     return Transcript(
         recorder.stays, recorder.prefetches, recorder.evictions, saved, made, recorder.answers
     )
-
-
-def _bits(game: GameArrays, numbers: Collection[int]) -> Array:
-    """`State.forced` of one game."""
-    words = np.zeros(-(-game.max_decisions // 32), np.uint32)
-    for number in numbers:
-        words[number // 32] |= np.uint32(1 << (number % 32))
-    return jnp.asarray(words)
 
 
 @jax.jit

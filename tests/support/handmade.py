@@ -161,11 +161,11 @@ def waiting_read() -> Program:
     return program(10, values, slots)
 
 
-def waiting_departure() -> Program:
+def waiting_departure(updates: str = "v") -> Program:
     """a and v may stay after slot 1, but 4 bytes are reserved in slot 2."""
     values = {"a": value(5), "v": value(5)}
     slots = [Slot(defines="a v"), Slot(reads="a v"), Slot(reserved=4)]
-    slots += [Slot(compute=9), Slot(reads="a"), Slot(reads="v", updates="v")]
+    slots += [Slot(compute=9), Slot(reads="a"), Slot(reads="v", updates=updates)]
     return program(10, values, slots)
 
 

@@ -17,7 +17,6 @@ from mallocgame.game.arrays import GameArrays, gather
 from mallocgame.game.observe.static import (
     AHEAD,
     COMING_FEATURES,
-    RIVALS,
     SLOT_FEATURES,
     STATIC_FEATURES,
     TIMES,

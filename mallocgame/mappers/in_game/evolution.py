@@ -1,10 +1,10 @@
 """An evolutionary strategy over plans, played in the game: separable natural evolution (SNES).
 
-A plan is a vector with two numbers per question: whether to say yes, and whether even where somebody
-has to wait.  Each is a yes where positive.  The search distribution starts around the density rule: what is far above or below its
-best threshold is nearly certain, the rest open.  Source of the strategy: Schaul, Glasmachers and
-Schmidhuber 2011, "High Dimensions and Heavy Tails for Natural Evolution Strategies", through
-evosax.
+A plan is a vector with two numbers per question: whether to say yes, and whether even where
+somebody has to wait.  Each is a yes where positive.  The search distribution starts around the
+density rule: what is far above or below its best threshold is nearly certain, the rest open.
+Source of the strategy: Schaul, Glasmachers and Schmidhuber 2011, "High Dimensions and Heavy Tails
+for Natural Evolution Strategies", through evosax.
 """
 
 from __future__ import annotations

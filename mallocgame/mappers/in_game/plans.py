@@ -24,9 +24,9 @@ from mallocgame.program.mapping import Mapping
 class Answer(enum.IntEnum):
     """What a plan answers.
 
-    NO is DROP. YES is COPY where a copy is asked for, else NO_COPY. IN_TIME is the same where nobody
-    has to wait for it. OWN_SLOT copies in the reader's own slot, or else as YES does.  What is not
-    legal is DROP.
+    NO is DROP. YES is COPY where a copy is asked for, else NO_COPY. IN_TIME is the same where
+    nobody has to wait for it. OWN_SLOT copies in the reader's own slot, or else as YES does.  What
+    is not legal is DROP.
     """
 
     NO = 0

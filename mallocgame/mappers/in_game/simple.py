@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from mallocgame.game.observe.static import densities
-from mallocgame.game.tables import ASK_DEPART, ASK_READ, LATER, QuestionRow, Tables
+from mallocgame.game.tables import (
+    ASK_DEPART,
+    ASK_READ,
+    DEFINE,
+    LATER,
+    QuestionRow,
+    StopRow,
+    Tables,
+)
 from mallocgame.mappers.in_game.plans import Answer
 from mallocgame.program.mapping import Mapping, Residency, Transfer
 
@@ -25,13 +33,16 @@ def random(tables: Tables, seed: int) -> np.ndarray:
 def worths(tables: Tables) -> np.ndarray:
     """What saying yes saves at every question for the room it takes: float64 [Q].
 
-    That of a hold is the density of what the hold serves, that of an arrival the larger one of its
-    own access and of the next hold; see `densities`.
+    That of a hold is the density of what the hold serves, that of a read the larger one of its own
+    access and of the next hold; see `densities`.  A definition and its departure are one decision,
+    by what both save over the hold: what is produced in fast memory and leaves costs a write-back.
     """
     rows = QuestionRow(*tables.questions.T)
     access, hold = densities(tables)
-    arrives = (rows.kind != ASK_DEPART) & (rows.entry == 0)
-    return np.where(arrives, np.maximum(access, hold), hold)
+    slots = np.maximum(rows.hold_end - 1 - rows.slot, 1)
+    stops = StopRow(*tables.stops[rows.stop].T)
+    worth = np.where((rows.kind == ASK_READ) & (rows.entry == 0), np.maximum(access, hold), hold)
+    return np.where(stops.kind == DEFINE, hold + access / slots, worth)
 
 
 def levels_of(known: np.ndarray) -> np.ndarray:

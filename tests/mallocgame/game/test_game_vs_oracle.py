@@ -18,12 +18,10 @@ from hypothesis import strategies as st
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.profile import used_at
-from mallocgame.game.rules import advance
-from mallocgame.game.state import State, fresh_state
-from mallocgame.game.tables import DEFINE, ENTRY, READ, StopRow
+from mallocgame.game.state import State
+from mallocgame.game.tables import StopRow
 from mallocgame.game.transcript import transcribe
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
-from mallocgame.oracle.state import Origin
 from mallocgame.program import Program
 from mallocgame.synthetic.random_programs import random_program
 from tests.support.handmade import all_programs
@@ -36,7 +34,6 @@ VARIANTS = {
     "paper": GameConfig(rules="paper"),
     "inert": GameConfig(inert_fraction=0.03),
     "nothing_inert": GameConfig(inert_fraction=0.0),
-    "forced": GameConfig(inert_fraction=0.0),
 }
 
 
@@ -56,8 +53,8 @@ def _observe(game: Game, state: State) -> dict[str, jax.Array]:
 
 
 @jax.jit
-def _start(game: Game, index, forced):
-    state = advance(game, fresh_state(game, index).replace(forced=forced))
+def _start(game: Game, index):
+    state = game.init(index)
     return state, _observe(game, state)
 
 
@@ -93,38 +90,17 @@ def _differences(oracle: Oracle, seen: dict[str, np.ndarray], i: int) -> list[st
     return found
 
 
-def _forced(
-    game: Game, programs: list[Program], share: float, rng: np.random.Generator
-) -> tuple[np.ndarray, list[set[Origin]]]:
-    """Some questions of each program that have the single answer DROP: the game's bits and the
-    oracle's names of them."""
-    bits = np.zeros((-(-game.max_decisions // 32), len(programs)), np.uint32)
-    names: list[set[Origin]] = [set() for _ in programs]
-    for i in range(len(programs)):
-        stops = StopRow(*np.asarray(game.stops[i]).T)
-        for e in np.flatnonzero(np.isin(stops.kind, (READ, DEFINE, ENTRY))):
-            if rng.random() >= share:
-                continue
-            enters = stops.kind[e] == ENTRY
-            names[i].add(Origin("enter" if enters else "arrival", stops.value[e], stops.slot[e]))
-            for number in (2 * e, 2 * e + 1) if enters else (2 * e,):
-                bits[number // 32, i] |= np.uint32(1 << (number % 32))
-    return bits, names
-
-
 def compare(
     programs: list[Program],
     config: GameConfig,
     rng: np.random.Generator,
     ballast: tuple[Program, ...] = (),
-    forced_share: float = 0.0,
 ) -> Counter[str]:
     """Plays all programs at once, by random legal moves, until all are over.
 
     Args:
       ballast: programs that are compiled with the others but not played, so that batches of
         different programs have the same shapes.
-      forced_share: of the arrivals, how many have the single answer DROP.
 
     Returns:
       What was played, by question and action, and how often a move stalled or waited.
@@ -133,12 +109,11 @@ def compare(
       AssertionError: the first disagreement of each game, with the moves that lead there.
     """
     game = build_game([*programs, *ballast], config)
-    bits, names = _forced(game, programs, forced_share, rng)
-    oracles = [Oracle(p, config, forced) for p, forced in zip(programs, names, strict=True)]
+    oracles = [Oracle(program, config) for program in programs]
     totals = np.asarray(game.total_ticks)[: len(programs)]
     assert [max(oracle.total_ticks, 1) for oracle in oracles] == totals.tolist()
     policies = [_policy(rng) for _ in programs]
-    state, seen = _start(game, jnp.arange(len(programs)), jnp.asarray(bits))
+    state, seen = _start(game, jnp.arange(len(programs)))
     moves: list[list[int]] = [[] for _ in programs]
     returns = np.zeros(len(programs))
     returns += [oracle.saved_ticks / max(oracle.total_ticks, 1) for oracle in oracles]
@@ -170,7 +145,7 @@ def compare(
             line = f"after {moves[i]}: reward: game {reward[i]}, oracle {rewards[i]}"
             wrong.setdefault(i, line)
     for i in range(min(TRANSCRIBED, len(programs))):
-        if i not in wrong and (line := _other_residencies(game, i, moves[i], bits, oracles[i])):
+        if i not in wrong and (line := _other_residencies(game, i, moves[i], oracles[i])):
             wrong[i] = line
     text = "\n".join(f"{programs[i].name}: {line}" for i, line in wrong.items())
     assert not wrong, f"{len(wrong)} of {len(programs)} games disagree under {config}\n{text}"
@@ -181,12 +156,9 @@ def compare(
     return count
 
 
-def _other_residencies(
-    game: Game, i: int, moves: list[int], bits: np.ndarray, oracle: Oracle
-) -> str:
+def _other_residencies(game: Game, i: int, moves: list[int], oracle: Oracle) -> str:
     """How the game's transcript differs from the oracle's residencies and copies."""
-    numbers = [n for n in range(32 * len(bits)) if (bits[n // 32, i] >> np.uint32(n % 32)) & 1]
-    made = transcribe(game, i, moves, numbers)
+    made = transcribe(game, i, moves)
     stops = StopRow(*np.asarray(game.stops[i]).T)
     found = []
     for number, stay in enumerate(made.stays):
@@ -234,8 +206,7 @@ def _programs(seed: int, count: int) -> list[Program]:
 def test_game_agrees_with_oracle(variant: str):
     seed = list(VARIANTS).index(variant)
     rng = np.random.default_rng([seed, PROGRAMS])
-    share = 0.2 if variant == "forced" else 0.0
-    count = compare(_programs(seed, PROGRAMS), VARIANTS[variant], rng, forced_share=share)
+    count = compare(_programs(seed, PROGRAMS), VARIANTS[variant], rng)
     for event in (f"read {COPY}", f"define {NO_COPY}", f"depart {NO_COPY}", f"depart {DROP}"):
         assert count[event] > 100, (event, count)
     if variant != "paper":

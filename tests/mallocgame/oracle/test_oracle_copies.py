@@ -283,3 +283,13 @@ def test_a_departure_waits():
     # In slot 2 the reservation and v leave no room for a.
     assert copies(oracle)[0] == [("a", 3, 4)] and oracle.done
     assert judged(oracle) == pytest.approx(seconds(oracle), abs=1e-4)
+
+
+def test_a_departure_does_not_count_what_its_own_slot_saves():
+    oracle = start(waiting_departure(updates=""))
+    play(oracle, ("define", "a", 0, NO_COPY), ("define", "v", 0, NO_COPY))
+    play(oracle, ("depart", "a", 0, NO_COPY), ("depart", "v", 0, NO_COPY))
+    play(oracle, ("depart", "a", 1, DROP))
+    # The read in slot 5 alone is worth the wait of 5 s, and no more: v leaves.
+    assert asked(oracle) != ("depart", "v", 1)
+    assert oracle.residents().get(1, (0, 0))[1] != 6
