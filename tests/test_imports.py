@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "evaluate": ("agent", "gamekit"),
     "mallocgame": ("mallocgame", "gamekit"),
     "mallocgame.program": ("mallocgame.program", "gamekit"),
+    "mallocgame.packing": ("mallocgame.packing", "gamekit"),
     "mallocgame.judge": ("mallocgame.judge", "mallocgame.program", "gamekit"),
     "mallocgame.game": ("mallocgame.game", "mallocgame.program", "mallocgame.packing", "gamekit"),
     # A packer knows items and bytes, not programs.

@@ -1,4 +1,4 @@
-"""The host packer: greedy rounds that learn, between restarts of a complete search."""
+"""The host packer: local search and restarts of a complete search, in turn."""
 
 from __future__ import annotations
 
@@ -9,22 +9,24 @@ import numpy as np
 
 from mallocgame.packing.greedy import best_fit
 from mallocgame.packing.problem import Packed, PackingProblem, live_bytes, simple_problem
+from mallocgame.packing.repair import repair
 from mallocgame.packing.search import INFEASIBLE, SOLVED, fresh_state, search
 from mallocgame.packing.tables import Tables, items_in, tables_of
 
-GREEDY_ROUNDS = 16  # before each search
-NODES = 3000  # of the first searches
-BLUR = 0.05  # standard deviation of the logarithm of a key, after the first round
-SECONDS_PER_INCIDENCE = 2e-8  # of a node, an upper guess until one was measured
+MOVES = 500  # of local search before each complete search
+PATIENCE = 200_000  # moves without progress, once it is known that not all can be placed
+NODES = 3000  # of the first complete searches
+BLUR = 0.1  # standard deviation of the logarithm of a key, after the first round
+SECONDS_PER_INCIDENCE = 2e-8  # of a node or a move, an upper guess until one was measured
 
 
 def pack(problem: PackingProblem, seconds: float = 10.0, seed: int = 0) -> Packed:
     """Places all items, or as many as it can.
 
-    Greedy rounds place items at the best fit, by bytes times slots, and put what found no place
-    ahead in the next round.  Between them a complete search runs over and over, with another order
-    of preference each time and more nodes.  It ends when all is placed, when the search has shown
-    that not all can be, or with the time.
+    Items are placed at the best fit first, by bytes times slots.  Then two take turns: local
+    search, which goes on where it was, and a complete search, which starts again with another order
+    of preference and more nodes.  It ends when all is placed or with the time.  Once it is known
+    that not all can be placed, it ends when local search makes no more progress.
 
     Args:
       seconds: the budget on one core.  The first call on a machine compiles before it counts.
@@ -38,11 +40,14 @@ def pack(problem: PackingProblem, seconds: float = 10.0, seed: int = 0) -> Packe
 def compile_kernels() -> None:
     """Compiles the kernels, or loads them where an earlier process has compiled them."""
     if not search.signatures:
-        problem = simple_problem(1, [1], [0], [1])
-        _Packer(problem, 0.0, 0.0, 0).warm()
+        packer = _Packer(simple_problem(1, [1, 1], [0, 0], [1, 1]), 0.0, 0.0, 0)
+        packer.search(np.arange(2), 1)
+        packer.repair(1)
 
 
 class _Packer:
+    """One problem being packed; times are those of `time.perf_counter`."""
+
     def __init__(self, problem: PackingProblem, begin: float, end: float, seed: int):
         self.problem = problem
         self.begin, self.end = begin, end
@@ -50,62 +55,57 @@ class _Packer:
         self.tables = tables_of(problem)
         n = len(self.tables.size)
         self.salt = self.rng.integers(1, 1 << 62, n)
-        self.area = (self.tables.size * self.tables.slots).astype(np.float64)
+        self.draw = self.rng.integers(1, 1 << 62, 1)
         self.items = items_in(self.tables, np.arange(n), self.salt)
-        self.weight = self.area.copy()
-        self.failures = np.zeros(n, np.int64)
-        self.tries = 0
+        self.weight = np.ones(n)
+        self.tries = 1
         self.best = np.full(n, -1)
-        self.node_seconds = SECONDS_PER_INCIDENCE * max(self.tables.alive.sum(), 1)
-
-    def warm(self) -> None:
-        self._greedy()
-        self._search(np.arange(len(self.tables.size)), 1)
+        order = np.argsort(-self.tables.size * self.tables.slots, kind="stable")
+        best_fit(self.items, order, self.tables.limit, self.best)
+        self.now = self.best.copy()
+        work = max(int(self.tables.alive.sum()), len(self.items.neighbour), 1)
+        self.node_seconds = self.move_seconds = SECONDS_PER_INCIDENCE * work
 
     def run(self) -> Packed:
         possible = live_bytes(self.problem) <= self.problem.capacity
         orders = _orders(self.tables, self.rng)
-        while True:
-            for _ in range(GREEDY_ROUNDS):
-                if self._greedy() == 0 or self._late():
-                    return self._packed()
-            if not possible or self._late():
-                return self._packed()
-            order, nodes = next(orders)
-            outcome = self._search(order, nodes)
-            if outcome == SOLVED or self._late():
-                return self._packed()
-            possible = outcome != INFEASIBLE
+        idle = 0
+        while self.missing() and self._left() > 0 and (possible or idle < PATIENCE):
+            before = self.missing()
+            self.repair(MOVES)
+            idle = 0 if self.missing() < before else idle + MOVES
+            if possible and self.missing() and self._left() > 0:
+                possible = self.search(*next(orders)) != INFEASIBLE
+        return self._packed()
 
-    def _late(self) -> bool:
-        return time.perf_counter() >= self.end
-
-    def _greedy(self) -> int:
-        """One round; returns how many items the best round so far has not placed."""
-        offset = np.full(len(self.area), -1)
-        order = np.argsort(-self.weight, kind="stable")
-        best_fit(self.items, order, self.tables.limit, offset)
-        self.tries += 1
-        failed = offset < 0
-        self.failures += failed
-        self.weight[failed] *= 2.0
-        if failed.sum() < (self.best < 0).sum():
-            self.best = offset
+    def missing(self) -> int:
         return int((self.best < 0).sum())
 
-    def _search(self, order: np.ndarray, nodes: int) -> int:
-        """A search for at most `nodes` nodes; keeps what it finds."""
-        items = items_in(self.tables, order, self.salt)
+    def _left(self) -> float:
+        return max(self.end - time.perf_counter(), 0.0)
+
+    def repair(self, moves: int) -> None:
+        """Goes on with local search."""
+        budget = min(moves, int(self._left() / self.move_seconds) + 1)
         begin = time.perf_counter()
-        affordable = int(max(self.end - begin, 0.0) / self.node_seconds) + 1
-        budget = min(nodes, affordable)
+        made = repair(
+            self.items, self.tables.limit, self.now, self.best, self.weight, self.draw, budget
+        )
+        self.tries += 1
+        if made:
+            self.move_seconds = (time.perf_counter() - begin) / made
+
+    def search(self, order: np.ndarray, nodes: int) -> int:
+        """Starts a complete search of at most `nodes` nodes; keeps what it finds."""
+        items = items_in(self.tables, order, self.salt)
+        budget = min(nodes, int(self._left() / self.node_seconds) + 1)
+        begin = time.perf_counter()
         state = fresh_state(items, self.tables.alive.shape[1], budget)
         outcome, seen = search(items, state, self.tables.limit, budget)
         self.tries += 1
-        if seen > 1000:
+        if seen:
             self.node_seconds = (time.perf_counter() - begin) / seen
         if outcome == SOLVED:
-            self.best = np.empty_like(self.best)
             self.best[order] = state.offset
         return outcome
 
@@ -114,7 +114,7 @@ class _Packer:
         placed = self.best >= 0
         offsets[self.tables.number[placed]] = self.best[placed] * self.tables.unit
         missing = np.flatnonzero(~placed)
-        missing = missing[np.lexsort([-self.area[missing], -self.failures[missing]])]
+        missing = missing[np.argsort(-self.weight[missing], kind="stable")]
         unplaced = tuple(int(i) for i in self.tables.number[missing])
         return Packed(offsets, unplaced, self.tries, time.perf_counter() - self.begin)
 

@@ -38,7 +38,7 @@ class State(NamedTuple):
     load: int64 [S], units still to come over a section.
     lowest: int64 [S], the lowest offset that something still to come may have there.
     crossing: int64 [S + 1], scratch of `_split`.
-    order, sorted: int64 [N], the items, those of a frame side by side, and scratch for it.
+    order, sorted: uint32 [N], the items, those of a frame side by side, and scratch for it.
     frame: int64 [N + 2, COLUMNS].
     options, cuts, done, trail: stacks of options, bounds, placed items, and changes of `low`.
     failed: int64 [M, 2], key of a failed state and the line from which on it failed.
@@ -70,10 +70,10 @@ def fresh_state(items: Items, sections: int, nodes: int) -> State:
         load=load,
         lowest=np.zeros(sections, np.int64),
         crossing=np.zeros(sections + 1, np.int64),
-        order=np.arange(n),
-        sorted=np.zeros(n, np.int64),
+        order=np.arange(n, dtype=np.uint32),
+        sorted=np.zeros(n, np.uint32),
         frame=np.zeros((n + 2, COLUMNS), np.int64),
-        options=np.zeros(n * (n + 1) // 2 + 1, np.int32),
+        options=np.zeros(n * (n + 1) // 2 + 1, np.uint32),
         cuts=np.zeros(2 * n + 4, np.int64),
         done=np.zeros(n, np.int64),
         trail=np.zeros((len(items.neighbour) + 1, 2), np.int64),
@@ -204,41 +204,52 @@ def _enter(items, state, limit, depth):
     slot = key & (state.failed.shape[0] - 1)
     if state.failed[slot, 0] == key and state.failed[slot, 1] <= _rank(items, frame, depth):
         return False
-    start = frame[depth - 1, OPTIONS_END]
-    stop = start
     for s in range(left, right):
         state.lowest[s] = limit + 1
     for k in range(first, end):
         i = order[k]
-        if (low[i], i) <= (line, last):
-            # It lies on a neighbour that is free, or on one that itself lies on such a top.
-            least, sinks = limit + 1, True
-            for q in range(items.neighbour_at[i], items.neighbour_at[i + 1]):
-                j = items.neighbour[q]
-                if state.offset[j] < 0:
-                    base = low[j] if (low[j], j) > (line, last) else max(low[j], free_top)
-                    least = min(least, base + items.size[j])
-                    sinks = sinks and base >= low[i] + items.size[i]
-            if sinks or least + items.size[i] > limit:
-                return False
-        else:
-            least = low[i]
-            # What is placed at `top` or above would leave a place for an item to sink into.
-            if least < top and (items.twin[i] < 0 or state.offset[items.twin[i]] >= 0):
-                j = stop
-                while j > start and (low[options[j - 1]], options[j - 1]) > (least, i):
-                    options[j] = options[j - 1]
-                    j -= 1
-                options[j] = i
-                stop += 1
+        least = low[i] if (low[i], i) > (line, last) else max(low[i], free_top)
         for q in range(items.section_at[i], items.section_at[i + 1]):
             state.lowest[items.section[q]] = min(state.lowest[items.section[q]], least)
     for s in range(left, right):
         if state.load[s] > 0 and state.lowest[s] + state.load[s] > limit:
             return False
+    start = frame[depth - 1, OPTIONS_END]
+    stop = start
+    for k in range(first, end):
+        i = order[k]
+        if (low[i], i) <= (line, last):
+            if _stuck(items, state, limit, i, line, last, free_top):
+                return False
+        # What is placed at `top` or above would leave a place for an item to sink into.
+        elif low[i] < top and (items.twin[i] < 0 or state.offset[items.twin[i]] >= 0):
+            j = stop
+            while j > start and (low[options[j - 1]], options[j - 1]) > (low[i], i):
+                options[j] = options[j - 1]
+                j -= 1
+            options[j] = i
+            stop += 1
     frame[depth, KEY] = key
     frame[depth, OPTION] = start
     frame[depth, OPTIONS_END] = stop
+    return True
+
+
+@njit(cache=True)
+def _stuck(items, state, limit, i, line, last, free_top):
+    """Whether an item that is not free will sink, or end above the limit.
+
+    It comes on top of a neighbour that is free, or of one that itself comes on top of another.
+    """
+    low, least, sinks = state.low, limit + 1, True
+    for k in range(items.neighbour_at[i], items.neighbour_at[i + 1]):
+        j = items.neighbour[k]
+        if state.offset[j] < 0:
+            base = low[j] if (low[j], j) > (line, last) else max(low[j], free_top)
+            least = min(least, base + items.size[j])
+            sinks = sinks and base >= low[i] + items.size[i]
+            if not sinks and least + items.size[i] <= limit:
+                return False
     return True
 
 

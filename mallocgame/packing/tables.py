@@ -17,8 +17,9 @@ class Items(NamedTuple):
     another one's.  Items collide if they share a section.
 
     size, floor: int64 [N], in units.
-    section: int32, the sections of item i are section[section_at[i] : section_at[i + 1]], rising.
-    neighbour: int32, the items that collide with it, likewise.
+    section: uint32, the sections of item i are section[section_at[i] : section_at[i + 1]], rising.
+      Indices without a sign are faster in the kernels, which need not look for negative ones.
+    neighbour: uint32, the items that collide with it, likewise.
     left, right: int64 [N], all sections of an item are in [left, right).
     twin: int64 [N], the item before it that is just like it, or -1.
     salt: int64 [N], a random number for each item.
@@ -106,15 +107,16 @@ def items_in(tables: Tables, order: np.ndarray, salt: np.ndarray) -> Items:
     for i, key in enumerate(zip(size, floor, map(bytes, alive), strict=True)):
         twin[i] = seen.get(key, -1)
         seen[key] = i
+    section_at, section = _starts(alive), np.nonzero(alive)[1].astype(np.uint32)
     return Items(
         size,
         floor,
-        _starts(alive),
-        np.nonzero(alive)[1].astype(np.int32),
+        section_at,
+        section,
         _starts(meets),
-        np.nonzero(meets)[1].astype(np.int32),
-        alive.argmax(1),
-        alive.shape[1] - alive[:, ::-1].argmax(1),
+        np.nonzero(meets)[1].astype(np.uint32),
+        section[section_at[:-1]].astype(np.int64),
+        section[section_at[1:] - 1].astype(np.int64) + 1,
         twin,
         salt[order],
     )
