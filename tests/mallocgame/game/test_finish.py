@@ -24,7 +24,8 @@ from mallocgame.packing.problem import Packed, PackingProblem, check
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
 from mallocgame.synthetic.random_programs import random_program
-from tests.support.handmade import FREE, Slot, all_programs, program, value
+from tests.support import handmade
+from tests.support.handmade import FREE, Slot, all_programs, value
 
 PROGRAMS = 40
 CONFIG = GameConfig(inert_fraction=0.0)
@@ -75,8 +76,31 @@ def at_random(program: Program, seed: int) -> Played:
 
 
 def as_before(program: Program, before: Played, forced: frozenset[Origin]) -> Played:
-    """The game by the answers of an earlier one; what was not asked there is DROP."""
-    return played(program, lambda o: before.answers.get(_asked(o), DROP), forced)
+    """The game by the answers of an earlier one; what was not asked there is DROP.
+
+    Raises:
+      AssertionError: it is not the game in which the forced questions are not asked.
+    """
+
+    def answer(oracle: Oracle) -> int:
+        is_forced = origin(_asked(oracle), program) in forced
+        return DROP if is_forced else before.answers.get(_asked(oracle), DROP)
+
+    again = played(program, answer)
+    silent = played(program, answer, forced)
+    assert again.oracle.residencies() == silent.oracle.residencies()
+    assert again.oracle.saved_ticks == silent.oracle.saved_ticks
+    assert len(again.moves) <= len(silent.moves) + len(forced)
+    return again
+
+
+def origin(question: Question, program: Program) -> Origin | None:
+    """The question as Drop-backup forces it; a departure is not, but at an entry marker."""
+    if any(loop.entry == question.slot for loop in program.loops):
+        return Origin("enter", question.value, question.slot)
+    if question.kind == "depart":
+        return None
+    return Origin("arrival", question.value, question.slot)
 
 
 def _asked(oracle: Oracle) -> Question:
@@ -96,13 +120,15 @@ def fail(monkeypatch: pytest.MonkeyPatch, times: int, choose: Chooser) -> list[i
     """Has the packer declare the item that is chosen unplaced, for so many games.
 
     Returns:
-      A list that takes up the items.
+      A list that takes up the items, and after them those that have no place indeed.
     """
     chosen: list[int] = []
 
     def failing(problem: PackingProblem, *arguments: float) -> Packed:
-        if len(chosen) == times or not len(problem.size):
-            return pack(problem, *arguments)
+        if 0 <= times <= len(chosen) or not len(problem.size):
+            packed = pack(problem, *arguments)
+            chosen.extend(packed.unplaced[:1])
+            return packed
         chosen.append(choose(problem))
         assert len(chosen) < 1000, "Drop-backup does not end"
         offsets = np.where(np.arange(len(problem.size)) == chosen[-1], -1, 0)
@@ -132,10 +158,16 @@ def assert_same(made: FinishedGame, program: Program, expected: Played) -> None:
 
 
 def is_there(mapping: Mapping, origin: Origin) -> bool:
-    """Whether the value is in fast memory at the stop, or held over the loop that begins there."""
+    """Whether fast memory serves the value at the stop, or holds it over the loop entered there.
+
+    A copy that is on its way to a later stop serves nothing yet.
+    """
     beyond = 1 if origin.kind == "enter" else 0
+    copied = {(c.value, c.start): c.end for c in mapping.prefetches}
     return any(
-        r.value == origin.value and r.start <= origin.slot and r.end > origin.slot + beyond
+        r.value == origin.value
+        and copied.get((r.value, r.start), r.start) <= origin.slot
+        and r.end > origin.slot + beyond
         for r in mapping.residencies
     )
 
@@ -152,9 +184,9 @@ def test_a_game_that_does_not_pack_is_played_again(programs, game, monkeypatch, 
         last = first
         for item in chosen:
             stays = last.oracle.residencies()
-            origin = stays[items(stays)[item][0]].origin
-            assert origin not in forced
-            forced |= {origin}
+            culprit = stays[items(stays)[item][0]].origin
+            assert culprit not in forced
+            forced |= {culprit}
             last = as_before(program, first, forced)
         assert made.backups == len(chosen)
         assert_same(made, program, last)
@@ -163,9 +195,9 @@ def test_a_game_that_does_not_pack_is_played_again(programs, game, monkeypatch, 
         assert not forced & {stay.origin for stay in last.oracle.residencies()}
         if len(forced) == 1:
             assert not is_there(made.mapping, *forced)
-        kinds |= {origin.kind for origin in forced}
-        changed += len(first.moves) != len(last.moves) + len(forced)
-    # Forced questions have others that follow from them, and both kinds are forced.
+        kinds |= {culprit.kind for culprit in forced}
+        changed += len(first.moves) != len(last.moves)
+    # Other questions follow from what is forced, and both kinds are forced.
     assert changed > 10
     assert kinds == {"arrival", "enter"} or times == 1
 
@@ -178,14 +210,15 @@ def test_a_held_loop_that_does_not_pack_is_not_held(programs, game, monkeypatch)
         stays = first.oracle.residencies()
         groups = items(stays)
         for item, members in enumerate(groups):
-            origin = stays[members[0]].origin
-            if origin.kind != "enter":
+            culprit = stays[members[0]].origin
+            if culprit.kind != "enter":
                 continue
             fail(monkeypatch, 1, lambda _, item=item: item)
             made = finish_game(game, program, first.moves, index)
-            assert_same(made, program, as_before(program, first, frozenset({origin})))
-            assert not is_there(made.mapping, origin)
-            seen.add(len(members) > 1)
+            if made.backups == 1:
+                assert_same(made, program, as_before(program, first, frozenset({culprit})))
+                assert not is_there(made.mapping, culprit)
+                seen.add(len(members) > 1)
     assert seen == {False, True}  # values, and groups
 
 
@@ -210,7 +243,7 @@ def reservations() -> Program:
     """
     slots = [Slot(defines="x"), Slot(reserved=4), Slot(reads="x", defines="y")]
     slots += [Slot(reserved=4), Slot(reads="y")]
-    return program(8, {"x": value(4), "y": value(4)}, slots)
+    return handmade.program(8, {"x": value(4), "y": value(4)}, slots)
 
 
 def test_what_fits_but_does_not_pack_is_backed_up():
@@ -224,9 +257,9 @@ def test_what_fits_but_does_not_pack_is_backed_up():
     made = finish_game(game, program, moves)
     assert made.backups == 1 and len(made.mapping.residencies) == 1
     assert verify(program, made.mapping) == []
-    # Each of the two saves as much: 4 s of its definition and 4 s of its read.
-    assert made.saved_fraction == pytest.approx(made.lost)
-    assert simulate(program, made.mapping).saved_fraction == pytest.approx(made.saved_fraction)
+    # Slots 0, 2 and 4 take 4 s each; slot 2 as long as one of its values is in slow memory.
+    assert made.saved_fraction == pytest.approx(1 / 3) and made.lost == pytest.approx(2 / 3)
+    assert simulate(program, made.mapping).saved_fraction == pytest.approx(1 / 3)
     assert made.seconds > 0
 
 
