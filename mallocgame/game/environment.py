@@ -140,8 +140,7 @@ class Game(GameArrays):
         return History(moves, state.length, jnp.zeros_like(state.length))
 
     def _saved_from(self, state: State, first: Array) -> Array:
-        """Int32 [...]; ticks saved so far in the slots from `first` on, less their overdrafts, which
-        may still be refunded."""
+        """Int32 [...]; ticks saved so far in the slots from `first` on, less their overdrafts."""
         slots = jnp.arange(self.slots.shape[2]).reshape((-1,) + (1,) * first.ndim)
         slow = SlotRow(*jnp.moveaxis(self.slots[:, state.program], -1, 1))
 
