@@ -140,7 +140,7 @@ class Game(GameArrays):
         return History(moves, state.length, jnp.zeros_like(state.length))
 
     def _saved_from(self, state: State, first: Array) -> Array:
-        """Int32 [...]; ticks saved so far in the slots from `first` on, overdrafts left out."""
+        """Int32 [...]; ticks saved so far in the slots from `first` on, less their overdrafts."""
         slots = jnp.arange(self.slots.shape[2]).reshape((-1,) + (1,) * first.ndim)
         slow = SlotRow(*jnp.moveaxis(self.slots[:, state.program], -1, 1))
 
@@ -148,6 +148,7 @@ class Game(GameArrays):
             return jnp.maximum(slow.compute, jnp.maximum(read, write))
 
         saved = elapsed(slow.read, slow.write) - elapsed(state.read, state.write)
+        saved -= jnp.maximum(-state.left, 0)
         return jnp.sum(jnp.where(slots >= first, slow.weight * saved, 0), axis=0)
 
 

@@ -33,12 +33,15 @@ def fresh_profile(used: Array) -> Profile:
 
 
 def take(column: Array, index: Array) -> Array:
-    """Entries [K, ...] of a column [N, ...] at the indices int32 [K, ...], clipped to its range."""
+    """Entries [K, ...] of a column [N, ...] at the indices int32 [K, ...], from 0 on.
+
+    What lies behind the column is its last entry; what a negative index gives means nothing.
+    """
     return jnp.take_along_axis(column, index, axis=0, mode="clip")
 
 
 def take_one(column: Array, index: Array) -> Array:
-    """Entry [...] of a column [N, ...] at the index int32 [...], clipped to its range."""
+    """Entry [...] of a column [N, ...] at the index int32 [...], as `take` does."""
     return take(column, index[None])[0]
 
 

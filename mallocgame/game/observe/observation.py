@@ -77,9 +77,9 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
     elapsed = elapsed_time(slow.compute, read, write, jnp)
     then = elapsed_time(slow.compute, read - stop.read, write - stop.write, jnp)
     slow_elapsed = elapsed_time(slow.compute, slow.read, slow.write, jnp)
-    left = jnp.cumsum(jnp.maximum(take(state.left, _before(t, max(BACK))), 0), axis=0)
-    before = t.clip(0)
-    back = [jnp.where(before > 0, left[jnp.minimum(b, max(BACK)) - 1], 0) for b in BACK]
+    before = t - 1 - jnp.arange(max(BACK)).reshape((-1,) + (1,) * t.ndim)
+    left = jnp.where(before >= 0, jnp.maximum(take(state.left, before), 0), 0)
+    back = [jnp.sum(left[:slots], axis=0) for slots in BACK]
     used = used_at(state.used, start[None])[0]
     hold = peak(state.used, start, row.hold_end)
     # Of a question without a later read the room now is all that counts.
@@ -115,12 +115,6 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
         ),
     }
     return stack_features(features, NOW_FEATURES)
-
-
-def _before(slot: Array, count: int) -> Array:
-    """The `count` slots before each slot, nearest first, -1 before the first: [count, ...]."""
-    back = 1 + jnp.arange(count).reshape((-1,) + (1,) * slot.ndim)
-    return jnp.maximum(slot - back, -1)
 
 
 def _pressure(arrays: GameArrays, state: State, row: QuestionRow, rivals: Array) -> Array:
