@@ -3,9 +3,10 @@
     python benchmarks/game_speed.py [--devices 2] [--batches 1,64,1024] [--accesses 200,1000,8000]
 
 Prints one JSON object per line.  Two policies play: one draws uniformly among the legal actions,
-one accepts whatever it may; the peers are played at random.  Finished games start again.  All figures of one run are measured in turns, so that a slow spell of the machine
-affects all of them.  The best of the repetitions counts, and compilation is reported separately.
-With `--devices` the batch is split over that many devices, for the peers as well.
+one accepts whatever it may; the peers are played at random.  Finished games start again.  All
+figures of one run are measured in turns, so that a slow spell of the machine affects all of them.
+The best of the repetitions counts, and compilation is reported separately.  With `--devices` the
+batch is split over that many devices, for the peers as well.
 """
 
 from __future__ import annotations

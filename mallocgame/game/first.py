@@ -1,12 +1,12 @@
 """The first question of a program, worked out on the host.
 
-Before it nothing is decided: nothing is in fast memory, no copy takes anything.  So a new game needs
-no step of the rules, and nothing is compiled for it.  Sections are those of docs/game.md.
+Before it nothing is decided: nothing is in fast memory, no copy takes anything.  So a new game
+needs no step of the rules, and nothing is compiled for it.  Sections are those of docs/game.md.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -28,12 +28,12 @@ class First(NamedTuple):
     asked: the question; the number of questions where none is asked.
     """
 
-    asked: int
-    begin: int
-    copy_stall: int
-    hold_stall: int
-    may_copy: int
-    may_hold: int
+    asked: Any
+    begin: Any
+    copy_stall: Any
+    hold_stall: Any
+    may_copy: Any
+    may_hold: Any
 
 
 def first_question(tables: Tables, config: GameConfig) -> First:
