@@ -10,9 +10,11 @@ from mallocgame.packing.generator import cut_problem
 from mallocgame.packing.problem import PackingProblem, check
 
 
+ROWS = 40  # more than the problems have: one shape is compiled once
+
 def packed(problems: list[PackingProblem]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Offsets [N, B] and ok [B] for padded problems, and the leaders of each one's rows."""
-    rows = max(len(p.item) for p in problems) + 2
+    rows = ROWS
     table = np.zeros((5, rows, len(problems)), np.int32)
     table[4] = np.arange(rows)[:, None]
     leaders = []
