@@ -12,11 +12,12 @@ from mallocgame.packing.problem import PackingProblem, check
 
 ROWS = 40  # more than the problems have: one shape is compiled once
 
+
 def packed(problems: list[PackingProblem]) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Offsets [N, B] and ok [B] for padded problems, and the leaders of each one's rows."""
-    rows = ROWS
-    table = np.zeros((5, rows, len(problems)), np.int32)
-    table[4] = np.arange(rows)[:, None]
+
+    table = np.zeros((5, ROWS, len(problems)), np.int32)
+    table[4] = np.arange(ROWS)[:, None]
     leaders = []
     for b, p in enumerate(problems):
         k = len(p.item)
