@@ -9,7 +9,6 @@ from mallocgame.packing.device import pack_batch
 from mallocgame.packing.generator import cut_problem
 from mallocgame.packing.problem import PackingProblem, check
 
-
 ROWS = 40  # more than the problems have: one shape is compiled once
 
 
