@@ -348,12 +348,12 @@ def test_the_pressure_at_times_ahead(looks, tables):
     assert min(counts.values()) > 100
 
 
-def test_coming_questions_are_the_next_ones(looks, tables, game):
+def test_coming_questions_are_this_one_and_the_next_ones(looks, tables, game):
     same, resident, ended = 0, 0, 0
     for look in looks:
         table, row = tables[look.program], row_of(tables, look)
         known = np.asarray(game.features[look.program])
-        for k, token in enumerate(part(look, "coming"), start=1):
+        for k, token in enumerate(part(look, "coming")):
             static, extra = token[: len(COMING_FEATURES)], token[len(COMING_FEATURES) :]
             now = dict(zip(COMING_NAMES[len(COMING_FEATURES) :], extra, strict=True))
             number = look.asked + k
