@@ -167,7 +167,7 @@ def test_local_search_is_no_worse_than_msa_and_production(name):
     program = load_program(path)
     production = load_production(path, program)
     assert production is not None
-    found = simulate(program, local_search(program, CONFIG, 8.0, 0).mapping).latency_s
+    found = simulate(program, local_search(program, CONFIG, 15.0, 0).mapping).latency_s
     assert found <= simulate(program, msa(program, CONFIG, 0.0, 0).mapping).latency_s
     assert found <= simulate(program, production).latency_s
 
