@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from agent.config import Config, load_config
 from agent.run.errors import TrainingDiverged
-from gamekit.domain import Domain, Instance
+from gamekit.domain import Domain, Instance, Made
 from gamekit.errors import InputError
 from gamekit.registry import load_domain
 
@@ -73,9 +73,11 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     folder = runs / config.name
     store = BestStore(domain, folder / "best")
 
-    def write_best(index: int, moves: np.ndarray, score: float) -> None:
+    def write_best(index: int, moves: np.ndarray, score: float) -> Made:
         instance = instances[index]
-        store.offer(instance, domain.solution(game, instance, index, moves), score)
+        made = domain.solution(game, instance, index, moves)
+        store.offer(instance, made, score)
+        return made
 
     def prepare(state: TrainState) -> TrainState:
         if config.train.start_from:

@@ -60,8 +60,8 @@ def improve(options: argparse.Namespace) -> None:
         game = domain.build([instance], config.game.options)
         key = jax.random.key(options.seed)
         played = play(game, agent, config, 0, key, games=options.games, seconds=options.seconds)
-        solution = domain.solution(game, instance, 0, played.moves)
-        kept = store.offer(instance, solution, played.score)
+        made = domain.solution(game, instance, 0, played.moves)
+        kept = store.offer(instance, made, played.score)
         word = f" (a new best {domain.words.solution})" if kept else ""
         print(
             f"{instance.name}: {domain.show(played.score)} in {played.rounds} rounds of "

@@ -23,9 +23,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# Reads during an eviction are infeasible, like XLA's uncommitted buffers.  Without this rule no
-# program of the suite ever backs up.
-UNCOMMITTED = "game.late_eviction=backup"
 LEARNED, ONE_PLY = "configs/single_program_learned.yaml", "configs/single_program.yaml"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "base": (),
@@ -33,13 +30,11 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "simulations_128": ("search.simulations=128",),
     "game_as_model": ("search.model=game",),
     "one_ply": (),
-    "proxy_reward": ("game.reward=proxy",),
     "reanalyse": ("reanalyse.every=8",),
-    "rich": ("game.observation=rich", "network.encoder=parts"),
+    "parts": ("network.encoder=parts",),
     "no_guided_games": ("rollout.guided_fraction=0",),
     "no_deviating_games": ("rollout.deviating=0",),
     "demonstrations": ("demonstrations=[production,local_search]",),
-    "uncommitted": (UNCOMMITTED,),
 }
 
 

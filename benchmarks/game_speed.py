@@ -1,11 +1,12 @@
-"""Random-policy moves per second of the game, beside jumanji's JobShop and BinPack.
+"""Moves per second of the game, beside jumanji's JobShop and BinPack.
 
     python benchmarks/game_speed.py [--devices 2] [--batches 1,64,1024] [--accesses 200,1000,8000]
 
-Prints one JSON object per line.  Every game draws uniformly among its legal actions; finished games
-start again.  All figures of one run are measured in turns, so that a slow spell of the machine
-affects all of them.  The best of the repetitions counts, and compilation is reported separately.
-With `--devices` the batch is split over that many devices, for the peers as well.
+Prints one JSON object per line.  Two policies play: one draws uniformly among the legal actions,
+one accepts whatever it may; the peers are played at random.  Finished games start again.  All
+figures of one run are measured in turns, so that a slow spell of the machine affects all of them.
+The best of the repetitions counts, and compilation is reported separately.  With `--devices` the
+batch is split over that many devices, for the peers as well.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 REPETITIONS = 3
+POLICIES = ("random", "accepts")
 
 
 def main() -> None:
@@ -39,7 +41,9 @@ def main() -> None:
     for batch in (int(b) for b in options.batches.split(",")):
         runs: dict[str, tuple[Callable, dict]] = {}
         for accesses in (int(a) for a in options.accesses.split(",")):
-            runs[f"mallocGame {accesses} accesses"] = _game(accesses, batch, options.devices)
+            for policy in POLICIES:
+                name = f"mallocGame {accesses} accesses, {policy}"
+                runs[name] = _game(accesses, batch, options.devices, policy)
         for peer in filter(None, options.peers.split(",")):
             runs[peer] = _peer(peer, batch, options.devices)
         _measure(runs, batch, options.devices)
@@ -85,7 +89,7 @@ def _split(function: Callable, devices: int, batch: int) -> Callable:
     )
 
 
-def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
+def _game(accesses: int, batch: int, devices: int, policy: str) -> tuple[Callable, dict]:
     from mallocgame.game.environment import build_game
     from mallocgame.game.options import GameConfig
     from mallocgame.synthetic.random_programs import sized_program
@@ -100,7 +104,10 @@ def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
         def move(carry: tuple, key: jax.Array) -> tuple[tuple, None]:
             state, count, rewards = carry
             legal = game.legal_actions(state)
-            logits = jnp.where(legal, jax.random.uniform(key, legal.shape), -1.0)
+            noise = jax.random.uniform(key, legal.shape)
+            # The last action declines.
+            likes = noise if policy == "random" else -jnp.arange(3) + jnp.zeros_like(noise)
+            logits = jnp.where(legal, likes, -jnp.inf)
             count += state.waiting
             state, step = game.step(state, jnp.argmax(logits, axis=-1))
             index = jnp.zeros_like(state.program)
@@ -121,8 +128,8 @@ def _game(accesses: int, batch: int, devices: int) -> tuple[Callable, dict]:
     sizes = {
         "accesses": len(program.accesses),
         "values": len(program.values),
-        "table": game.table_size,
-        "stops": game.events.shape[1] - 1,
+        "slots": game.slots.shape[2],
+        "questions": int(game.num_questions_of[0]),
     }
     return timed, sizes
 

@@ -1,7 +1,7 @@
-"""One game of four instructions, move by move (docs/concepts.md): `python examples/first_game.py`.
+"""One game of five instructions, move by move (docs/concepts.md): `python examples/first_game.py`.
 
 The machine is a toy: its slow memory moves one byte a second, its fast memory takes no time worth
-counting, and four bytes fit.  So sizes are seconds.
+counting, and five bytes fit.  So sizes are seconds.
 """
 
 from __future__ import annotations
@@ -11,38 +11,38 @@ import jax.numpy as jnp
 from jax import Array
 
 from mallocgame.game.environment import ACTION_NAMES, Game, build_game
+from mallocgame.game.finish import finish_game
 from mallocgame.game.options import GameConfig
-from mallocgame.game.state import State
-from mallocgame.game.transcript import replay_game
+from mallocgame.game.state import COPY, DROP, NO_COPY, State
 from mallocgame.judge import simulate, verify
 from mallocgame.program import Access, Instruction, Program, Value
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
 
 KINDS = ("read", "definition", "departure")
-COPY, NO_COPY, DROP = range(3)
 # What the game below answers, question by question.
-ANSWERS = (NO_COPY, COPY, NO_COPY, NO_COPY, DROP)
+ANSWERS = (NO_COPY, NO_COPY, COPY, DROP, NO_COPY, NO_COPY, NO_COPY, NO_COPY, DROP)
 
 
 def make_program() -> Program:
-    """Four instructions over five values.
+    """Five instructions over five values.
 
     `load` takes long to compute, so that a copy can run meanwhile.
     """
     values = (
-        Value("x", 2, is_input=True),
+        Value("x", 1, is_input=True),
         Value("w", 3, is_input=True),
-        Value("a", 1),
+        Value("a", 2),
         Value("b", 2),
         Value("y", 1, is_output=True),
     )
     # Each instruction: name, seconds of computing, values read, value defined.
     rows = (
-        ("load", 6, "x", "a"),
-        ("scale", 0, "aw", "b"),
-        ("mix", 0, "bw", ""),
-        ("store", 0, "ab", "y"),
+        ("load", 4, "x", "a"),
+        ("scale", 3, "aw", ""),
+        ("mix", 4, "a", "b"),
+        ("join", 0, "abw", ""),
+        ("store", 0, "b", "y"),
     )
     number = {value.name: i for i, value in enumerate(values)}
     accesses = []
@@ -54,8 +54,8 @@ def make_program() -> Program:
             size = values[number[name]].size_bytes
             accesses.append(Access(slot, number[name], "write", (0,), size, defines=True))
     return Program(
-        "four instructions",
-        Machine("toy", 4, 1, 1.0, 1e9),
+        "five instructions",
+        Machine("toy", 5, 1, 1.0, 1e9),
         tuple(Instruction(name, compute_s=float(seconds)) for name, seconds, _, _ in rows),
         values,
         tuple(accesses),
@@ -72,7 +72,7 @@ def sections() -> dict[str, str]:
     program = make_program()
     game = build_game([program], GameConfig())
     moves, lines = play(game, program)
-    mapping, _ = replay_game(game, program, moves)
+    mapping = finish_game(game, program, moves).mapping
     slow, fast = (simulate(program, m).latency_s for m in (all_slow(program), mapping))
     rules = len(verify(program, mapping))
     return {
@@ -85,7 +85,7 @@ def sections() -> dict[str, str]:
 
 def table(program: Program) -> str:
     """What each instruction reads and writes, and what it takes with all of it in slow memory."""
-    lines = ["slot  instruction  reads              writes    compute  in slow memory"]
+    lines = ["slot  instruction  reads                      writes    compute  in slow memory"]
     for slot, instruction in enumerate(program.instructions):
         values: dict[str, list[Value]] = {"read": [], "write": []}
         for access in program.accesses_at[slot]:
@@ -97,7 +97,7 @@ def table(program: Program) -> str:
         seconds = [sum(v.size_bytes for v in values[kind]) for kind in ("read", "write")]
         compute = instruction.compute_s
         lines.append(
-            f"{slot:<6}{instruction.name:<13}{reads:<19}{writes:<10}{f'{compute:g} s':<9}"
+            f"{slot:<6}{instruction.name:<13}{reads:<27}{writes:<10}{f'{compute:g} s':<9}"
             f"{max(compute, *seconds):g} s"
         )
     return "\n".join(lines)
@@ -116,7 +116,7 @@ def play(game: Game, program: Program) -> tuple[list[int], list[str]]:
         what = f"slot {int(slot)}, {KINDS[int(kind)]} of {program.values[int(value)].name}"
         saved = float(state.saved / game.total_ticks[0])
         lines.append(
-            f"{what:<27} {' or '.join(legal):<16} -> {ACTION_NAMES[answer]:<8} "
+            f"{what:<27} {', '.join(legal):<19} -> {ACTION_NAMES[answer]:<8} "
             f"reward {float(outcome.reward):.3f}, saved so far {saved:.3f}"
         )
     return moves, lines
@@ -129,22 +129,25 @@ def _look(game: Game, state: State) -> tuple[tuple[Array, Array, Array], Array]:
 def drawn(program: Program, mapping: Mapping) -> str:
     """Fast memory over the slots, a line a residency.
 
-    `>` a copy into fast memory that is under way, `=` resident, `.` not there.
+    `>` a copy into fast memory that is under way, `=` resident, `<` resident while a copy out of
+    fast memory is under way, `.` not there.
     """
     names = [instruction.name for instruction in program.instructions]
     lines = [" " * 10 + "".join(f"{name:<10}" for name in names).rstrip()]
     arrives = {(t.value, t.start): t.end for t in mapping.prefetches}
+    leaves = {t.value: t for t in mapping.evictions}
     for residency in sorted(mapping.residencies, key=lambda r: (r.start, r.value)):
         value = program.values[residency.value]
         ready = arrives.get((residency.value, residency.start), residency.start)
-        marks = [
-            ">"
-            if residency.start <= slot < ready
-            else "="
-            if ready <= slot < residency.end
-            else "."
-            for slot in range(len(names))
-        ]
+        out = leaves.get(residency.value)
+        marks = []
+        for slot in range(len(names)):
+            if not residency.start <= slot < residency.end:
+                marks.append(".")
+            elif slot < ready:
+                marks.append(">")
+            else:
+                marks.append("<" if out and out.start <= slot < out.end else "=")
         name = f"{value.name}, {value.size_bytes} B"
         lines.append(f"{name:<10}" + " ".join(mark * 9 for mark in marks))
     return "\n".join(lines)

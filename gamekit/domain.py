@@ -77,6 +77,24 @@ class Solved:
 
 
 @dataclasses.dataclass(frozen=True)
+class Made:
+    """What the moves of a finished game make.
+
+    solution: of the game.
+    score: by the game's account, where the moves had to be changed to make a solution; else None.
+    backtracks: how often they had to be.
+    """
+
+    solution: Solution
+    score: float | None = None
+    backtracks: int = 0
+
+    def score_or(self, played: float) -> float:
+        """The score, given that of the game as it was played."""
+        return played if self.score is None else self.score
+
+
+@dataclasses.dataclass(frozen=True)
 class Solver:
     """An opponent.
 
@@ -128,6 +146,7 @@ class Domain(abc.ABC):
     suite: contents of instances by name, for games whose instances are not read from files.
     solvers: the opponents by name, in the order in which results show them.
     blank_figures: the figures of a row of results that has none, by name.
+    score_is_bound: whether the judge may give a solution more than the game that made it.
     """
 
     name: str
@@ -137,6 +156,7 @@ class Domain(abc.ABC):
     words: Words = Words()
     solvers: Mapping[str, Solver] = {}
     blank_figures: Mapping[str, Any] = {}
+    score_is_bound: bool = False
 
     def instances(self, names: Sequence[str]) -> list[Instance]:
         """The instances that names lead to: of suites, files, folders, whatever the game has.
@@ -168,13 +188,13 @@ class Domain(abc.ABC):
 
     def solution(
         self, environment: Environment[Any], instance: Instance, index: int, moves: np.ndarray
-    ) -> Solution:
+    ) -> Made:
         """The solution that the moves of a finished game make: as it stands, the list of them.
 
         index: of the instance in the environment. moves: int32 [n], of the final branch.
         """
         del environment, instance, index
-        return moves.tolist()
+        return Made(moves.tolist())
 
     def save(self, solution: Solution, path: Path) -> None:
         """Writes a solution to a file: as it stands, one that is JSON.

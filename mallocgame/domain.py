@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gamekit.domain import Domain, Instance, Solved, Solver, Verdict, Words
+from gamekit.domain import Domain, Instance, Made, Solved, Solver, Verdict, Words
 from gamekit.errors import InputError
 from mallocgame.game.options import GAME_VERSION, GameConfig
 from mallocgame.judge import simulate, verify
@@ -37,7 +37,7 @@ def _mapper(name: str, **facts: Any) -> Solver:
 
 
 def _imitated(instance: Instance, options: GameConfig, budget_s: float, seed: int) -> Solved | None:
-    """Production's choices, with the game's places and copies."""
+    """Production's choices, with the game's copies and the packer's places."""
     if instance.reference is None:
         return None
     from mallocgame.mappers.in_game.imitate import imitate
@@ -105,6 +105,8 @@ class MallocGame(Domain):
         ),
         BOUND: Solver(_bound),
     }
+    # Copies that the game accounts for one by one share their supply under the judge.
+    score_is_bound = True
     blank_figures: Mapping[str, Any] = {
         "latency_s": None,
         "all_slow_latency_s": None,
@@ -141,13 +143,12 @@ class MallocGame(Domain):
 
         return build_game([instance.content for instance in instances], options)
 
-    def solution(
-        self, environment: Any, instance: Instance, index: int, moves: np.ndarray
-    ) -> MemoryMapping:
-        from mallocgame.game.transcript import replay_game
+    def solution(self, environment: Any, instance: Instance, index: int, moves: np.ndarray) -> Made:
+        """The packed game's mapping; Drop-backup may change its moves."""
+        from mallocgame.game.finish import finish_game
 
-        mapping, _ = replay_game(environment, instance.content, moves, index)
-        return mapping
+        made = finish_game(environment, instance.content, moves, index)
+        return Made(made.mapping, made.saved_fraction if made.backups else None, made.backups)
 
     def save(self, solution: MemoryMapping, path: Path) -> None:
         save_mapping(solution, path)

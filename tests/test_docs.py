@@ -58,6 +58,19 @@ def test_the_pages_of_results_are_up_to_date():
         ("data/quickstart.json", "24.34", '"24.34"', "quickstart.json: row 1, saved"),
         ("quickstart.md", "<!-- table: quickstart -->", "<!-- table: other -->", "data/other.json"),
         ("quickstart.md", "<!-- end -->", "", "quickstart.md: a table's marker must be"),
+        (
+            "quickstart.md",
+            "(`GAME_VERSION` 1",
+            "(`GAME_VERSION` 2",
+            "quickstart.md: not up to date",
+        ),
+        ("quickstart.md", "<!-- end game -->", "", "quickstart.md: must have <!-- game -->"),
+        (
+            "data/quickstart.json",
+            '"game": 1',
+            '"game": 3',
+            "quickstart.json: game must be one of 1",
+        ),
     ],
 )
 def test_a_change_by_hand_is_found(copy, file, old, new, message):
@@ -94,20 +107,25 @@ def test_relative_links_lead_to_files(path):
 
 def test_the_rules_name_every_feature_of_an_observation():
     # Imported here: the other tests need no JAX.
-    from mallocgame.game.observe import plain, rich
-    from mallocgame.game.observe.static import PROSPECT_FEATURES
+    from mallocgame.game.observe import observation
 
     page = (ROOT / "docs" / "game.md").read_text()
-    names = {re.sub(r"^next_\d+", "next_k", name) for name in plain.feature_names()}
-    assert set(re.findall(r"`((?:stop|question|next_k)\.\w+)`", page)) == names
-    _, _, of_parts = page.partition("\n### Rich\n")
-    for part in rich.SPEC.parts:
+    _, _, section = page.partition("\n## Observations\n")
+    overview, *of_parts = re.split(r"^### The part `(\w+)`$", section, flags=re.M)
+    tables = dict(zip(of_parts[::2], of_parts[1::2], strict=True))
+    names = {
+        "question": observation.QUESTION_NAMES,
+        "pressure": observation.TIME_FEATURES,
+        "coming": observation.COMING_NAMES,
+    }
+    assert list(tables) == list(names) == [part.name for part in observation.SPEC.parts]
+    for part in observation.SPEC.parts:
         shape = " x ".join(map(str, part.shape))
-        assert f"| `{part.name}` | {shape} | {part.kind} |" in of_parts
-    for name in (*PROSPECT_FEATURES, *rich.WINDOW_NOW):
-        assert f"`{name}`" in of_parts
-    sizes = f"{plain.SPEC.size} features (`plain`) or {rich.SPEC.size} numbers"
-    assert sizes in page
+        assert f"| `{part.name}` | {shape} | {part.kind} |" in overview
+        assert re.findall(r"^\| `(\w+)` \|", tables[part.name], re.M) == list(names[part.name])
+        assert part.shape[-1] == len(names[part.name])
+    size = f"{observation.SPEC.size} numbers"
+    assert size in overview and f"float32, {size} in three parts" in page
 
 
 def test_the_rules_give_the_options_and_their_defaults():

@@ -19,8 +19,10 @@ MAY_IMPORT = {
     "evaluate": ("agent", "gamekit"),
     "mallocgame": ("mallocgame", "gamekit"),
     "mallocgame.program": ("mallocgame.program", "gamekit"),
+    # A packer knows items and bytes, not programs.
+    "mallocgame.packing": ("mallocgame.packing", "gamekit"),
     "mallocgame.judge": ("mallocgame.judge", "mallocgame.program", "gamekit"),
-    "mallocgame.game": ("mallocgame.game", "mallocgame.program", "gamekit"),
+    "mallocgame.game": ("mallocgame.game", "mallocgame.program", "mallocgame.packing", "gamekit"),
     # An oracle shares nothing with its game but the options and the data.
     "mallocgame.oracle": (
         "mallocgame.oracle",
@@ -163,6 +165,11 @@ def eager_imports(path: Path) -> Iterator[str]:
             "mallocgame/game/planted.py",
             "from mallocgame import report",
             "mallocgame.game.planted imports mallocgame.report",
+        ),
+        (
+            "mallocgame/packing/planted.py",
+            "from mallocgame.program import Program",
+            "mallocgame.packing.planted imports mallocgame.program",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from agent.run.player import solution_file
-from gamekit.domain import Domain, Instance, Solution
+from gamekit.domain import Domain, Instance, Made, Solution
 from gamekit.errors import InputError
 
 # What rounding may take off a score.
@@ -37,13 +37,15 @@ class BestStore:
         verdict = self._domain.judge(instance, kept) if kept is not None else None
         return verdict.score if verdict and verdict.valid else None
 
-    def offer(self, instance: Instance, solution: Solution, score: float) -> bool:
-        """Keeps the solution if the judge accepts it and it is better than the one that is kept.
+    def offer(self, instance: Instance, made: Made, score: float) -> bool:
+        """Keeps what a game made if the judge accepts it and it is better than what is kept.
 
-        score: of the game that made it.
+        score: of the game.
 
         Returns whether it is kept; warns if the judge rejects it, or gives it less than the game.
         """
+        solution: Solution = made.solution
+        score = made.score_or(score)
         verdict = self._domain.judge(instance, solution)
         if not verdict.valid:
             warnings.warn(

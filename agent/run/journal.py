@@ -15,11 +15,11 @@ from tensorboardX import SummaryWriter
 
 from agent.config import Config
 from agent.run.progress import TrainingProgress
-from gamekit.domain import Domain
+from gamekit.domain import Domain, Made
 
-# Called with an instance's number, its best moves and their score.
-BestWriter = Callable[[int, np.ndarray, float], None]
-# Wall-clock figures: a resumed run repeats all others exactly.
+# Called with an instance's number, its best moves and their score; returns what it made of them.
+BestWriter = Callable[[int, np.ndarray, float], Made]
+# Figures of the clock and of one process: a resumed run repeats all others exactly.
 CLOCK_FIELDS = (
     "wall_s",
     "moves_per_s",
@@ -28,6 +28,8 @@ CLOCK_FIELDS = (
     "play_share",
     "search_share",
     "left_s",
+    "changed_share",
+    "changed_lost",
 )
 
 
@@ -60,6 +62,8 @@ class Journal:
         self._domain, self._entries = domain, entries
         self._write_best = write_best
         self._written = np.full(len(entries), -np.inf)
+        # What solutions lost by changes of their games' moves, each that was handed on.
+        self._lost: list[float] = []
         self._metrics_file = open(run / "metrics.jsonl", "a")  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         self._progress = TrainingProgress(config, domain)
@@ -115,16 +119,28 @@ class Journal:
         ]
         return float(np.mean(gains)) if gains and np.all(np.isfinite(gains)) else None
 
-    def write_improved(self, score: np.ndarray, moves: Callable[[int], np.ndarray]) -> None:
+    def write_improved(
+        self, score: np.ndarray, moves: Callable[[int], np.ndarray]
+    ) -> dict[str, float | None]:
         """Hands on the best games that are better than what was handed on before.
 
         score: [P]; moves: a best game's moves by the instance's number.
+
+        Returns figures of all that this process has handed on: the share whose moves had to be
+        changed to make a solution, and the score that each lost by it on average.
         """
         if self._write_best is None:
-            return
+            return {}
         for number in np.flatnonzero(score > self._written):
-            self._write_best(int(number), moves(int(number)), float(score[number]))
-            self._written[number] = score[number]
+            played = float(score[number])
+            made = self._write_best(int(number), moves(int(number)), played)
+            self._written[number] = played
+            self._lost.append(played - made.score_or(played) if made.backtracks else np.nan)
+        changed = np.isfinite(self._lost)
+        return {
+            "changed_share": float(changed.mean()) if len(changed) else None,
+            "changed_lost": float(np.nanmean(self._lost)) if changed.any() else None,
+        }
 
 
 def truncate(path: Path, step: int) -> None:

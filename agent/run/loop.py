@@ -205,9 +205,11 @@ class _Training:
         for name, value in measured.items():
             line[name] = float(value) if math.isfinite(value) else None
         line["left_s"] = _left(config, step, counters, self.pace)
-        journal.write(line, returns, best)
         length = state.best.length
-        journal.write_improved(best, lambda p: np.asarray(state.best.moves[p, : int(length[p])]))
+        line |= journal.write_improved(
+            best, lambda p: np.asarray(state.best.moves[p, : int(length[p])])
+        )
+        journal.write(line, returns, best)
 
 
 class _Trace:

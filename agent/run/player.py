@@ -70,9 +70,10 @@ class RunPlayer:
             games=self.games,
             seconds=entry.budget_s or 0.0,
         )
-        solution = domain.solution(environment, instance, 0, played.moves)
+        made = domain.solution(environment, instance, 0, played.moves)
         seconds = time.perf_counter() - started
-        return Solved(solution, seconds, len(played.moves), played.backtracks)
+        backtracks = played.backtracks + made.backtracks
+        return Solved(made.solution, seconds, len(played.moves), backtracks)
 
     @functools.cached_property
     def _loaded(self) -> Loaded:

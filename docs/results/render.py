@@ -12,6 +12,10 @@ data/NAME.json:
       "signed" (a plus before positive numbers)
     rows: list of lists; a cell is a number, a text (in columns without unit) or null
     notes: list of texts, shown below the table
+    game, if an older version of the mallocGame was played: its GAME_VERSION, a number
+
+A page with a table of an older version says so at its top, between `<!-- game -->` and
+`<!-- end game -->`; that is written here too.
 
 Figures with a decimal point in the rest of a page have to be in one of the page's tables (in the
 index, README.md: in any table), so that a figure that is changed by hand is found.
@@ -30,6 +34,9 @@ from typing import Any
 HERE = Path(__file__).parent
 TEXTS = ("title", "question", "machine", "commit", "date")
 LISTS = ("command", "columns", "rows", "notes")
+# Versions of the game that are not played any more: what they are called, and the last commit.
+OLDER = {1: ("the first version of the game", "905e9c1, 2026-11-28")}
+NOTICE = re.compile(r"<!-- game -->\n.*?<!-- end game -->", re.S)
 BLOCK = re.compile(r"<!-- table: ([\w.-]+) -->\n.*?<!-- end -->", re.S)
 FIGURE = re.compile(r"\d[\d,]*\.\d+")
 CODE = re.compile(r"^```.*?^```|^ {4}\S.*?$|`[^`]*`|\]\([^)]*\)", re.M | re.S)
@@ -49,8 +56,11 @@ def read_table(path: Path) -> dict[str, Any]:
         table: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
         raise DataError(f"{path.name}: must be JSON ({error})") from None
-    if set(table) != {*TEXTS, *LISTS}:
+    if {*table} - {"game"} != {*TEXTS, *LISTS}:
         raise DataError(f"{path.name}: fields must be {', '.join((*TEXTS, *LISTS))}")
+    if "game" in table and table["game"] not in OLDER:
+        known = ", ".join(map(str, OLDER))
+        raise DataError(f"{path.name}: game must be one of {known}, got {table['game']!r}")
     for kind, names in ((str, TEXTS), (list, LISTS)):
         for name in names:
             if not isinstance(table[name], kind):
@@ -96,6 +106,8 @@ def markdown(table: dict[str, Any]) -> str:
     if table["command"]:
         lines += ["Command:", "", *(f"    {line}" for line in table["command"]), ""]
     when = f"Measured with the code at or shortly before {table['commit']}, {table['date']}"
+    if "game" in table:
+        when += f", with {OLDER[table['game']][0]}"
     lines += [f"{when}; {table['machine']}.", ""]
     if table["notes"]:
         lines += [*(f"- {note}" for note in table["notes"]), ""]
@@ -106,7 +118,8 @@ def rendered(page: str, name: str, tables: dict[str, dict[str, Any]]) -> str:
     """A page's text with every block renewed.
 
     Raises:
-      DataError: a marker without a data file, or one without an end.
+      DataError: a marker without a data file, or one without an end; older figures and no place
+        to say so.
     """
 
     def block(match: re.Match[str]) -> str:
@@ -116,7 +129,26 @@ def rendered(page: str, name: str, tables: dict[str, dict[str, Any]]) -> str:
 
     if page.count("<!-- table: ") != len(BLOCK.findall(page)):
         raise DataError(f"{name}: a table's marker must be followed by <!-- end -->")
-    return BLOCK.sub(block, page)
+    page = BLOCK.sub(block, page)
+    says = notice([tables[match[1]] for match in BLOCK.finditer(page)])
+    if says and len(NOTICE.findall(page)) != 1:
+        raise DataError(f"{name}: must have <!-- game --> and <!-- end game --> at its top")
+    return NOTICE.sub(f"<!-- game -->\n{says}<!-- end game -->", page)
+
+
+def notice(tables: list[dict[str, Any]]) -> str:
+    """What a page with these tables says of older versions of the game; empty without any."""
+    lines = []
+    for version in sorted({table["game"] for table in tables if "game" in table}):
+        called, until = OLDER[version]
+        whole = all(table.get("game") == version for table in tables)
+        what = "The figures of this page" if whole else "Some tables of this page, which say so,"
+        lines += [
+            f"**{what} were measured with {called}** (`GAME_VERSION` {version}, up to commit",
+            f"{until}). The rules of the present game are others. What was different is in",
+            "[history.md](../history.md#the-first-version-of-the-game).",
+        ]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def stray_figures(page: str, known: set[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """Compiles a program to integer arrays.
 
-Times become ticks (docs/game.md, section 1), stops become rows of one event list in the order in
-which the game meets them, and everything about a stop that no decision can change (the next read,
-the demand of a copy, what an access can save) is worked out here, once, on the host.
+Times become ticks (docs/game.md, section 1), stops and questions become rows in the order in which
+the game comes to them, and everything that no decision can change (the next read, the demand of a
+copy, what an access can save) is worked out here, once, on the host.
 """
 
 from __future__ import annotations
@@ -13,11 +13,28 @@ import numpy as np
 
 from gamekit.errors import InputError
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import DEFINE, ENTRY, EXIT, READ, UPDATE, EventRow, Tables
+from mallocgame.game.tables import (
+    ALONE,
+    ASK_DEFINE,
+    ASK_DEPART,
+    ASK_READ,
+    DEFINE,
+    ENTRY,
+    EXIT,
+    INERT,
+    KEEP,
+    LATER,
+    NEVER,
+    READ,
+    UPDATE,
+    QuestionRow,
+    StopRow,
+    Tables,
+)
 from mallocgame.program import Access, Program
 from mallocgame.program.latency import access_seconds, elapsed_time
 
-# The all-slow latency, or the largest stall, in ticks; what sums of ticks may come to.
+# The all-slow latency, or the stall of all write-backs, in ticks; what sums of ticks may come to.
 TICKS = 2**28
 MAX_TICKS = 1 << 29
 
@@ -49,8 +66,8 @@ class _Compiler:
         self.segment_start = np.zeros(self.num_slots, np.int64)
         self.segment_start[starts] = starts
         self.segment_start = np.maximum.accumulate(self.segment_start)
-        self.segment_end = np.zeros(self.num_slots, np.int64)
-        self.segment_end[np.append(starts[1:], self.num_slots) - 1] = 1
+        ends = np.append(starts[1:], self.num_slots)
+        self.segment_end = ends[np.searchsorted(starts, np.arange(self.num_slots), "right") - 1]
         self.parameters = {(g.loop, g.parameter): g for g in program.carried}
         self.results = {(g.loop, g.result): g for g in program.carried}
 
@@ -65,31 +82,23 @@ class _Compiler:
         self._set_tick()
         self._set_slots()
         self._set_bounds()
-        rows, savings = self._rows()
-        events = np.array(rows, np.int64).reshape(len(rows), len(EventRow._fields))
+        stops = self._all_stops()
+        rows, savings = self._questions(stops)
         slots = np.stack(
-            [
-                self.compute,
-                self.read,
-                self.write,
-                self.bus,
-                self.slow_elapsed,
-                self.weights,
-                self._reserved(),
-                self.segment_start,
-                self.segment_end,
-            ],
-            axis=1,
+            [self.compute, self.read, self.write, self.bus, self.weights, self._reserved()], axis=1
         )
-        of_stops = np.array(savings, np.float64).reshape(len(rows), 2)
+        shares = np.array(savings, np.float64).reshape(len(rows), 3) / max(self.total, 1)
         return Tables(
             program=self.program,
-            events=events.astype(np.int32),
+            stops=np.array([row for row, _ in stops], np.int32).reshape(
+                len(stops), len(StopRow._fields)
+            ),
+            questions=np.array(rows, np.int32).reshape(len(rows), len(QuestionRow._fields)),
             slots=slots.astype(np.int32),
-            savings=of_stops,
-            following=_savings_of_next(EventRow(*events.T), of_stops),
+            own=shares[:, 0],
+            ahead=shares[:, 1],
+            following=shares[:, 2],
             bound=self._bound(),
-            residency_bound=self._residency_bound(EventRow(*events.T)),
             total_ticks=self.total,
             floor_ticks=int((self.weights * self.fast_elapsed).sum()),
             tick_s=self.tick_s,
@@ -116,17 +125,24 @@ class _Compiler:
             w * max(ins.compute_s, read[t], write[t])
             for t, (w, ins) in enumerate(zip(program.weights, program.instructions, strict=True))
         )
-        copies = math.fsum(
-            value.size_bytes / bandwidth for v, value in enumerate(program.values) if self.fits[v]
+        stalls = math.fsum(
+            value.size_bytes / bandwidth * self._weight_of_writes(v)
+            for v, value in enumerate(program.values)
+            if self.fits[v]
         )
-        stalls = int(self.weights[self.segment_end == 1].sum()) * copies
         self.tick_s = max(latency, stalls) / TICKS or 1.0
+
+    def _weight_of_writes(self, v: int) -> int:
+        return sum(
+            int(self.weights[a.instruction]) for a in self.accesses_of[v] if a.kind == "write"
+        )
 
     def ticks(self, seconds: float) -> int:
         return math.floor(float(seconds) / self.tick_s + 0.5)
 
     def demand(self, size_bytes: int) -> int:
-        return math.ceil(size_bytes / self.machine.slow_bandwidth / self.tick_s)
+        """Ticks of a copy; more than can ever be fed counts as `MAX_TICKS`."""
+        return min(math.ceil(size_bytes / self.machine.slow_bandwidth / self.tick_s), MAX_TICKS)
 
     def _set_slots(self) -> None:
         program, bandwidth = self.program, self.machine.slow_bandwidth
@@ -220,123 +236,133 @@ class _Compiler:
                 stops.append((loop.exit, EXIT, None, i))
         return sorted(stops, key=lambda s: s[:2])
 
-    def _rows(self) -> tuple[list[EventRow], list[tuple[float, float]]]:
+    def _all_stops(self) -> list[tuple[StopRow, int]]:
+        """The stops of all values in the order of the game, each with the loop of its marker."""
         keyed = []
         for v, play in enumerate(self.in_play):
-            if play:
-                keyed += self._value_rows(v)
+            for t, kind, access, loop in self._stops(v) if play else ():
+                if kind == DEFINE and not self._needed(v, t):
+                    continue
+                delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
+                writes = kind in (DEFINE, UPDATE)
+                row = StopRow(
+                    t, kind, v, 0 if writes else delta, delta if writes else 0, bus, NEVER
+                )
+                order = access.operands if access else ()
+                keyed.append(((t, writes, order, v), row, loop))
         keyed.sort(key=lambda item: item[0])
-        rows = [row for _, row, _ in keyed]
-        for i, row in enumerate(rows):
-            last = i + 1 == len(rows) or rows[i + 1].slot != row.slot
-            rows[i] = row._replace(last=int(last))
-        return rows, [saving for _, _, saving in keyed]
+        after: dict[int, int] = {}
+        stops: list[tuple[StopRow, int]] = []
+        for i in reversed(range(len(keyed))):
+            _, row, loop = keyed[i]
+            stops.append((row._replace(next=after.get(row.value, NEVER)), loop))
+            after[row.value] = i
+        return stops[::-1]
 
-    def _value_rows(self, v: int) -> list[tuple[tuple, EventRow, tuple[float, float]]]:
-        stops = self._stops(v)
-        size = self.program.values[v].size_bytes
-        reads = [(t, self.level[t]) for t, kind, _, _ in stops if kind in (READ, ENTRY)]
-        saving_at = [(a.instruction, self.bound[a.instruction, v, a.kind])
-                     for a in self.accesses_of[v]]  # fmt: skip
+    def _questions(
+        self, stops: list[tuple[StopRow, int]]
+    ) -> tuple[list[QuestionRow], list[tuple[int, int, int]]]:
+        """The questions in the order of the game, and the weighted ticks that the value's accesses
+        in the slot, after it, and those that a hold would serve save at most."""
+        self.stops_of: dict[int, list[tuple[int, StopRow, int]]] = {}
+        for i, (row, loop) in enumerate(stops):
+            self.stops_of.setdefault(row.value, []).append((i, row, loop))
+        keyed = []
+        for i, (row, _) in enumerate(stops):
+            if row.kind in (READ, ENTRY, DEFINE):
+                keyed.append(((row.slot, 0, i), self._question(i, stops, departs=False)))
+            if row.next == NEVER or stops[row.next][0].slot > row.slot:
+                keyed.append(((row.slot, 1, i), self._question(i, stops, departs=True)))
+        keyed.sort(key=lambda item: item[0])
+        return [row for _, (row, _) in keyed], [savings for _, (_, savings) in keyed]
+
+    def _question(
+        self, i: int, stops: list[tuple[StopRow, int]], departs: bool
+    ) -> tuple[QuestionRow, tuple[int, int, int]]:
+        stop, loop = stops[i]
+        t, v = stop.slot, stop.value
+        value = self.program.values[v]
+        of_v = self.stops_of[v]
+        kind = ASK_DEPART if departs else ASK_DEFINE if stop.kind == DEFINE else ASK_READ
+        entry = stop.kind == ENTRY
+        later = next(
+            (
+                s
+                for _, s, _ in of_v
+                if s.kind in (READ, ENTRY) and s.slot > t and self.level[s.slot] == self.level[t]
+            ),
+            None,
+        )
+        hold_end = 0 if later is None else later.slot + 1
+        group = None
+        if entry:
+            hold_end = self.program.loops[loop].exit + 1
+            group = self.parameters.get((loop, v))
+        stay_end = counted = hold_end if departs or entry else t + 1
+        result, result_first, result_start, result_end, alone = -1, -1, 0, 0, False
+        if group is not None:
+            result = group.result
+            inside = [
+                s.slot for _, s, _ in of_v if self.level[s.slot] == loop and s.slot < hold_end
+            ]
+            defined = [j for j, s, _ in self.stops_of.get(result, ()) if s.kind == DEFINE]
+            alone = not defined
+            if defined:
+                result_first = defined[0]
+                result_start, result_end = stops[result_first][0].slot, hold_end
+                stay_end = max(inside) + 1
+                counted = min(stay_end, result_start)
+        until = self._end_of_hold(stop, loop, later)
+        saves = [(a.instruction, self.bound[a.instruction, v, a.kind]) for a in self.accesses_of[v]]
+        own = sum(b for s, b in saves if s == t)
+        ahead = sum(b for s, b in saves if s > t)
+        following = sum(b for s, b in saves if t < s <= (hold_end - 1 if hold_end else t))
+        after = next((s.slot for _, s, _ in of_v if s.slot > t), NEVER)
+        first = stop.next if departs else i
+        flags = (
+            LATER * bool(hold_end)
+            | INERT * ((ahead if departs else own + ahead) < self.threshold)
+            | ALONE * alone
+            | KEEP * self._writeback(v, t)
+        )
         writes = [a.instruction for a in self.accesses_of[v] if a.kind == "write"]
-        rows = []
-        for t, kind, access, loop in stops:
-            if kind == DEFINE and not self._needed(v, t):
-                continue
-            later = next((r for r, level in reads if r > t and level == self.level[t]), None)
-            hold_until = 0 if later is None else later + 1
-            stay_end = hold_until
-            promise = (-1, -1)
-            lone = False
-            if kind == ENTRY:
-                hold_until = stay_end = self.program.loops[loop].exit + 1
-                group = self.parameters.get((loop, v))
-                if group is not None:
-                    stay_end = 1 + max(s for s, *_ in stops if t < s < hold_until - 1)
-                    written = [a for a in self.accesses_of[group.result] if a.defines]
-                    promise = (written[0].instruction, group.result)
-                    lone = not self.in_play[group.result]
-            held_from = t if kind == DEFINE else t + 1
-            delta, bus = self.delta[t, v, access.kind] if access else (0, 0)
-            until = self._end_of_hold(stops, t, loop, later)
-            from_here = sum(b for s, b in saving_at if s >= t)
-            after = sum(b for s, b in saving_at if s > t)
-            row = EventRow(
-                slot=t,
-                kind=kind,
-                value=v,
-                size=self._align(size),
-                demand=self.demand(size),
-                slow_from=max((w + 1 for w in writes if w < t), default=0),
-                hold_until=hold_until,
-                stay_end=stay_end,
-                reserved=self._largest_reservation(held_from, max(hold_until, held_from + 1))
-                if hold_until or kind == DEFINE
-                else 0,
-                read=delta if kind == READ else 0,
-                write=delta if kind in (DEFINE, UPDATE) else 0,
-                bus=bus,
-                saving_if_alone=self._saving_if_alone(t, access, delta),
-                worth=sum(b for s, b in saving_at if t <= s <= until),
-                writeback=int(self._writeback(v, t)),
-                inert_arrival=int(from_here < self.threshold or lone),
-                inert_departure=int(after < self.threshold or lone),
-                promise_slot=promise[0],
-                promise_value=promise[1],
-                last=0,
-            )
-            order = access.operands if access else ()
-            key = (t, kind in (DEFINE, UPDATE), order, v)
-            total = max(self.total, 1)
-            rows.append((key, row, (from_here / total, after / total)))
-        return rows
+        row = QuestionRow(
+            slot=t,
+            kind=kind,
+            value=v,
+            size=self._align(value.size_bytes),
+            flags=flags,
+            stop=i,
+            first=first,
+            demand=self.demand(value.size_bytes),
+            slow_from=max((w + 1 for w in writes if w < t), default=0),
+            segment=int(self.segment_start[t]),
+            limit=min(int(self.segment_end[t]), after),
+            counted=counted,
+            stay_end=stay_end,
+            worth=sum(b for s, b in saves if t + departs <= s <= until),
+            weight=int(self.weights[t]),
+            result=result,
+            result_first=result_first,
+            result_start=result_start,
+            result_end=result_end,
+            entry=int(entry),
+            hold_end=hold_end or t + 1,
+        )
+        return row, (own, ahead, following)
 
-    def _end_of_hold(
-        self, stops: list[tuple[int, int, Access | None, int]], t: int, loop: int, later: int | None
-    ) -> int:
-        """The slot at which a hold from the stop at t would end: a loop entered is held as a whole,
-        be it entered at t (`loop`) or at the next read (`later`)."""
-        if loop >= 0:
+    def _end_of_hold(self, stop: StopRow, loop: int, later: StopRow | None) -> int:
+        """The slot at which a hold from the stop would end: a loop entered is held as a whole, be
+        it entered here or at the next read."""
+        if stop.kind == ENTRY:
             return self.program.loops[loop].exit
-        entered = [i for s, kind, _, i in stops if s == later and kind == ENTRY]
-        if entered:
-            return self.program.loops[entered[0]].exit
-        return t if later is None else later
+        if later is not None and later.kind == ENTRY:
+            return next(x.exit for x in self.program.loops if x.entry == later.slot)
+        return stop.slot if later is None else later.slot
 
     def _bound(self) -> np.ndarray:
         saved = self.weights * (self.slow_elapsed - self.fast_elapsed) / max(self.total, 1)
         return np.append(np.cumsum(saved[::-1])[::-1], 0.0)
-
-    def _residency_bound(self, events: EventRow) -> int:
-        """The most residencies whose end can lie in reach of a prefetch at one time.
-
-        A value has one for each arrival in the last slots, and one more that began earlier and
-        ends no later than its last stop, or with the segment when it may be evicted.
-        """
-        window = self.config.prefetch_window
-        change = np.zeros(self.num_slots + 2 * window + 3, np.int64)
-        for v in np.unique(events.value):
-            of_v = events.value == v
-            arrivals = np.unique(events.slot[of_v & (events.kind != UPDATE)])
-            if not len(arrivals):
-                continue
-            np.add.at(change, arrivals, 1)
-            np.add.at(change, arrivals + window + 1, -1)
-            last = int(events.slot[of_v].max())
-            if any(a.kind == "write" for a in self.accesses_of[v]):
-                last += int(np.argmax(self.segment_end[last:]))
-            last = max(last, int(events.hold_until[of_v].max()) - 1)
-            first = int(arrivals[0]) + window + 1
-            if last + window >= first:
-                change[first] += 1
-                change[last + window + 1] -= 1
-        for slot, end in zip(
-            events.slot, events.hold_until * (events.promise_slot >= 0), strict=True
-        ):
-            if end:
-                change[slot] += 1
-                change[end + window] -= 1
-        return max(1, int(np.cumsum(change).max()))
 
     def _needed(self, v: int, t: int) -> bool:
         level = int(self.level[t])
@@ -351,29 +377,3 @@ class _Compiler:
         if level < 0:
             return self.program.values[v].is_output
         return self.crosses(v, level) and (level, v) not in self.parameters
-
-    def _largest_reservation(self, start: int, end: int) -> int:
-        rows = self.program.instructions[start:end]
-        return self._align(max((i.reserved_bytes for i in rows), default=0))
-
-    def _saving_if_alone(self, t: int, access: Access | None, delta: int) -> int:
-        if access is None:
-            return 0
-        read = self.read[t] - (delta if access.kind == "read" else 0)
-        write = self.write[t] - (delta if access.kind == "write" else 0)
-        return int(self.slow_elapsed[t] - max(self.compute[t], read, write))
-
-
-def _savings_of_next(events: EventRow, savings: np.ndarray) -> np.ndarray:
-    """What the read at the end of each stop's hold saves; for a loop, all reads in its body."""
-    at = {(v, t): i for i, (v, t) in enumerate(zip(events.value, events.slot, strict=True))}
-    following = np.zeros(len(savings))
-    for i, (value, end, kind) in enumerate(
-        zip(events.value, events.hold_until, events.kind, strict=True)
-    ):
-        later = at.get((value, end - 1)) if end else None
-        if end and kind == ENTRY:
-            following[i] = savings[i, 0] - (0.0 if later is None else savings[later, 0])
-        elif later is not None:
-            following[i] = savings[later, 0] - savings[later, 1]
-    return following

@@ -1,187 +1,125 @@
-"""The state of a game: small arrays of fixed size, batch axes last."""
+"""The state of a game: arrays of fixed size, batch axes last."""
 
 from __future__ import annotations
-
-import enum
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from mallocgame.game.tables import NEVER
+from mallocgame.game.arrays import GameArrays, gather
+from mallocgame.game.first import First
+from mallocgame.game.profile import Profile, fresh_profile, put_one
+from mallocgame.game.tables import SlotRow
 
-# Actions: bring a value in slow memory here; keep a value here without copying; neither.
+# Actions: bring a value ahead of its use; have it here without a copy ahead; neither.
 COPY, NO_COPY, DROP = range(3)
-# Kinds of questions: a read finds its value in slow memory; a value is produced; a hold has ended.
-ASK_READ, ASK_DEFINE, ASK_DEPART = range(3)
-# Phases of a slot: its stops are met; its instruction is finished, the departures follow.
-ARRIVING, DEPARTING = range(2)
-
-
-class Flag(enum.IntFlag):
-    """What is true of a residency; bits of the table's column `flags`."""
-
-    # It was produced or updated in fast memory, so that slow memory holds no copy.
-    DIRTY = 1
-    # Its eviction has started and is not done.
-    EVICTING = 2
-    # Its last stop since the eviction started reads it, and has a later read.
-    READ_LATE = 4
-    # Its eviction is done: slow memory holds the value from slot `ticket` on.
-    EVICTED = 8
-    # It does not exist yet: its place is kept for the result of a held carried group.
-    PROMISED = 16
-    # It is up for departure in this slot, where its end is asked for or happens by itself.
-    UP = 32
-    # It is up because its eviction is done; `ticket` is then the eviction's place in the queue.
-    DONE = 64
+# What `State.written` says of a value whose content slow memory holds, and of one that is being
+# written back.
+CLEAN, LEAVING = -1, -2
 
 
 class State(struct.PyTreeNode):
-    """One game or a batch; [...] stands for the batch axes.
-
-    Times are ticks, sizes and places bytes.  The table's columns, all int32 [R, ...], sorted by
-    offset:
-
-    offset, size: the residency's bytes; an unused row has the offset NEVER.
-    start, end: its slots [start, end); during an eviction `end` is NEVER + position in the queue.
-    value: whose it is.
-    flags: see `Flag`.
-    event: the stop it was last met at.
-    ticket: during an eviction ticks of supply until it is done, afterwards the slot from which slow
-        memory holds the value.
-    decision, origin: index in the log of the decision that brought it, and that decision's stop.
-    """
+    """One game or a batch; [...] stands for the batch axes.  Times are ticks."""
 
     # --- Clock ---
     # Int32 [...]; the program that is played.
     program: Array
-    # Int32 [...]; the current slot.
-    slot: Array
-    # Int32 [...]; the next stop to be met.
+    # Int32 [...]; the next question to be looked at.
     cursor: Array
-    # Int32 [...]; ARRIVING or DEPARTING.
-    phase: Array
-    # Int32 [...]; ticks that values in fast memory take off the slot's reads so far.
-    read: Array
-    # Int32 [...]; the same of its writes.
-    write: Array
-    # Int32 [...]; the same of its time on the slow bus.
-    bus: Array
     # Int32 [...]; ticks saved so far.
     saved: Array
-    # Int32 [...]; ticks saved so far by the proxy's count.
-    proxy: Array
     # Bool [...]; the program is over.
     done: Array
 
-    # --- Memory ---
-    # Int32 [R, ...] each; the residencies that are remembered.
-    table: dict[str, Array]
-    # Int32 [W, ...]; ticks of supply left in the slots before this one, nearest first.
-    supply: Array
-    # Int32 [...]; evictions started so far.
-    evictions: Array
+    # --- Slots ---
+    # Bytes in use, reservations included, [T, ...].
+    used: Profile
+    # Int32 [T, ...] each; ticks of reads, of writes and of the slow bus, as decided so far.
+    read: Array
+    write: Array
+    bus: Array
+    # Int32 [T, ...]; idle ticks less those that copies take; negative where they are overdrawn.
+    left: Array
+    # Int32 [T, ...]; bytes of values that are being written back, a part of `used`.
+    leaving: Array
+    # Int32 [...]; where the last write-back ends.
+    frontier: Array
+
+    # --- Values ---
+    # Int32 [V, ...] each; the last residency [since, until) of a value, and the slot of its last
+    # write while it is dirty; else CLEAN or LEAVING.
+    since: Array
+    until: Array
+    written: Array
 
     # --- The open question ---
-    # Int32 [...]; ASK_READ, ASK_DEFINE or ASK_DEPART.
-    question: Array
-    # Int32 [...]; the stop it is about.
-    event: Array
-    # Int32 [...]; `departure_order` of the residency that is up.
-    departure_key: Array
-    # Int32 [...]; offset that an arrival would take.
-    place: Array
-    # Int32 [...]; slot in which an arrival would begin.
-    begin: Array
-    # Int32 [W, ...]; the supply that a copy would leave.
-    supply_after: Array
-    # Int32 [...]; weighted ticks that a copy would make its reader wait.
-    stall: Array
-    # Bool [...]; an answer other than DROP is legal.
-    may_accept: Array
-    # Bool [...]; Drop-backup leaves no answer but DROP.
-    must_drop: Array
-    # Bool [...]; the question was prepared in this micro step.
+    # Int32 [...]; its number in the list of questions.
     asked: Array
+    # Int32 [...]; slot in which a copy ahead would begin.
+    begin: Array
+    # Int32 [...]; weighted ticks that COPY and that NO_COPY would stall for.
+    copy_stall: Array
+    hold_stall: Array
+    # Bool [...]; whether these are legal.
+    may_copy: Array
+    may_hold: Array
+    # Bool [...]; there is room only after waiting for write-backs.
+    waits: Array
     # Bool [...]; the agent is to answer it.
     waiting: Array
     # Int32 [...]; an answer to be applied, -1 without.
     pending: Array
 
-    # --- Branch and backtracking ---
-    # Int8 [M, ...]; the moves of this branch, forced ones included.
+    # --- Branch ---
+    # Int32 [...]; the slot from which slow memory holds what was last written back.
+    copied: Array
+    # Int8 [M, ...]; the moves so far.
     log: Array
     # Int32 [...]; how many moves it has.
     length: Array
-    # Int32 [...]; moves below this index are replayed after a backup.
-    replay_until: Array
-    # Int32 [...]; moves from this index on were undone by the last step.
-    kept: Array
-    # Bool [...]; the state is infeasible, a backup follows.
-    infeasible: Array
-    # Int32 [...]; the move that brought the culprit.
-    culprit_decision: Array
-    # Int32 [...]; the stop of that move.
-    culprit_origin: Array
-    # Uint32 [F, ...]; bit set of the stops whose arrival Drop-backup forbids.
-    forced: Array
-    # Int32 [...]; Drop-backups so far.
-    backups: Array
 
 
-def fresh_state(
-    index: Array, table_size: int, window: int, log_length: int, num_forced: int
-) -> State:
-    """The state before the first slot, without questions.
+def fresh_state(arrays: GameArrays, index: Array) -> State:
+    """The state at the first question, or at the end of a program that asks none.
 
     index: int32 [...]; the program that each game plays.
-    table_size, window, log_length, num_forced: R, W and M of `State`, and the stops that may be
-        forced.
     """
     shape = index.shape
     zero = jnp.zeros(shape, jnp.int32)
     no = jnp.zeros(shape, bool)
-    entries = jnp.zeros((table_size, *shape), jnp.int32)
-    names = ("size", "start", "value", "flags", "event", "ticket", "decision", "origin")
-    table = dict.fromkeys(names, entries) | {"offset": entries + NEVER, "end": entries - NEVER}
-    supply = jnp.zeros((window, *shape), jnp.int32)
+    slot = SlotRow(*jnp.moveaxis(arrays.slots[:, index], -1, 1))
+    elapsed = jnp.maximum(slot.compute, jnp.maximum(slot.read, slot.write))
+    values = jnp.zeros((arrays.num_values, *shape), jnp.int32)
+    first = First(*gather(arrays.first, index))
+    asks = (first.may_copy + first.may_hold) > 0
     return State(
         program=index,
-        slot=zero,
-        cursor=zero,
-        phase=zero,
-        read=zero,
-        write=zero,
-        bus=zero,
+        cursor=first.asked + 1,
         saved=zero,
-        proxy=zero,
-        done=no,
-        table=table,
-        supply=supply,
-        evictions=zero,
-        question=zero,
-        event=zero,
-        departure_key=zero,
-        place=zero,
-        begin=zero,
-        supply_after=supply,
-        stall=zero,
-        may_accept=no,
-        must_drop=no,
-        asked=no,
-        waiting=no,
+        done=~asks,
+        used=fresh_profile(slot.reserved),
+        read=slot.read,
+        write=slot.write,
+        bus=slot.bus,
+        left=jnp.maximum(elapsed - slot.bus, 0),
+        leaving=jnp.zeros_like(slot.bus),
+        frontier=zero,
+        since=values,
+        until=values,
+        written=values + CLEAN,
+        asked=first.asked,
+        begin=first.begin,
+        copy_stall=first.copy_stall,
+        hold_stall=first.hold_stall,
+        may_copy=first.may_copy > 0,
+        may_hold=first.may_hold > 0,
+        waits=no,
+        waiting=asks,
         pending=zero - 1,
-        log=jnp.zeros((log_length, *shape), jnp.int8),
+        copied=zero,
+        log=jnp.zeros((arrays.max_decisions, *shape), jnp.int8),
         length=zero,
-        replay_until=zero,
-        kept=zero,
-        infeasible=no,
-        culprit_decision=zero,
-        culprit_origin=zero,
-        forced=jnp.zeros((-(-num_forced // 32), *shape), jnp.uint32),
-        backups=zero,
     )
 
 
@@ -190,26 +128,6 @@ def select(mask: Array, new: State, old: State) -> State:
     return jax.tree.map(lambda a, b: jnp.where(mask, a, b), new, old)
 
 
-def has(flags: Array, flag: Flag) -> Array:
-    """Bool [...]; which residencies have (one of) the flags."""
-    return (flags & flag) != 0
-
-
-def departure_order(table: dict[str, Array]) -> Array:
-    """Order of the departures: stops of this slot, then evictions done in it."""
-    return jnp.where(has(table["flags"], Flag.DONE), NEVER + table["ticket"], table["event"])
-
-
-def _log_index(position: Array) -> tuple[Array, ...]:
-    return (position, *jnp.indices(position.shape, sparse=True)) if position.ndim else (position,)
-
-
-def read_log(log: Array, position: Array) -> Array:
-    """Int32 [...]; the move at `position` of each game's log [M, ...]."""
-    return log.at[_log_index(position)].get(mode="clip").astype(jnp.int32)
-
-
 def write_log(log: Array, position: Array, action: Array, mask: Array) -> Array:
     """Writes one move of each game for which `mask` holds."""
-    position = jnp.where(mask, position, log.shape[0])
-    return log.at[_log_index(position)].set(action.astype(jnp.int8), mode="drop")
+    return put_one(log, position, action.astype(jnp.int8), mask)

@@ -1,4 +1,4 @@
-"""The arrays of one compiled program: rows for stops and slots, what the game in JAX walks over."""
+"""The arrays of one compiled program: rows for stops, questions and slots, which the game reads."""
 
 from __future__ import annotations
 
@@ -12,95 +12,122 @@ from mallocgame.program import Program
 
 # Kinds of stops.
 READ, DEFINE, UPDATE, ENTRY, EXIT = range(5)
-# A slot that no program reaches.
+# Kinds of questions: a read finds its value in slow memory; a value is produced; a hold has ended.
+ASK_READ, ASK_DEFINE, ASK_DEPART = range(3)
+# Flags of questions. LATER: the value has a later read, or a loop to be held over. INERT: too small
+# to be asked. ALONE: holding is illegal, as the group's result is not in play. KEEP: a dirty value
+# without later read must be written back.
+LATER, INERT, ALONE, KEEP = 1, 2, 4, 8
+# A slot or a row that no program reaches.
 NEVER = 1 << 30
 
 
-class EventRow(NamedTuple):
-    """Columns of the event list; each field is int32, of any batch shape.
+class StopRow(NamedTuple):
+    """Columns of the list of stops, int32 [E], in the order in which the game meets them.
 
-    slot: when the game meets the stop.
-    kind: READ, DEFINE, UPDATE, ENTRY or EXIT.
-    value: whose stop it is.
-    size: aligned bytes of the value.
-    demand: ticks of a copy of the value.
-    slow_from: first slot at which slow memory may hold the value after its last write.
-    hold_until: end of the interval that a hold asks for, 0 where the value has no later read.
-    stay_end: end of the residency that results (a group's parameter gives up the rest).
-    reserved: largest reservation, aligned, that a hold meets.
-    read: ticks that the access in fast memory takes off the instruction's reads.
-    write: the same of its writes.
+    slot, kind, value: where, READ to EXIT, and whose.
+    read, write: ticks that the access in fast memory takes off the instruction's reads and writes.
     bus: the same of its time on the slow bus.
-    saving_if_alone: ticks that the access in fast memory saves if it is the only one there.
-    worth: weighted ticks that the value's accesses from here to the end of the next hold save at
-        most; a copy must not stall for longer.
-    writeback: 1 where a dirty value without later read must be evicted.
-    inert_arrival: 1 where an arrival is answered DROP by rule, for too small a saving or because
-        the group's result may not be in fast memory.
-    inert_departure: the same of a departure.
-    promise_slot: where a held group's result is defined, -1 without a group.
-    promise_value: that result, -1 without a group.
-    last: 1 for the slot's last event.
+    next: the value's next stop, NEVER without one.
+    """
+
+    slot: Any
+    kind: Any
+    value: Any
+    read: Any
+    write: Any
+    bus: Any
+    next: Any
+
+
+class Brief(NamedTuple):
+    """What decides whether a question is worth a look: the first columns of `QuestionRow`."""
+
+    slot: Any
+    kind: Any
+    value: Any
+    size: Any
+    flags: Any
+
+
+class QuestionRow(NamedTuple):
+    """Columns of the list of questions, int32 [Q], in the order in which the game comes to them.
+
+    slot, kind, value: where, ASK_READ to ASK_DEPART, and about whom.
+    size: aligned bytes of the value.
+    flags: LATER, INERT, ALONE, KEEP.
+    stop: the stop that asks: of a departure the value's last one in the slot.
+    first: the first stop that a hold from here would serve.
+    demand: ticks of a copy of the value.
+    slow_from: first slot at which slow memory may hold the value after its last write there.
+    segment: first slot of this slot's segment.
+    limit: the slot before which a write-back from here must be done, for its segment and next stop.
+    counted: end of the slots in which a hold takes room.
+    stay_end: end of the residency that results.
+    worth: weighted ticks that a move may stall for must be below this.
+    weight: of the slot.
+    result, result_first: the held group's result and its first stop, -1 without a group.
+    result_start, result_end: the residency of the result.
+    entry: 1 at the entry marker of a loop that the value may be held over.
+    hold_end: where a hold to the next read, or over the loop, ends; the next slot without one.
     """
 
     slot: Any
     kind: Any
     value: Any
     size: Any
+    flags: Any
+    stop: Any
+    first: Any
     demand: Any
     slow_from: Any
-    hold_until: Any
+    segment: Any
+    limit: Any
+    counted: Any
     stay_end: Any
-    reserved: Any
-    read: Any
-    write: Any
-    bus: Any
-    saving_if_alone: Any
     worth: Any
-    writeback: Any
-    inert_arrival: Any
-    inert_departure: Any
-    promise_slot: Any
-    promise_value: Any
-    last: Any
+    weight: Any
+    result: Any
+    result_first: Any
+    result_start: Any
+    result_end: Any
+    entry: Any
+    hold_end: Any
 
 
 class SlotRow(NamedTuple):
-    """Columns of the slot list, int32: all-slow ticks of slot t and its place in the loops."""
+    """Columns of the list of slots, int32 [T]: all-slow ticks, weight, aligned reserved bytes."""
 
     compute: Any
     read: Any
     write: Any
     bus: Any
-    slow_elapsed: Any
     weight: Any
     reserved: Any
-    segment_start: Any
-    segment_end: Any
 
 
 @dataclasses.dataclass(frozen=True)
 class Tables:
     """One program in ticks.
 
-    events [E, columns of EventRow], slots [T, columns of SlotRow]: int32.
-    following [E]: float64, share that the read at the end of a hold can save; for a held loop, all
-        reads in its body.
-    residency_bound: residencies that the game can have to remember at once.
+    stops [E, columns of StopRow], questions [Q, columns of QuestionRow], slots [T, columns of
+        SlotRow]: int32.
+    own, ahead [Q]: float64, share of all-slow latency that the value's accesses in the question's
+        slot save at most, and those after the slot.
+    following [Q]: the same of the accesses that a hold from here would serve, without this slot's.
+    bound [T + 1]: float64, share of all-slow latency that slots t, t + 1, ... save at most.
     total_ticks: all-slow latency; tick_s: seconds a tick.
     floor_ticks: weighted latency with everything that fits in fast memory, at no cost.
-    bound [T + 1]: float64, share of all-slow latency that slots t, t + 1, ... save at most.
-    savings [E, 2]: float64, share of all-slow latency that the accesses from the stop on, and those
-        after it, can save.
     """
 
     program: Program
-    events: np.ndarray
+    stops: np.ndarray
+    questions: np.ndarray
     slots: np.ndarray
-    savings: np.ndarray
+    own: np.ndarray
+    ahead: np.ndarray
     following: np.ndarray
     bound: np.ndarray
-    residency_bound: int
     total_ticks: int
     floor_ticks: int
     tick_s: float

@@ -1,169 +1,193 @@
-"""From moves to a mapping: one game is played again and its residencies are written down."""
+"""From moves to residencies: a game is played again, and what its moves decide is written down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
 
-from mallocgame.game.environment import Game, build_game
-from mallocgame.game.options import GameConfig
-from mallocgame.game.rules import micro_step, start
-from mallocgame.game.state import (
-    ASK_DEPART,
-    ASK_READ,
-    DROP,
-    Flag,
-    State,
-)
-from mallocgame.game.tables import EventRow
-from mallocgame.program import Program
-from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
+from mallocgame.game.arrays import GameArrays
+from mallocgame.game.profile import take_one
+from mallocgame.game.rules import micro_step, question_number, question_row
+from mallocgame.game.state import COPY, DROP, State, fresh_state
+from mallocgame.game.tables import ASK_DEPART, ASK_READ, QuestionRow
+from mallocgame.program.mapping import COPIED, DEFINED, Transfer
 
+# Steps that are traced at once.
 CHUNK = 512
-COLUMNS = ("value", "start", "end", "offset", "flags", "ticket")
+
+
+@dataclasses.dataclass
+class Stay:
+    """A residency without an offset: a value over the slots [start, end).
+
+    arrival: DEFINED or COPIED. origin: number of the question that began it.
+    tied: the stay, by its number in the transcript, whose offset it must have; itself mostly.
+    """
+
+    value: int
+    start: int
+    end: int
+    arrival: str
+    origin: int
+    tied: int
+
+
+@dataclasses.dataclass
+class Transcript:
+    """What the moves of a finished game decide.
+
+    stays: in the order in which they were decided. saved_fraction: by the game's account.
+    answers: what was answered to each question that was asked, by its number.
+    """
+
+    stays: list[Stay]
+    prefetches: list[Transfer]
+    evictions: list[Transfer]
+    saved_fraction: float
+    moves: np.ndarray
+    answers: dict[int, int]
 
 
 class _Look(NamedTuple):
-    """One micro step: its slot, the arrival it began with (value, -1 without), the table after."""
+    """One micro step, arrays of one entry a step: the answer that it applied (-1 without), to which
+    question, by whom; where a copy begins; whether it waits; the slot before which a write-back may
+    not begin (-1 without one); and afterwards the end of the residency and of the write-back."""
 
-    slot: np.ndarray
-    arrival: np.ndarray
-    copied: np.ndarray
-    table: np.ndarray
-
-
-def replay(program: Program, config: GameConfig, actions: Sequence[int] | np.ndarray) -> Mapping:
-    """The mapping of a finished game.
-
-    actions: the moves of the game's final branch, forced ones included (`Game.history`).
-
-    Raises:
-      ValueError: the moves do not finish a game of this program.
-    """
-    mapping, _ = replay_game(build_game([program], config), program, actions)
-    return mapping
+    action: Any
+    asked: Any
+    chosen: Any
+    begin: Any
+    waits: Any
+    low: Any
+    until: Any
+    copied: Any
 
 
-def replay_game(
-    game: Game, program: Program, actions: Sequence[int] | np.ndarray, index: int = 0
-) -> tuple[Mapping, float]:
-    """The mapping and the saved fraction of moves played in a game of some programs.
+def transcribe(game: GameArrays, index: int, moves: Sequence[int] | np.ndarray) -> Transcript:
+    """Plays the moves of a finished game of one program.
 
-    program: the one with this index in the game.
+    index: of the program in the game.
 
     Raises:
       ValueError: the moves do not finish a game of this program.
     """
-    moves = np.zeros(game.max_decisions, np.int32)
-    moves[: len(actions)] = actions
-    recorder = _Recorder()
-    state = _play_through(game, index, jnp.asarray(moves), len(actions), recorder)
-    if not bool(state.done):
-        raise ValueError(
-            f"program {program.name!r}: the moves must finish a game, got {len(actions)} that end "
-            f"in slot {int(state.slot)}"
-        )
-    return recorder.mapping(program), float(game.score(state))
+    logged = np.zeros(game.max_decisions, np.int32)
+    logged[: len(moves)] = moves
+    return _transcribe(game, index, logged, len(moves))
 
 
-def _play_through(
-    game: Game, index: int, moves: jax.Array, count: int, recorder: _Recorder
-) -> State:
-    """Plays the moves until the game ends or needs another one; the recorder looks on."""
-    state, goes_on = start(game, jnp.int32(index)), True
-    while goes_on:
-        length = int(state.length)
-        state, looks = _trace(game, state, moves, jnp.int32(count))
-        for row in zip(*(np.asarray(x) for x in looks), strict=True):
-            recorder.look(_Look(*row))
-        stuck = bool(state.waiting) and int(state.length) >= count
-        goes_on = not (bool(state.done) or stuck or int(state.length) < length)
-    return state
+def transcribe_answers(game: GameArrays, index: int, answers: Mapping[int, int]) -> Transcript:
+    """Plays a game by the answers to its questions; what is not among them is answered DROP."""
+    by_number = np.full(2 * game.stops.shape[1], DROP, np.int32)
+    by_number[list(answers)] = list(answers.values())
+    return _transcribe(game, index, by_number, -1)
+
+
+def _transcribe(game: GameArrays, index: int, answers: np.ndarray, count: int) -> Transcript:
+    """count: how many moves there are, -1 where answers are looked up by question."""
+    state = fresh_state(game, jnp.int32(index))
+    recorder = _Recorder(QuestionRow(*np.asarray(game.questions[index]).T))
+    while not bool(state.done):
+        state, looks = _trace(game, state, jnp.asarray(answers), jnp.int32(count))
+        recorder.look(_Look(*(np.asarray(x) for x in looks)))
+        if bool(state.waiting) and int(state.length) == count:
+            raise ValueError(f"the moves must finish a game, got {count} that do not")
+    saved = int(state.saved) / int(game.total_ticks[index])
+    made = np.asarray(state.log)[: int(state.length)].astype(np.int32)
+    return Transcript(
+        recorder.stays, recorder.prefetches, recorder.evictions, saved, made, recorder.answers
+    )
 
 
 @jax.jit
-def _trace(game: Game, state: State, moves: jax.Array, count: jax.Array) -> tuple[State, tuple]:
-    def step(state: State, _: None) -> tuple[State, tuple]:
-        action = moves[jnp.minimum(state.length, len(moves) - 1)]
-        plays = state.waiting & ~state.done & (state.length < count)
+def _trace(game: GameArrays, state: State, answers: Array, count: Array) -> tuple[State, _Look]:
+    def step(state: State, _: None) -> tuple[State, _Look]:
+        row = question_row(game, state, state.asked)
+        plays = state.waiting & ((count < 0) | (state.length < count))
+        position = jnp.where(count < 0, question_number(row), state.length)
+        action = answers[jnp.minimum(position, len(answers) - 1)]
+        may = jnp.where(action == COPY, state.may_copy, state.may_hold)
+        action = jnp.where((action != DROP) & may, action, DROP)
         state = state.replace(
-            pending=jnp.where(plays, jnp.where(state.may_accept, action, DROP), state.pending),
-            length=state.length + plays,
-            replay_until=state.length + plays,
+            pending=jnp.where(plays, action, state.pending),
             waiting=state.waiting & ~plays,
+            log=state.log.at[jnp.where(plays, state.length, len(state.log))].set(
+                action.astype(jnp.int8), mode="drop"
+            ),
+            length=state.length + plays,
         )
-        arrives = plays & (state.pending != DROP) & (state.question != ASK_DEPART)
-        value = game.events[state.program, state.event, EventRow._fields.index("value")]
-        look = state.slot, jnp.where(arrives, value, -1), state.question == ASK_READ
-        state = micro_step(game, state)
-        table = jnp.stack([state.table[name] for name in COLUMNS], axis=-1)
-        return state, (*look, table)
+        written = take_one(state.written, row.value)
+        leaves = (state.pending == DROP) & (row.kind == ASK_DEPART) & (written >= 0)
+        low = jnp.where(leaves, jnp.maximum(written, row.segment) + 1, -1)
+        applied, asked, begin = state.pending, state.asked, state.begin
+        waits = state.waits & (applied >= 0) & (applied != DROP)
+        run = ~(state.waiting | state.done)
+        state = lax.cond(run, lambda s: micro_step(game, s), lambda s: s, state)
+        until = take_one(state.until, row.value)
+        return state, _Look(applied, asked, plays, begin, waits, low, until, state.copied)
 
     return lax.scan(step, state, None, length=CHUNK)
 
 
 class _Recorder:
-    """Follows the newest residency of every value through the table."""
+    """Writes down what micro steps do."""
 
-    def __init__(self) -> None:
-        self.residencies: list[list] = []
+    def __init__(self, rows: QuestionRow):
+        self.rows = rows
+        self.stays: list[Stay] = []
         self.prefetches: list[Transfer] = []
         self.evictions: list[Transfer] = []
-        self.current: dict[int, int] = {}
-        self.flags: dict[int, int] = {}
-        self.eviction_start: dict[int, int] = {}
-        self.table: np.ndarray | None = None
+        self.answers: dict[int, int] = {}
+        # The newest stay of each value, and the stays and copies of write-backs.
+        self.newest: dict[int, int] = {}
+        self.write_backs: list[tuple[int, int]] = []
 
-    def look(self, look: _Look) -> None:
-        if self.table is not None and look.arrival < 0 and np.array_equal(self.table, look.table):
-            return
-        self.table = look.table
-        for row in _newest(look.table):
-            arrives = int(look.arrival) == row[0]
-            self._entry(row, int(look.slot), arrives, arrives and bool(look.copied))
+    def look(self, looks: _Look) -> None:
+        for i in np.flatnonzero(looks.action >= 0):
+            self._apply(_Look(*(x[i].item() for x in looks)))
 
-    def _entry(self, row: list[int], slot: int, arrives: bool, copied: bool) -> None:
-        value, begin, end, offset, flags, ticket = row
-        if arrives or value not in self.current:
-            self.current[value] = len(self.residencies)
-            self.residencies.append([value, offset, begin, end, COPIED if copied else DEFINED])
-            if copied:
-                self.prefetches.append(Transfer(value, begin, slot))
-            self.flags[value] = flags & ~Flag.EVICTED
-        residency = self.residencies[self.current[value]]
-        if begin != residency[2] or end < residency[3]:
-            return  # An older one, that outlived the newest in the table.
-        before = self.flags[value]
-        if flags & Flag.EVICTING and not before & Flag.EVICTING:
-            self.eviction_start[value] = slot + 1
-        elif before & Flag.EVICTING and not flags & Flag.EVICTING and flags & Flag.EVICTED:
-            self.evictions.append(Transfer(value, self.eviction_start[value], end))
-        elif before & Flag.DIRTY and not flags & (Flag.DIRTY | Flag.EVICTING):
-            self.evictions.append(Transfer(value, ticket, ticket))
-        if not flags & Flag.EVICTING:
-            residency[3] = end
-        self.flags[value] = flags
+    def _apply(self, look: _Look) -> None:
+        row = QuestionRow(*(int(x[look.asked]) for x in self.rows))
+        departs = row.kind == ASK_DEPART
+        number = 2 * row.stop + departs
+        if look.chosen:
+            self.answers[number] = int(look.action)
+        if look.waits:
+            self._end_write_backs(row.slot + departs)
+        if look.action != DROP:
+            self._hold(row, look, number)
+        elif look.low >= 0:
+            self.stays[self.newest[row.value]].end = int(look.until)
+            self.write_backs.append((self.newest[row.value], len(self.evictions)))
+            self.evictions.append(Transfer(row.value, int(look.low), int(look.copied)))
 
-    def mapping(self, program: Program) -> Mapping:
-        return Mapping(
-            program=program.name,
-            fingerprint=program.fingerprint,
-            residencies=tuple(Residency(*row) for row in self.residencies),
-            prefetches=tuple(self.prefetches),
-            evictions=tuple(self.evictions),
-        )
+    def _hold(self, row: QuestionRow, look: _Look, number: int) -> None:
+        if row.kind == ASK_DEPART:
+            self.stays[self.newest[row.value]].end = int(look.until)
+        else:
+            reads = row.kind == ASK_READ
+            start = int(look.begin) if look.action == COPY else row.slot
+            if reads:
+                self.prefetches.append(Transfer(row.value, start, row.slot))
+            self._begin(row.value, start, int(look.until), COPIED if reads else DEFINED, number)
+        if row.result >= 0:
+            parameter = self.newest[row.value]
+            self._begin(row.result, row.result_start, row.result_end, DEFINED, number)
+            self.stays[-1].tied = self.stays[parameter].tied
 
+    def _begin(self, value: int, start: int, end: int, arrival: str, number: int) -> None:
+        self.newest[value] = len(self.stays)
+        self.stays.append(Stay(value, start, end, arrival, number, len(self.stays)))
 
-def _newest(table: np.ndarray) -> list[list[int]]:
-    """Of each value in the table [R, columns] the residency that ends last."""
-    newest: dict[int, list[int]] = {}
-    there = (table[:, 2] > 0) & ((table[:, 4] & Flag.PROMISED) == 0)
-    for row in table[there].tolist():
-        if row[0] not in newest or row[2] > newest[row[0]][2]:
-            newest[row[0]] = row
-    return list(newest.values())
+    def _end_write_backs(self, at: int) -> None:
+        for stay, copy in self.write_backs:
+            if self.stays[stay].end > at:
+                self.stays[stay].end = at
+                self.evictions[copy] = dataclasses.replace(self.evictions[copy], end=at)
+        self.write_backs.clear()

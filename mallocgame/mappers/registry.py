@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from gamekit.errors import InputError
 from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
@@ -13,13 +15,13 @@ from mallocgame.mappers.base import Clock, Mapped, Mapper
 from mallocgame.mappers.in_game import simple as rules
 from mallocgame.mappers.in_game.evolution import evolution
 from mallocgame.mappers.in_game.game_search import game_search
-from mallocgame.mappers.in_game.plans import Plans, play_plans
+from mallocgame.mappers.in_game.plans import play_plans
 from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.program import Program
 
 
-def _rule(plans: Callable[[Tables, int], Plans]) -> Mapper:
+def _rule(plans: Callable[[Tables, int], np.ndarray]) -> Mapper:
     def play(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
         clock = Clock(budget_s)
         tables = compile_program(program, config)

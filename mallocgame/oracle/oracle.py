@@ -2,9 +2,9 @@
 
 Written from `docs/game.md` alone (section numbers below are that page's); it shares the data
 model and nothing else with the game.  It is meant to be obviously right rather than fast: times are
-Python integers, residencies immutable records, and Drop-backup returns to a snapshot taken before
-each decision, where the fast game replays its log.  One class in one file, so that it can be read
-beside that page, section by section.
+Python integers, residencies are immutable records, and what is used, elapsed or saved is summed up
+anew whenever somebody asks.  It plays one walk; packing and Drop-backup (6) are left to the caller,
+who forces answers.  One class in one file, so that it can be read beside that page.
 
 Terms: a *slot* is an instruction's index, times are integer ticks of `OracleTables.tick_s` seconds,
 sizes and offsets are bytes, intervals half-open.
@@ -13,76 +13,147 @@ sizes and offsets are bytes, intervals half-open.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Sequence
 
 from mallocgame.game.options import GameConfig
-from mallocgame.oracle.state import (
-    COPY,
-    DROP,
-    NO_COPY,
-    Fetch,
-    InfeasibleError,
-    Promise,
-    Question,
-    State,
-    Stay,
-    overlap,
-)
-from mallocgame.oracle.tables import Group, OracleTables, Stop
+from mallocgame.oracle.state import COPY, DROP, NO_COPY, Move, Origin, Question, Stay, WriteBack
+from mallocgame.oracle.tables import OracleTables, Stop
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 
 
 class Oracle:
-    """One episode of the game on one program."""
+    """One walk of the game over one program.
 
-    def __init__(self, program: Program, config: GameConfig | None = None):
+    Args:
+      forced: questions whose single answer is DROP (6).
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        config: GameConfig | None = None,
+        forced: Collection[Origin] = frozenset(),
+    ):
         self.program = program
         self.config = config or GameConfig()
+        self.forced = frozenset(forced)
         self.tables = OracleTables(program, self.config.inert_fraction)
-        self.backups = 0
         self.question: Question | None = None
         self.legal = (True, True, True)
-        self._forced: set[Question] = set()
-        self._snapshots: list[tuple[Question, State]] = []
-        inputs = [v for v, value in enumerate(program.values) if value.is_input]
-        self._state = State(-1, [], [], {}, [], {}, dict.fromkeys(inputs, 0), [], set(), [], [], [])
+        self.done = False
+        self._slot = -1
+        self._arrivals: list[Stop] = []  # stops of this slot that were not met yet
+        self._departures: list[int] | None = None  # values; None before the last arrival
+        self._stays: list[Stay] = []
+        self._write_backs: list[WriteBack] = []
+        self._prefetches: list[Transfer] = []
+        self._taken = [0] * len(program.instructions)
+        self._stalls = 0
         self._advance()
 
-    @property
-    def done(self) -> bool:
-        return self._state.done
-
-    @property
-    def saved_ticks(self) -> int:
-        """Latency saved so far, in ticks (whatever the reward pays)."""
-        return self._state.saved
+    # --- What is known (3, State) ---
 
     @property
     def total_ticks(self) -> int:
         """S: the all-slow latency in ticks."""
         return self.tables.all_slow_ticks
 
-    def residents(self) -> dict[int, tuple[int, int, int | None, bool, bool]]:
-        """Value -> (offset, start, end or None while in eviction, dirty, in eviction)."""
-        stays = {v: self._state.stays[i] for v, i in self._state.here.items()}
+    @property
+    def saved_ticks(self) -> int:
+        """Latency saved so far, in ticks (3, Saved ticks)."""
+        saved = -self._stalls
+        for s, weight in enumerate(self.program.weights):
+            elapsed, idle = self.tables.elapsed(s, self._fast_accesses(s))
+            overdraft = max(0, self._taken[s] - idle)
+            saved += weight * (self.tables.all_slow[s] - elapsed - overdraft)
+        return saved
+
+    @property
+    def stall_ticks(self) -> int:
+        """Weighted ticks of all stalls so far, overdrafts left out."""
+        return self._stalls
+
+    @property
+    def overdraft_ticks(self) -> int:
+        """Weighted ticks by which more was taken from slots than is idle there."""
+        over = (max(0, taken - idle) for taken, idle in zip(self.taken, self.idle, strict=True))
+        return sum(w * ticks for w, ticks in zip(self.program.weights, over, strict=True))
+
+    @property
+    def used(self) -> list[int]:
+        """Bytes per slot, reservations included."""
+        return [self._used(s) for s in range(len(self.program.instructions))]
+
+    @property
+    def taken(self) -> list[int]:
+        """Ticks of supply per slot that copies take."""
+        return list(self._taken)
+
+    @property
+    def idle(self) -> list[int]:
+        """Ticks of supply per slot, with what is decided so far."""
+        return [self._idle(s) for s in range(len(self.program.instructions))]
+
+    def residents(self) -> dict[int, tuple[int, int, bool, bool]]:
+        """Value -> (start, end, dirty, being written back) of what is in fast memory in this slot.
+
+        A value that is being written back counts as clean: that slow memory holds it at the end of
+        its stay is decided.
+        """
         return {
-            v: (s.offset, s.start, None if s.evicting else s.end, s.dirty, s.evicting)
-            for v, s in stays.items()
+            stay.value: (stay.start, stay.end, stay.dirty, stay.leaving)
+            for stay in self._stays
+            if stay.covers(self._slot)
         }
 
-    def mapping(self) -> Mapping:
-        """The finished game's mapping (8)."""
-        if not self.done:
-            raise ValueError(f"the game must be finished, got one in slot {self._state.slot}")
-        stays = (Residency(s.value, s.offset, s.start, s.end, s.arrival) for s in self._state.stays)
+    # --- The finished game (8) ---
+
+    def residencies(self) -> tuple[Stay, ...]:
+        """All residencies, in the order in which they were decided.
+
+        Raises:
+          ValueError: the game is not finished.
+        """
+        self._require_finished()
+        return tuple(self._stays)
+
+    @property
+    def prefetches(self) -> tuple[Transfer, ...]:
+        return tuple(self._prefetches)
+
+    @property
+    def evictions(self) -> tuple[Transfer, ...]:
+        return tuple(Transfer(self._stays[w.stay].value, w.start, w.end) for w in self._write_backs)
+
+    def mapping(self, offsets: Sequence[int]) -> Mapping:
+        """The finished game's mapping.
+
+        Args:
+          offsets: bytes, one per residency, in the order of `residencies`.
+
+        Raises:
+          ValueError: the game is not finished, or the offsets are too few or too many.
+        """
+        self._require_finished()
         key = dataclasses.astuple
+        stays = (
+            Residency(s.value, offset, s.start, s.end, s.arrival)
+            for s, offset in zip(self._stays, offsets, strict=True)
+        )
         return Mapping(
             self.program.name,
             self.program.fingerprint,
             tuple(sorted(stays, key=key)),
-            tuple(sorted(self._state.prefetches, key=key)),
-            tuple(sorted(self._state.evictions, key=key)),
+            tuple(sorted(self._prefetches, key=key)),
+            tuple(sorted(self.evictions, key=key)),
         )
+
+    def _require_finished(self) -> None:
+        if not self.done:
+            raise ValueError(f"the game must be finished, got one in slot {self._slot}")
+
+    # --- The walk (3) ---
 
     def step(self, action: int) -> float:
         """Plays one decision and all that follows by itself; returns the reward.
@@ -96,404 +167,325 @@ class Oracle:
             raise ValueError(
                 f"action must be legal for {self.question} (mask {self.legal}), got {action}"
             )
-        question, before = self.question, self._state.paid
-        if action != DROP:
-            self._snapshots.append((question, self._state.snapshot()))
-        self._play(question, action)
+        before = self.saved_ticks
+        self._play(self.question, action)
         self._advance()
-        return (self._state.paid - before) / max(self.total_ticks, 1)
-
-    # --- The walk (3) ---
+        return (self.saved_ticks - before) / max(self.total_ticks, 1)
 
     def _advance(self) -> None:
         """Walks to the next question with a choice, or to the end."""
         self.question, self.legal = None, (True, True, True)
-        while not self._state.done:
-            try:
-                question = self._next_question()
-                if question is None:
-                    continue
-                legal = self._legal(question)
-                first = question.slot + (question.kind == "depart")
-                if (
-                    not any(legal[:DROP])
-                    or self._identity(question) in self._forced
-                    or self.tables.inert_from(question.value, first)
-                ):
-                    self._play(question, DROP)
-                else:
-                    self.question, self.legal = question, legal
-                    return
-            except InfeasibleError as infeasible:
-                self._back_up(infeasible.origin)
+        while not self.done:
+            question = self._next_question()
+            if question is None:
+                continue
+            legal = self._legal(question)
+            if any(legal[:DROP]) and not self._is_forced(question) and not self._is_inert(question):
+                self.question, self.legal = question, legal
+                return
+            self._play(question, DROP)
 
     def _next_question(self) -> Question | None:
-        """Does the next thing on the agenda; a question if that asks one."""
-        state = self._state
-        if not state.agenda:
-            self._begin_next_slot()
-            return None
-        what, which = state.agenda.pop(0)
-        if what == "reservation":
-            self._check_reservation()
-        elif what == "stop":
-            stop = self.tables.stops[state.slot][which]
-            question = self._arrive(stop)
-            self._note_departure(stop.value)
-            return question
-        elif what == "finish":
-            self._finish()
-        elif what == "hold ended":
-            return self._hold_ended(which)
-        elif what == "evicted":
-            return self._evicted(which)
+        """Does the next thing of this slot, or goes to the next slot; a question if that asks."""
+        if self._arrivals:
+            return self._arrive(self._arrivals.pop(0))
+        if self._departures is None:
+            self._departures = self._departing()
+        if self._departures:
+            return self._depart(self._departures.pop(0))
+        self._slot += 1
+        self._departures = None
+        if self._slot == len(self.program.instructions):
+            self.done = True
+        else:
+            self._arrivals = list(self.tables.stops[self._slot])
         return None
-
-    def _begin_next_slot(self) -> None:
-        state = self._state
-        if state.slot + 1 == len(self.program.instructions):
-            state.done = True
-            return
-        state.slot += 1
-        state.fast, state.up = set(), []
-        stops = range(len(self.tables.stops[state.slot]))
-        state.agenda = [("reservation", 0), *(("stop", i) for i in stops), ("finish", 0)]
-
-    def _check_reservation(self) -> None:
-        """A: a value in eviction below the reservation."""
-        reserved = self.program.instructions[self._state.slot].reserved_bytes
-        for i in self._state.queue:
-            stay = self._state.stays[i]
-            if self.tables.sizes[stay.value] and stay.offset < reserved:
-                raise InfeasibleError(stay.origin)
 
     def _arrive(self, stop: Stop) -> Question | None:
-        """B: one stop."""
-        state, v, t = self._state, stop.value, self._state.slot
-        stay = state.stays[state.here[v]] if v in state.here else None
+        """3, Arrivals."""
+        v, t = stop.value, self._slot
+        i = self._index(v, t)
         if stop.kind in ("read", "entry"):
-            if stay is None:
-                return Question("read", v, t)
-            if stay.evicting:
-                if self.config.late_eviction == "backup":
-                    raise InfeasibleError(stay.origin)
-                self._change(v, read_in_eviction=True)
-            if stop.kind == "read":
-                self._access_fast(v, "read")
-        elif stop.kind == "define":
-            if v in state.promises:
-                self._begin_result(state.promises.pop(v))
-            elif self.tables.needed[v]:
-                return Question("define", v, t)
-            else:
-                state.slow_since[v] = t + 1
-        elif stop.kind == "update":
-            if stay is None:
-                state.slow_since[v] = t + 1
-                return None
-            self._access_fast(v, "write")
-            if stay.evicting:
-                self._check_promises(stay)
-                state.queue.remove(state.here[v])
-                self._change(v, evicting=False, end=t + 1)
-            self._change(v, dirty=True)
+            return Question("read", v, t) if i is None else None
+        if stop.kind == "define":
+            # The result of a held group is there already (7).
+            return Question("define", v, t) if i is None else None
+        if stop.kind == "update" and i is not None:
+            self._change(i, dirty=True, written=t)
         return None
 
-    def _check_promises(self, stay: Stay) -> None:
-        """A value in eviction that is updated stays, on a place that a result takes here (6)."""
-        place = self._lies(stay)
-        for promise in sorted(self._state.promises.values(), key=lambda p: p.offset):
-            if promise.start == self._state.slot and overlap(place, self._lies(promise)):
-                raise InfeasibleError(promise.origin)
+    def _departing(self) -> list[int]:
+        """3, Departures: the values that depart in this slot, in the order of their last stops."""
+        t = self._slot
+        if t < 0:
+            return []
+        values = [stop.value for stop in self.tables.stops[t]]
+        found = []
+        for k, v in enumerate(values):
+            i = self._index(v, t)
+            if v in values[k + 1 :] or i is None:
+                continue
+            if self._stays[i].end == t + 1 and not self._stays[i].leaving:
+                found.append(v)
+        return found
 
-    def _note_departure(self, v: int) -> None:
-        """After a stop: v is up for departure where its hold ends at this slot."""
-        state = self._state
-        if v in state.here and v not in state.up:
-            stay = state.stays[state.here[v]]
-            if stay.end == state.slot + 1 and not stay.evicting:
-                state.up.append(v)
-
-    def _begin_result(self, promise: Promise) -> None:
-        """The result of a held group takes the place promised to it (7), or finds it occupied."""
-        state = self._state
-        place = self._lies(promise)
-        for i in state.queue:
-            if overlap(place, self._lies(state.stays[i])):
-                raise InfeasibleError(promise.origin)
-        self._access_fast(promise.value, "write")
-        v, offset, start, end, origin = promise
-        self._begin(Stay(v, offset, start, end, DEFINED, origin, dirty=True))
-
-    def _finish(self) -> None:
-        """C: the instruction's time is known; it feeds the evictions and pays the reward."""
-        state, t = self._state, self._state.slot
-        elapsed, supply = self.tables.elapsed(t, state.fast)
-        stall, evicted = 0, []
-        for i in list(state.queue):
-            v, demand = state.stays[i].value, state.stays[i].demand
-            fed = min(supply, demand)
-            supply, demand = supply - fed, demand - fed
-            self._change(v, demand=demand)
-            first = state.queue[0] == i  # evictions are done in the order of their start
-            if (first and demand == 0) or self.tables.is_last[t]:
-                stall += demand
-                evicted.append(v)
-                self._end_eviction(v)
-        state.left.append(supply)
-        weight = self.program.weights[t]
-        self._pay(weight * (self.tables.all_slow[t] - elapsed - stall), 0)
-        state.agenda += [("hold ended", v) for v in state.up] + [("evicted", v) for v in evicted]
-
-    def _hold_ended(self, v: int) -> Question | None:
-        """D, first kind: the hold ended at this slot."""
-        t = self._state.slot
+    def _depart(self, v: int) -> Question | None:
+        t = self._slot
         if self.tables.wanted(v, t):
             return Question("depart", v, t)
-        if self._state.stays[self._state.here[v]].dirty and self.tables.outlives_level(v, t):
-            self._start_eviction(v)
-        else:
-            self._release(v)
+        i = self._index(v, t)
+        assert i is not None
+        if self._stays[i].dirty and self.tables.outlives_level(v, t):
+            self._write_back(i)
         return None
 
-    def _evicted(self, v: int) -> Question | None:
-        """D, second kind: the eviction is done at this slot."""
-        t = self._state.slot
-        if self._state.stays[self._state.here[v]].read_in_eviction and self.tables.wanted(v, t):
-            return Question("depart", v, t)
-        self._release(v)
-        return None
+    def _is_forced(self, question: Question) -> bool:
+        """6: whether the question has the single answer DROP."""
+        enters = self.tables.loop_entered(question.value, question.slot) is not None
+        return (enters or question.kind != "depart") and self._origin(question) in self.forced
 
-    # --- Questions and answers ---
+    def _origin(self, question: Question) -> Origin:
+        enters = self.tables.loop_entered(question.value, question.slot) is not None
+        return Origin("enter" if enters else "arrival", question.value, question.slot)
+
+    def _is_inert(self, question: Question) -> bool:
+        """2, Inert: arrivals, and departures of clean values."""
+        v, t = question.value, question.slot
+        if question.kind != "depart":
+            return self.tables.inert_from(v, t)
+        i = self._index(v, t)
+        assert i is not None
+        return not self._stays[i].dirty and self.tables.inert_from(v, t + 1)
 
     def _legal(self, question: Question) -> tuple[bool, bool, bool]:
-        if question.kind == "read":
-            return (self._fetch(question.value) is not None, False, True)
-        if question.kind == "define":
-            return (False, self._define_place(question.value) is not None, True)
-        return (False, self._may_extend(question.value), True)
-
-    def _play(self, question: Question, action: int) -> None:
-        v, t = question.value, question.slot
-        if action == DROP:
-            if question.kind == "define":
-                self._state.slow_since[v] = t + 1
-            elif question.kind == "depart":
-                if self._state.stays[self._state.here[v]].dirty:
-                    self._start_eviction(v)
-                else:
-                    self._release(v)
-        elif question.kind == "read":
-            self._play_copy(question)
-        elif question.kind == "define":
-            offset = self._define_place(v)
-            assert offset is not None
-            end = self._define_end(v)
-            self._access_fast(v, "write")
-            self._begin(Stay(v, offset, t, end, DEFINED, question, dirty=True))
-        else:
-            self._change(v, end=self._extend_end(v), evicting=False, read_in_eviction=False)
-            self._promise(question)
-        if question.kind != "depart":
-            self._note_departure(v)
-
-    def _play_copy(self, question: Question) -> None:
-        state, v, t = self._state, question.value, question.slot
-        fetch = self._fetch(v)
-        assert fetch is not None
-        for slot, ticks in fetch.taken.items():
-            state.left[slot] -= ticks
-        self._pay(-fetch.stall, 0)
-        state.prefetches.append(Transfer(v, fetch.start, t))
-        self._begin(Stay(v, fetch.offset, fetch.start, fetch.end, COPIED, question))
-        if self.tables.loop_entered(v, t) is None:
-            self._access_fast(v, "read")
-        self._promise(question)
-
-    def _promise(self, question: Question) -> None:
-        """Holding a group's parameter promises its place to the result; it keeps what it needs."""
-        group = self.tables.group_entered(question.value, question.slot)
-        if group is not None:
-            stay = self._state.stays[self._state.here[group.parameter]]
-            self._state.promises[group.result] = Promise(
-                group.result, stay.offset, group.defined_at, group.exit + 1, question
-            )
-            self._change(group.parameter, end=group.last_stop + 1)
-
-    def _define_end(self, v: int) -> int:
-        later = self.tables.next_read(v, self._state.slot)
-        return self._state.slot + 1 if later is None else later + 1
-
-    def _define_place(self, v: int) -> int | None:
-        if not self._table_has_room(1):
-            return None
-        return self._place(v, self._state.slot, self._define_end(v))
-
-    def _extend_end(self, v: int) -> int:
-        """The end of what NO_COPY of a departure would hold."""
-        loop = self.tables.loop_entered(v, self._state.slot)
-        if loop is not None:
-            return self.program.loops[loop].exit + 1
-        later = self.tables.next_read(v, self._state.slot)
-        assert later is not None
-        return later + 1
-
-    def _may_extend(self, v: int) -> bool:
-        state, t = self._state, self._state.slot
-        group = self.tables.group_entered(v, t)
-        if group is not None and not (self._may_hold(group) and self._table_has_room(1)):
-            return False
-        size = self.tables.sizes[v]
-        if size == 0:
-            return True
-        start, end = t + 1, self._extend_end(v)
-        offset = state.stays[state.here[v]].offset
-        return offset >= self.tables.reserved(start, end) and not any(
-            p.start < end
-            and start < p.end
-            and overlap((offset, offset + size), (p.offset, p.offset + self.tables.sizes[p.value]))
-            for p in state.promises.values()
+        return (
+            self._move(question, COPY) is not None,
+            self._move(question, NO_COPY) is not None,
+            True,
         )
 
-    def _may_hold(self, group: Group) -> bool:
-        """A group is held in whole: its result must be in play too."""
-        return self.tables.in_play[group.result]
+    # --- What an answer would do (4) ---
 
-    def _fetch(self, v: int) -> Fetch | None:
-        """How COPY would bring v (4), None where it cannot."""
-        state, t = self._state, self._state.slot
-        loop, group = self.tables.loop_entered(v, t), self.tables.group_entered(v, t)
-        if not self._table_has_room(1 if group is None else 2):
+    def _move(self, question: Question, action: int) -> Move | None:
+        """What COPY or NO_COPY would do; None if it is not legal."""
+        kind, v, t = question
+        if action == COPY and kind != "read":
             return None
-        if group is not None and not self._may_hold(group):
+        group = self.tables.group_entered(v, t)
+        if group is not None and not self.tables.in_play[group.result]:
+            return None  # 7: a group is held as a whole
+        needed = self._slots_needed(question)
+        waits = not self._has_room(v, needed, [])
+        in_progress = self._in_progress(question) if waits else []
+        if waits and not self._has_room(v, needed, [w.stay for w in in_progress]):
             return None
-        earliest = max(self.tables.segment[t], t - self.config.prefetch_window, state.slow_since[v])
-        end = t + 1 if loop is None else self.program.loops[loop].exit + 1
-        taken, stall = self._supply(v, earliest)
-        if stall > 0 and not self._may_stall(v, stall):
+        given_back = sum(self._still_to_take(w, question) for w in in_progress)
+        taken: dict[int, int] = {}
+        missing = 0
+        if kind == "read":
+            taken, missing = self._prefetch(v)
+            if action == NO_COPY:
+                if not taken:
+                    return None  # it would be COPY's mapping
+                taken, missing = {}, self.tables.demand[v]
+        stall = self.program.weights[t] * (given_back + missing)
+        if stall > 0 and not self._pays(question, stall):
             return None
-        s = min(taken, default=t)
-        offset = self._place(v, s, end)
-        if offset is not None:
-            return Fetch(s, end, offset, taken, stall)
-        offset = self._place(v, t, end, earliest)
-        if offset is None:
-            return None
-        mine = (offset, offset + self.tables.sizes[v])
-        before = (x for x in state.stays if not x.meets(t, end) and self.tables.sizes[x.value])
-        ends = [x.end for x in before if overlap(mine, self._lies(x))]
-        taken, stall = self._supply(v, max([earliest, *ends]))
-        if stall > 0 and not self._may_stall(v, stall):
-            return None
-        return Fetch(min(taken, default=t), end, offset, taken, stall)
+        return Move(min(taken, default=t), taken, stall, waits)
 
-    def _lies(self, at: Stay | Promise) -> tuple[int, int]:
-        """The bytes of a residency, or those promised to one."""
-        return at.offset, at.offset + self.tables.sizes[at.value]
+    def _slots_needed(self, question: Question) -> set[int]:
+        """The slots in which the answer needs the value's bytes, from t (arrivals) or t+1 on."""
+        kind, v, t = question
+        first = self._first(question)
+        loop = self.tables.loop_entered(v, t)
+        if loop is None:
+            if kind != "depart":
+                return {t}
+            later = self.tables.next_read(v, t)
+            assert later is not None
+            return set(range(first, later + 1))
+        group = self.tables.group_entered(v, t)
+        leaves = self.program.loops[loop].exit + 1
+        if group is None:
+            return set(range(first, leaves))
+        # 7: parameter and result have one size, and share their place where they meet.
+        parameter = range(first, group.last_stop + 1)
+        return {*parameter, *range(group.defined_at, leaves)}
 
-    def _supply(self, v: int, earliest: int) -> tuple[dict[int, int], int]:
-        """What a copy of v takes of each slot from `earliest` on, and the stall for the rest."""
-        need, taken = self.tables.demand[v], {}
-        for slot in range(self._state.slot - 1, earliest - 1, -1):
-            ticks = min(need, self._state.left[slot])
+    def _first(self, question: Question) -> int:
+        """`a` of section 4: the first slot of the room that is needed."""
+        return question.slot + (question.kind == "depart")
+
+    def _in_progress(self, question: Question) -> list[WriteBack]:
+        """The write-backs that end later than the first slot of the room that is needed."""
+        return [w for w in self._write_backs if w.end > self._first(question)]
+
+    def _still_to_take(self, write_back: WriteBack, question: Question) -> int:
+        first = self._first(question)
+        return sum(ticks for s, ticks in write_back.taken.items() if s >= first)
+
+    def _prefetch(self, v: int) -> tuple[dict[int, int], int]:
+        """What a prefetch of v to this slot takes per slot, and the ticks that are missing."""
+        t = self._slot
+        written = [s + 1 for s in range(t) if self._writes_slow(v, s)]
+        ended = [stay.end for stay in self._stays if stay.value == v]
+        earliest = max([self.tables.segment[t], *written, *ended])
+        missing, taken = self.tables.demand[v], {}
+        for s in range(t - 1, earliest - 1, -1):
+            if not self._has_room(v, [s], []):
+                break
+            ticks = min(missing, self._left(s))
             if ticks > 0:
-                taken[slot] = ticks
-                need -= ticks
-        return taken, need * self.program.weights[self._state.slot]
+                taken[s] = ticks
+                missing -= ticks
+        return taken, missing
 
-    def _may_stall(self, v: int, stall: int) -> bool:
-        """Whether a copy of v may be late by so many weighted ticks (4)."""
-        if self.config.late_prefetch == "illegal":
+    def _pays(self, question: Question, stall: int) -> bool:
+        """4, A stall must pay."""
+        if self.config.rules == "paper":
             return False
-        enough = self._state.saved - stall >= -self.total_ticks
-        return enough and stall < self.tables.worth_of_hold(v, self._state.slot)
+        worth = self.tables.worth_of_hold(question.value, question.slot, self._first(question))
+        return stall < worth and self.saved_ticks - stall >= -self.total_ticks
 
-    def _table_has_room(self, arrivals: int) -> bool:
-        """Residencies that the game remembers, promised ones included (4, Table)."""
-        state = self._state
-        oldest = state.slot - self.config.prefetch_window
-        remembered = sum(stay.evicting or stay.end > oldest for stay in state.stays)
-        return remembered + len(state.promises) + arrivals <= self.config.max_residencies
+    # --- Answers ---
 
-    def _place(self, v: int, start: int, end: int, reserved: int | None = None) -> int | None:
-        """The offset for v over [start, end), None where no gap suffices (4, Placement).
+    def _play(self, question: Question, action: int) -> None:
+        kind, v, t = question
+        if action == DROP:
+            i = self._index(v, t)
+            if kind == "depart" and i is not None and self._stays[i].dirty:
+                self._write_back(i)
+            return
+        move = self._move(question, action)
+        assert move is not None
+        if move.waits:
+            self._wait(question)
+        self._stalls += move.stall
+        group = self.tables.group_entered(v, t)
+        needed = self._slots_needed(question)
+        end = max(needed) + 1 if group is None else group.last_stop + 1
+        if kind == "read":
+            for s, ticks in move.taken.items():
+                self._taken[s] += ticks
+            self._prefetches.append(Transfer(v, move.start, t))
+            self._stays.append(Stay(v, move.start, end, t, COPIED, self._origin(question)))
+        elif kind == "define":
+            origin = self._origin(question)
+            self._stays.append(Stay(v, t, end, t, DEFINED, origin, dirty=True, written=t))
+        else:
+            i = self._index(v, t)
+            assert i is not None
+            self._change(i, end=end)
+        if group is not None:
+            self._hold_result(question)
 
-        reserved: from which slot on reservations count, where that is earlier.
-        """
-        sizes, size = self.tables.sizes, self.tables.sizes[v]
-        if size == 0:
-            return 0
-        taken = [s for s in self._state.stays if s.meets(start, end)]
-        taken += [p for p in self._state.promises.values() if p.start < end and start < p.end]
-        ranges = sorted(self._lies(x) for x in taken if sizes[x.value])
-        gaps, free_from = [], self.tables.reserved(start if reserved is None else reserved, end)
+    def _hold_result(self, question: Question) -> None:
+        """7: the residency of a held group's result is decided with the hold."""
+        group = self.tables.group_entered(question.value, question.slot)
+        tied = self._index(question.value, question.slot)
+        assert group is not None
+        d = group.defined_at
+        self._stays.append(
+            Stay(
+                value=group.result,
+                start=d,
+                end=group.exit + 1,
+                ready=d,
+                arrival=DEFINED,
+                origin=self._origin(question),
+                tied=tied,
+                dirty=True,
+                written=d,
+            )
+        )
+
+    def _wait(self, question: Question) -> None:
+        """4, Waiting: the write-backs in progress end where the room is needed."""
+        first = self._first(question)
+        for write_back in self._in_progress(question):
+            for s, ticks in write_back.taken.items():
+                if s >= first:
+                    self._taken[s] -= ticks
+            kept = {s: ticks for s, ticks in write_back.taken.items() if s < first}
+            k = self._write_backs.index(write_back)
+            self._write_backs[k] = dataclasses.replace(write_back, end=first, taken=kept)
+            self._change(write_back.stay, end=first)
+
+    # --- Write-backs (5) ---
+
+    def _write_back(self, i: int) -> None:
+        """A dirty value leaves, and is copied to slow memory."""
+        v, t = self._stays[i].value, self._slot
+        lo = max(self._stays[i].written, self.tables.segment[t]) + 1
+        missing, taken = self.tables.demand[v], {}
+        limit = self._limit(v)
+        for s in range(lo, limit):
+            ticks = min(missing, self._left(s))
+            if ticks > 0:
+                taken[s] = ticks
+                self._taken[s] += ticks
+                missing -= ticks
+        end = limit if missing else max(taken, default=lo - 1) + 1
+        self._stalls += self.program.weights[t] * missing
+        self._write_backs.append(WriteBack(i, lo, end, taken))
+        self._change(i, end=max(t + 1, end), dirty=False, leaving=True)
+
+    def _limit(self, v: int) -> int:
+        """The slot before which the write-back of v, which departs now, must be done."""
+        s = self._slot + 1
+        while (
+            s < len(self.program.instructions)
+            and self.tables.segment[s] == self.tables.segment[self._slot]
+            and all(stop.value != v for stop in self.tables.stops[s])
+            and self._has_room(v, [s], [])
+        ):
+            s += 1
+        return s
+
+    # --- Sums over what is decided ---
+
+    def _index(self, v: int, slot: int) -> int | None:
+        """The residency of v over the slot, as an index."""
+        for i, stay in enumerate(self._stays):
+            if stay.value == v and stay.covers(slot):
+                return i
+        return None
+
+    def _change(self, i: int, **changes: int | bool) -> None:
+        self._stays[i] = dataclasses.replace(self._stays[i], **changes)  # type: ignore[arg-type]
+
+    def _used(self, slot: int, without: Collection[int] = ()) -> int:
+        """Bytes of all residencies over the slot but for some, and of its reservation."""
+        used = self.tables.reserved[slot]
+        for i, stay in enumerate(self._stays):
+            if i in without or not stay.covers(slot):
+                continue
+            if stay.tied is not None and self._stays[stay.tied].covers(slot):
+                continue  # 7: parameter and result lie in one place in that slot
+            used += self.tables.sizes[stay.value]
+        return used
+
+    def _has_room(self, v: int, slots: Collection[int], without: Collection[int]) -> bool:
+        """Whether v's bytes fit into each of the slots, besides all residencies but for some."""
         capacity = self.program.machine.fast_capacity_bytes
-        for low, high in [*ranges, (capacity, capacity)]:
-            if low - free_from >= size:
-                gaps.append((low - free_from, free_from))
-            free_from = max(free_from, high)
-        if not gaps:
-            return None
-        gap, place = min(gaps)
-        at_high_end = self.config.placement == "two_ended" and 4 * size < capacity
-        return place + gap - size if at_high_end else place
+        return all(self._used(s, without) + self.tables.sizes[v] <= capacity for s in slots)
 
-    # --- Changes of the state ---
+    def _fast_accesses(self, slot: int) -> frozenset[tuple[int, str]]:
+        """The accesses (value, kind) of the slot that find their value in fast memory."""
+        return frozenset(
+            (stay.value, access.kind)
+            for access in self.program.accesses_at[slot]
+            for stay in self._stays
+            if stay.value == access.value and stay.ready <= slot < stay.end
+        )
 
-    def _begin(self, stay: Stay) -> None:
-        self._state.here[stay.value] = len(self._state.stays)
-        self._state.stays.append(stay)
+    def _writes_slow(self, v: int, slot: int) -> bool:
+        """Whether v is written in slow memory in the slot, be it a stop or not."""
+        writes = any(a.value == v and a.kind == "write" for a in self.program.accesses_at[slot])
+        return writes and (v, "write") not in self._fast_accesses(slot)
 
-    def _access_fast(self, v: int, kind: str) -> None:
-        """An access finds its value in fast memory; the proxy pays as if it were the only one."""
-        t = self._state.slot
-        self._state.fast.add((v, kind))
-        alone, _ = self.tables.elapsed(t, {(v, kind)})
-        self._pay(0, self.program.weights[t] * (self.tables.all_slow[t] - alone))
+    def _idle(self, slot: int) -> int:
+        return self.tables.elapsed(slot, self._fast_accesses(slot))[1]
 
-    def _change(self, v: int, **changes: int | bool) -> None:
-        i = self._state.here[v]
-        self._state.stays[i] = dataclasses.replace(self._state.stays[i], **changes)  # type: ignore
-
-    def _release(self, v: int) -> None:
-        self._change(v, end=self._state.slot + 1)
-        del self._state.here[v]
-
-    def _start_eviction(self, v: int) -> None:
-        state, t = self._state, self._state.slot
-        demand = self.tables.demand[v]
-        state.queue.append(state.here[v])
-        self._change(v, evicting=True, demand=demand, evicted_at=t, read_in_eviction=False)
-        if self.tables.is_last[t]:
-            self._end_eviction(v)
-            self._release(v)
-            self._pay(-self.program.weights[t] * demand, 0)
-
-    def _end_eviction(self, v: int) -> None:
-        """Slow memory holds v from the next slot; whether it leaves is decided in D."""
-        state, t = self._state, self._state.slot
-        state.queue.remove(state.here[v])
-        started = state.stays[state.here[v]].evicted_at
-        self._change(v, evicting=False, dirty=False, end=t + 1)
-        state.slow_since[v] = t + 1
-        state.evictions.append(Transfer(v, started + 1, t + 1))
-
-    def _pay(self, exact: int, proxy: int) -> None:
-        self._state.saved += exact
-        self._state.paid += exact if self.config.reward == "exact" else proxy
-
-    def _identity(self, question: Question) -> Question:
-        """At an entry marker both kinds are one question: whether the loop is entered with it."""
-        if self.tables.loop_entered(question.value, question.slot) is None:
-            return question
-        return question._replace(kind="enter")
-
-    def _back_up(self, origin: Question) -> None:
-        """Drop-backup (6): back to the culprit's arrival, which from now on is a DROP."""
-        self.backups += 1
-        self._forced.add(self._identity(origin))
-        question, state = self._snapshots.pop()
-        while question != origin:
-            question, state = self._snapshots.pop()
-        self._state = state
-        self._play(origin, DROP)
+    def _left(self, slot: int) -> int:
+        return max(0, self._idle(slot) - self._taken[slot])

@@ -6,7 +6,6 @@ Section numbers are those of `docs/game.md`.  Plain lists and loops on purpose; 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from mallocgame.program import Access, Program
@@ -22,8 +21,8 @@ class Stop(NamedTuple):
 class Group(NamedTuple):
     """A carried group of the loop that ends at `exit`, as its parameter's entry stop sees it.
 
-    defined_at: the slot in which the body defines the result.
-    last_stop: the parameter's last stop in the body itself.
+    defined_at: the slot in which the body defines the result, `d` of section 7.
+    last_stop: the parameter's last stop in the body itself, `u` of section 7.
     """
 
     parameter: int
@@ -40,9 +39,9 @@ class OracleTables:
       sizes: bytes in fast memory per value, rounded up to the alignment.
       demand: supply that a copy of the value needs.
       in_play: per value, whether it may be in fast memory and is not inert.
-      needed: per value, whether its definition is worth a question.
-      stops: per slot, in the order of section 3 B.
-      segment, is_last: per slot, its segment's first slot and whether it is the segment's last.
+      reserved: per slot, bytes that are reserved, rounded up to the alignment.
+      stops: per slot, in the order of section 3.
+      segment: per slot, its segment's first slot.
       all_slow: elapsed ticks per slot with everything in slow memory (R).
       all_slow_ticks: their weighted sum (S).
       floor_ticks: the weighted sum with everything in fast memory that may be there (F).
@@ -53,6 +52,11 @@ class OracleTables:
         slots, values = range(len(program.instructions)), range(len(program.values))
         alignment = program.machine.alignment_bytes
         self.sizes = [-(-value.size_bytes // alignment) * alignment for value in program.values]
+        self.reserved = [
+            -(-instruction.reserved_bytes // alignment) * alignment
+            for instruction in program.instructions
+        ]
+        self._timed: dict[tuple[int, frozenset[tuple[int, str]]], tuple[int, int]] = {}
         self._accesses: list[list[Access]] = [[] for _ in values]
         for access in sorted(program.accesses, key=lambda a: a.instruction):
             self._accesses[access.value].append(access)
@@ -64,7 +68,7 @@ class OracleTables:
         )
         self._inert_below = inert_fraction * self.all_slow_ticks
         self.in_play = [program.fits(v) and not worth[v] < self._inert_below for v in values]
-        self.needed = [self._is_needed(v) for v in values]
+        self._needed = [self._is_needed(v) for v in values]
         self.stops = [self._stops_at(t) for t in slots]
 
     # --- Loop levels (1) ---
@@ -77,10 +81,9 @@ class OracleTables:
         entries = {loop.entry for loop in self.program.loops}
         exits = {loop.exit for loop in self.program.loops}
         total = len(self.program.instructions)
-        self.is_last = [t in entries or t + 1 in exits or t + 1 == total for t in range(total)]
         self.segment: list[int] = []
         for t in range(total):
-            starts = t == 0 or self.is_last[t - 1]
+            starts = t == 0 or t - 1 in entries or t in exits
             self.segment.append(t if starts else self.segment[t - 1])
 
     def crosses(self, v: int, loop_index: int) -> bool:
@@ -103,19 +106,26 @@ class OracleTables:
     def _times(self) -> None:
         program, machine = self.program, self.program.machine
         slots = range(len(program.instructions))
-        movable = [v.size_bytes for i, v in enumerate(program.values) if program.fits(i)]
         latency = math.fsum(program.weights[t] * self._all_slow_s(t) for t in slots)
-        stall_weight = sum(program.weights[t] for t in slots if self.is_last[t])
-        stall = stall_weight * math.fsum(size / machine.slow_bandwidth for size in movable)
+        stall = math.fsum(
+            value.size_bytes
+            / machine.slow_bandwidth
+            * sum(program.weights[a.instruction] for a in self._accesses[v] if a.kind == "write")
+            for v, value in enumerate(program.values)
+            if program.fits(v)
+        )
         self.tick_s = max(latency, stall) / 2**28 or 1.0
         self.demand = [
             math.ceil(value.size_bytes / machine.slow_bandwidth / self.tick_s)
             for value in program.values
         ]
-        self.all_slow = [self.elapsed(t, ())[0] for t in slots]
+        self.all_slow = [self.elapsed(t, frozenset())[0] for t in slots]
         self.all_fast = [
             self.elapsed(
-                t, [(a.value, a.kind) for a in program.accesses_at[t] if program.fits(a.value)]
+                t,
+                frozenset(
+                    (a.value, a.kind) for a in program.accesses_at[t] if program.fits(a.value)
+                ),
             )[0]
             for t in slots
         ]
@@ -139,19 +149,23 @@ class OracleTables:
     def _ticks(self, seconds: float) -> int:
         return math.floor(seconds / self.tick_s + 0.5)
 
-    def elapsed(self, t: int, fast: Iterable[tuple[int, str]]) -> tuple[int, int]:
-        """Elapsed ticks of slot t and the copy supply of it.
+    def elapsed(self, t: int, fast: frozenset[tuple[int, str]]) -> tuple[int, int]:
+        """Elapsed ticks of slot t and its supply, the idle ticks.
 
         Args:
           fast: the accesses (value, kind) of t that find their value in fast memory.
         """
+        if (t, fast) not in self._timed:
+            self._timed[t, fast] = self._elapsed(t, fast)
+        return self._timed[t, fast]
+
+    def _elapsed(self, t: int, fast: frozenset[tuple[int, str]]) -> tuple[int, int]:
         instruction, bandwidth = self.program.instructions[t], self.program.machine.slow_bandwidth
         time = {
             "read": self._ticks(instruction.fixed_read_s),
             "write": self._ticks(instruction.fixed_write_s),
         }
         bus = self._ticks(instruction.fixed_slow_bytes / bandwidth)
-        fast = set(fast)
         for access in self.program.accesses_at[t]:
             slow_s, fast_s = self._seconds(access)
             if (access.value, access.kind) in fast:
@@ -176,14 +190,14 @@ class OracleTables:
         worth = sum(self._worth(a) for a in self._accesses[v] if a.instruction >= first)
         return worth < self._inert_below
 
-    def worth_of_hold(self, v: int, t: int) -> int:
-        """The most ticks that v's accesses from t to the end of the next hold can save (4)."""
+    def worth_of_hold(self, v: int, t: int, first: int) -> int:
+        """The most ticks that v saves from slot `first` to the end of the next hold at t (4)."""
         held_at = t if self.loop_entered(v, t) is not None else self.next_read(v, t)
         until = t if held_at is None else held_at
         loop = self.loop_entered(v, until)
         if loop is not None:
             until = self.program.loops[loop].exit
-        return sum(self._worth(a) for a in self._accesses[v] if t <= a.instruction <= until)
+        return sum(self._worth(a) for a in self._accesses[v] if first <= a.instruction <= until)
 
     # --- Stops (2) ---
 
@@ -200,6 +214,7 @@ class OracleTables:
         return worths
 
     def _is_needed(self, v: int) -> bool:
+        """Whether somebody needs what v's definition produces."""
         value = self.program.values[v]
         defined = [a.instruction for a in self._accesses[v] if a.defines]
         loop = self._loop_of[defined[0]] if defined else None
@@ -210,7 +225,7 @@ class OracleTables:
         stops = [
             Stop(a.value, "read" if a.kind == "read" else "define" if a.defines else "update")
             for a in self.program.accesses_at[t]
-            if self.in_play[a.value]
+            if self.in_play[a.value] and (not a.defines or self._needed[a.value])
         ]
         for i, loop in enumerate(self.program.loops):
             parameters = [group.parameter for group in self.program.carried if group.loop == i]
@@ -247,7 +262,7 @@ class OracleTables:
         return self.loop_entered(v, t) is not None or self.next_read(v, t) is not None
 
     def outlives_level(self, v: int, t: int) -> bool:
-        """Whether v's content is needed where t's level ends (3 D, second kind)."""
+        """Whether v's content must be kept where t's level ends (3, Departures)."""
         loop = self._loop_of[t]
         if loop is None:
             return self.program.values[v].is_output
@@ -271,11 +286,3 @@ class OracleTables:
             ]
             return Group(v, group.result, loop.exit, defined[0], max(stops))
         return None
-
-    # --- Places (4) ---
-
-    def reserved(self, start: int, end: int) -> int:
-        """The first byte above every reservation in the slots [start, end), aligned."""
-        alignment = self.program.machine.alignment_bytes
-        largest = max(ins.reserved_bytes for ins in self.program.instructions[start:end])
-        return -(-largest // alignment) * alignment

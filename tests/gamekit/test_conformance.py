@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import nullcontext
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from flax import struct
 
 from gamekit import probe
 from gamekit.conformance import check_domain, check_environment
-from gamekit.domain import NoOptions
+from gamekit.domain import Made, NoOptions, Verdict
 from gamekit.environment import History, Spec, Step
 from gamekit.errors import InputError
 from gamekit.observation import ObservationSpec, Part
@@ -21,16 +22,16 @@ from gamekit.registry import load_domain
 from mallocgame.game.environment import build_game
 from mallocgame.game.options import GameConfig
 from tests.support.handmade import FREE
-from tests.support.probe_programs import PROBES, alias_trap
+from tests.support.probe_programs import PAPER, PROBES, hold_over_loop
 
 GAMES = {
     "two_probes": lambda: probe.together(probe.delayed(), probe.legality()),
     "trap": lambda: probe.together(probe.trap()),
-    "mallocgame": lambda: build_game([alias_trap()], FREE),
+    "mallocgame": lambda: build_game([hold_over_loop()], FREE),
     "several": lambda: build_game([make() for make in PROBES], FREE),
-    "rich": lambda: build_game([alias_trap()], dataclasses.replace(FREE, observation="rich")),
+    "paper": lambda: build_game([hold_over_loop()], PAPER),
 }
-SLOW = ("several", "rich")
+SLOW = ("several", "paper")
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,8 @@ def test_judge_and_probes_agree(names):
 def test_judge_and_mallocgame_agree():
     domain = load_domain("mallocgame")
     instances = domain.instances(["tpu_v4_sample/lstm_scan_v4_64mib"])
-    # Without late copies the judge's latency is the game's; with them it may be lower.
-    check_domain(domain, instances, GameConfig(late_prefetch="illegal"))
+    for rules in ("full", "paper"):
+        check_domain(domain, instances, GameConfig(rules))
 
 
 @struct.dataclass
@@ -185,6 +186,41 @@ def test_a_mask_that_lets_illegal_moves_through_is_found_out():
         check_domain(domain, domain.instances(["legality"]), NoOptions())
 
 
+class Judged(probe.ProbeDomain):
+    """A judge that gives more or less than the game; `made` is what solutions say of themselves."""
+
+    more = 0.0
+    made: float | None = None
+
+    def judge(self, instance: Any, solution: Any) -> Verdict:
+        verdict = super().judge(instance, solution)
+        return dataclasses.replace(verdict, score=verdict.score + self.more)
+
+    def solution(self, *arguments: Any) -> Made:
+        made = super().solution(*arguments)
+        return dataclasses.replace(made, score=self.made)
+
+
+@pytest.mark.parametrize(
+    ("more", "is_bound", "agree"),
+    [(0.0, False, True), (0.1, False, False), (0.1, True, True), (-0.1, False, False),
+     (-0.1, True, False)],
+)  # fmt: skip
+def test_a_judge_that_gives_more_agrees_where_the_game_is_a_bound(more, is_bound, agree):
+    domain = Judged()
+    domain.more, domain.score_is_bound = more, is_bound
+    context = nullcontext() if agree else pytest.raises(AssertionError, match="judge and game")
+    with context:
+        check_domain(domain, domain.instances(["legality"]), NoOptions())
+
+
+def test_what_is_judged_is_what_was_made_of_the_moves():
+    domain = Judged()
+    domain.made = 99.0
+    with pytest.raises(AssertionError, match=r"score of judge and game: .* is not 99\.0"):
+        check_domain(domain, domain.instances(["legality"]), NoOptions())
+
+
 def test_a_spec_of_another_game_is_found_out():
     class Renamed(probe.ProbeDomain):
         version = 2
@@ -223,7 +259,7 @@ def test_instances_are_named_once():
 def test_specs_survive_as_plain_data():
     from gamekit.environment import spec_from_record, spec_record
 
-    for name in ("trap", "rich"):
+    for name in ("trap", "mallocgame"):
         spec = GAMES[name]().spec
         assert isinstance(spec, Spec)
         assert spec_from_record(spec_record(spec)) == spec

@@ -11,12 +11,11 @@ import dataclasses
 import pytest
 
 from mallocgame.game.options import GameConfig
-from mallocgame.oracle import Oracle
+from mallocgame.oracle import Oracle, Origin
 from mallocgame.program import Access, CarriedGroup, Instruction, Loop, Program, Value, validate
 from mallocgame.program.machine import Machine
 
-# Rules are told apart more easily where a copy must be fed in time.
-FREE = GameConfig(inert_fraction=0.0, late_prefetch="illegal")
+FREE = GameConfig(inert_fraction=0.0)
 A_BIT = 1e-4  # seconds by which idle times exceed a demand that they just meet: ticks round it up
 
 
@@ -74,8 +73,16 @@ def program(
     return made
 
 
-def start(made: Program, config: GameConfig = FREE, **changes) -> Oracle:
-    return Oracle(made, dataclasses.replace(config, **changes))
+def start(
+    made: Program,
+    config: GameConfig = FREE,
+    forced: tuple[tuple[str, str, int], ...] = (),
+    **changes,
+) -> Oracle:
+    """A game; forced answers are (kind, name of the value, slot)."""
+    index = {v.name: i for i, v in enumerate(made.values)}
+    origins = {Origin(kind, index[name], t) for kind, name, t in forced}
+    return Oracle(made, dataclasses.replace(config, **changes), origins)
 
 
 def asked(oracle: Oracle) -> tuple[str, str, int] | None:
@@ -100,59 +107,79 @@ def seconds(oracle: Oracle) -> float:
     return oracle.saved_ticks * oracle.tables.tick_s
 
 
-def approx(expected: float):
-    """The number, up to rounding to ticks."""
-    return pytest.approx(expected, abs=1e-6)
+def taken(oracle: Oracle) -> list[float]:
+    """Seconds of supply that copies take, per slot."""
+    return [ticks * oracle.tables.tick_s for ticks in oracle.taken]
 
 
-def stays(oracle: Oracle) -> dict[str, list[tuple[int, int, int, str]]]:
-    """(offset, start, end, arrival) of every residency of the finished game, by name."""
-    found: dict[str, list[tuple[int, int, int, str]]] = {}
-    for r in oracle.mapping().residencies:
-        name = oracle.program.values[r.value].name
-        found.setdefault(name, []).append((r.offset, r.start, r.end, r.arrival))
+def approx(expected):
+    """The number, or each of a list, up to rounding to ticks."""
+    return pytest.approx(expected, abs=1e-5)
+
+
+def stays(oracle: Oracle) -> dict[str, list[tuple[int, int, str]]]:
+    """(start, end, arrival) of every residency of the finished game, by name."""
+    found: dict[str, list[tuple[int, int, str]]] = {}
+    for stay in oracle.residencies():
+        name = oracle.program.values[stay.value].name
+        found.setdefault(name, []).append((stay.start, stay.end, stay.arrival))
     return found
+
+
+def copies(oracle: Oracle) -> tuple[list[tuple[str, int, int]], list[tuple[str, int, int]]]:
+    """Prefetches and evictions so far: (name, start, end)."""
+    prefetches, evictions = (
+        [(oracle.program.values[c.value].name, c.start, c.end) for c in both]
+        for both in (oracle.prefetches, oracle.evictions)
+    )
+    return prefetches, evictions
 
 
 # --- Programs; those who play them by hand say what happens and why ---
 
 
-def gaps(size: int) -> Program:
-    """When e is defined, [0, 30), [40, 60) and [70, 100) are free."""
-    values = {"a": value(30), "b": value(10), "c": value(20), "d": value(10), "e": value(size)}
-    slots = [Slot(defines=name) for name in "abcd"]
-    slots += [Slot(reads="a c"), Slot(defines="e"), Slot(reads="b d e")]
-    return program(100, values, slots)
+def reaching(capacity: int) -> Program:
+    """Idle: 10, 7, 3 and 4 s in slots 0 to 3; a (10 s) is read in slot 2, b (10 s) in slot 4."""
+    values = {name: value(10, is_input=True) for name in "ab"}
+    slots = [Slot(compute=10 + A_BIT), Slot(compute=7), Slot(compute=3, reads="a")]
+    return program(capacity, values, [*slots, Slot(compute=4), Slot(reads="b")])
 
 
-def prefetching() -> Program:
-    """Idle: 8 s in slot 0, none in slot 1, 4 s in slot 2; a, b, c are read in slot 3."""
-    values = {"a": value(10, is_input=True), "b": value(2, is_input=True)}
-    values |= {"c": value(1, is_input=True), "x": value(40, is_input=True, is_pinned=True)}
-    slots = [Slot(compute=8 + A_BIT), Slot(reads="x"), Slot(compute=4), Slot(reads="a b c")]
-    return program(64, values, slots)
-
-
-def evicting() -> Program:
-    """a (5 s) and b (3 s) are dirty and may leave at slot 1; then 4, 3, 3 s are idle."""
-    values = {"a": value(5), "b": value(3), "c": value(2, is_input=True)}
-    slots = [Slot(defines="a b"), Slot(reads="a b")]
-    slots += [Slot(compute=4 + A_BIT), Slot(compute=3), Slot(compute=3), Slot(reads="c a b")]
+def waiting_definition(**flags: bool) -> Program:
+    """a's write-back from slot 1 finds time in slot 4 only; b is defined in slot 2 meanwhile."""
+    values = {"a": value(5), "b": value(5, **flags)}
+    slots = [Slot(defines="a"), Slot(reads="a"), Slot(defines="b")]
+    slots += [Slot() if flags else Slot(reads="b"), Slot(compute=9), Slot(reads="a")]
     return program(8, values, slots)
 
 
+def waiting_read() -> Program:
+    """c is read in slot 2, where a is still being written back and 4 bytes are reserved."""
+    values = {"a": value(5), "c": value(5, is_input=True)}
+    slots = [Slot(compute=2, defines="a"), Slot(compute=3, reads="a")]
+    slots += [Slot(reads="c", reserved=4), Slot(reads="c"), Slot(compute=9), Slot(reads="a")]
+    return program(10, values, slots)
+
+
+def waiting_departure(updates: str = "v") -> Program:
+    """a and v may stay after slot 1, but 4 bytes are reserved in slot 2."""
+    values = {"a": value(5), "v": value(5)}
+    slots = [Slot(defines="a v"), Slot(reads="a v"), Slot(reserved=4)]
+    slots += [Slot(compute=9), Slot(reads="a"), Slot(reads="v", updates=updates)]
+    return program(10, values, slots)
+
+
 def late() -> Program:
-    """v is dropped dirty at slot 1 and read again at slot 2, before its eviction can be done."""
+    """v may leave dirty at slot 1 and is read again at slot 2."""
     slots = [Slot(defines="v"), Slot(reads="v"), Slot(reads="v"), Slot(compute=6), Slot(reads="v")]
     return program(8, {"v": value(5)}, slots)
 
 
-def reserved() -> Program:
-    """v (5 s) cannot be evicted between slot 1 and the reservation of slot 2."""
-    values = {"v": value(5), "w": value(3)}
-    slots = [Slot(defines="w"), Slot(defines="v"), Slot(reads="v w")]
-    slots += [Slot(reserved=8), Slot(compute=9), Slot(reads="v")]
-    return program(8, values, slots)
+def overdrawn() -> Program:
+    """a (1 s) is written back in slot 2, which is idle for 2 s while y and z are in slow memory."""
+    values = {"a": value(1, is_output=True)}
+    values |= {name: value(0, is_input=True) for name in "yz"}
+    return program(8, values, [Slot(defines="a"), Slot(), Slot(reads="y z"), Slot()])
 
 
 def carried(**result_flags: bool) -> Program:
@@ -166,6 +193,27 @@ def carried(**result_flags: bool) -> Program:
     return program(4, values, slots, (Loop(1, 6, 3),), ((0, "p", "r"),))
 
 
+def handed_over() -> Program:
+    """As `carried`, but p's last reader defines r.
+
+    Slots: 0 idle, 1 entry, 2 reads p and defines r, 3 idle, 4 exit, 5 reads r.
+    """
+    values = {"p": value(4, is_input=True), "r": value(4)}
+    slots = [Slot(compute=9), MARKER, Slot(reads="p", defines="r"), Slot(compute=1)]
+    return program(4, values, [*slots, MARKER, Slot(reads="r")], (Loop(1, 4, 3),), ((0, "p", "r"),))
+
+
+def nested() -> Program:
+    """p is read in an inner loop of two trips; the outer one, of three trips, carries it as r.
+
+    Slots: 0 defines p, 1 entry, 2 entry, 3 reads p, 4 exit, 5 idle, 6 defines r, 7 exit.
+    """
+    values = {"p": value(4), "r": value(4, is_output=True)}
+    slots = [Slot(defines="p"), MARKER, MARKER, Slot(reads="p"), MARKER, Slot(compute=1)]
+    slots += [Slot(defines="r"), MARKER]
+    return program(4, values, slots, (Loop(1, 7, 3), Loop(2, 4, 2)), ((0, "p", "r"),))
+
+
 def occupied() -> Program:
     """As `carried`, but q is read again in slot 6, where r has taken the place.
 
@@ -177,19 +225,7 @@ def occupied() -> Program:
     return program(4, values, slots, (Loop(1, 7, 3),), ((0, "p", "r"),))
 
 
-def reentered() -> Program:
-    """A group that fails as in `occupied`, and a reservation that meets u's eviction later.
-
-    Slots: 0 defines u and p, 1 idle, 2 entry, 3 reads p, 4 defines q, 5 reads q, 6 defines r,
-    7 reads q, 8 exit, 9 reads r, 10 reads u, 11 is reserved, 12 idle, 13 reads u.
-    """
-    values = {"u": value(2), "p": value(4), "q": value(4), "r": value(4)}
-    slots = [Slot(defines="u p"), Slot(compute=20), MARKER, Slot(reads="p"), Slot(defines="q")]
-    slots += [Slot(reads="q"), Slot(defines="r"), Slot(reads="q"), MARKER, Slot(reads="r")]
-    slots += [Slot(reads="u"), Slot(reserved=8), Slot(compute=9), Slot(reads="u")]
-    return program(8, values, slots, (Loop(2, 8, 3),), ((0, "p", "r"),))
-
-
 def all_programs() -> list[Program]:
-    made = [gaps(20), prefetching(), evicting(), late(), reserved(), carried()]
-    return [*made, carried(is_output=True), carried(is_pinned=True), occupied(), reentered()]
+    made = [reaching(12), reaching(20), waiting_definition(), waiting_read(), waiting_departure()]
+    made += [late(), overdrawn(), carried(), carried(is_output=True), carried(is_pinned=True)]
+    return [*made, handed_over(), nested(), occupied()]

@@ -21,6 +21,7 @@ from mallocgame.program import (
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 from mallocgame.synthetic.random_programs import random_program
+from tests.support.packing import packed_game
 
 MACHINE = Machine("hand", 1000, 10, slow_bandwidth=10.0, fast_bandwidth=100.0)
 
@@ -155,11 +156,14 @@ def random_games(count: int) -> list[tuple[Program, Mapping, float, float]]:
     for seed in range(count):
         rng = np.random.default_rng(seed)
         p = random_program(rng, instructions=int(rng.integers(5, 50)), values=10)
-        oracle, returned, boldness = Oracle(p), 0.0, rng.random()
-        while oracle.question is not None:
-            legal = [a for a in range(3) if oracle.legal[a]]
-            returned += oracle.step(int(rng.choice(legal)) if rng.random() < boldness else legal[0])
+        oracle, mapping = packed_game(p, functools.partial(_at_random, rng, rng.random()))
+        returned = oracle.saved_ticks / max(1, oracle.total_ticks)
         all_slow_s = simulate(p, all_slow(p)).all_slow_latency_s
         noise = 2 * sum(p.weights) * oracle.tables.tick_s / all_slow_s if all_slow_s else 0.0
-        games.append((p, oracle.mapping(), returned, noise))
+        games.append((p, mapping, returned, noise))
     return games
+
+
+def _at_random(rng: np.random.Generator, boldness: float, oracle: Oracle) -> int:
+    legal = [action for action in range(3) if oracle.legal[action]]
+    return int(rng.choice(legal)) if rng.random() < boldness else legal[0]

@@ -11,9 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mallocgame.game.environment import Game
+from mallocgame.game.options import GameConfig
 from mallocgame.game.state import DROP
 from mallocgame.program import Loop, Program
 from tests.support.handmade import A_BIT, MARKER, Slot, program, value
+
+# Nothing waits, so that every question has two answers and short games can all be played.
+PAPER = GameConfig("paper", inert_fraction=0.0)
 
 
 def hold_or_drop() -> Program:
@@ -47,44 +51,41 @@ def burst() -> Program:
     return program(32, values, slots)
 
 
-def evict_in_time() -> Program:
-    """Two outputs, each read again between two idle stretches of 3 s.
+def write_back_or_copy() -> Program:
+    """Twice an output is written, idle time follows, and then something is read.
 
-    u (3 s) should be held to that read: dropped before, it is gone by then. v (5 s), the last one,
-    must be dropped before: it is read on its way out and gone in time; held, its eviction stalls
-    the end.
+    x (4 s) would be written back in the idle time, so that w (3 s) cannot be copied, which is read
+    three times and worth 9 s: drop x. Then y (5 s) is worth more than z (4 s), which is read once.
     """
-    values = {"u": value(3, is_output=True), "v": value(5, is_output=True)}
-    slots = []
-    for name in values:
-        slots += [Slot(defines=name), Slot(reads=name), Slot(compute=3 + A_BIT)]
-        slots += [Slot(reads=name), Slot(compute=3 + A_BIT)]
-    return program(16, values, slots)
+    values = {"x": value(4, is_output=True), "w": value(3, is_input=True)}
+    values |= {"y": value(5, is_output=True), "z": value(4, is_input=True)}
+    slots = [Slot(defines="x"), Slot(compute=4 + A_BIT), *3 * [Slot(reads="w")]]
+    slots += [Slot(defines="y"), Slot(compute=5 + A_BIT), Slot(reads="z")]
+    return program(32, values, slots)
 
 
-def alias_trap() -> Program:
-    """p is carried as r through a loop; who holds them must not let q in, which is legal.
+def hold_over_loop() -> Program:
+    """A group or a value can be held over a loop, not both: its first slot reserves half the place.
 
-    q takes the place between p's last use and r's definition. It is read once more when r is there,
-    so it is dirty and on its way out when r wants its place: infeasible, whatever is played then.
+    p is read and r defined once an iteration, worth 24 s in three; q is read three times, worth
+    36 s. p is asked about first, and the one that goes on to the loop is there already.
     """
     values = {"p": value(4, is_input=True), "q": value(4), "r": value(4)}
-    slots = [Slot(compute=9), MARKER, Slot(reads="p"), Slot(reads="p"), Slot(reads="p")]
-    slots += [Slot(defines="q"), Slot(reads="q"), Slot(defines="r"), Slot(reads="q"), MARKER]
-    slots += [Slot(compute=3, reads="r")]
-    return program(4, values, slots, (Loop(1, 9, 3),), ((0, "p", "r"),))
+    slots = [Slot(compute=4 + A_BIT), Slot(reads="p"), Slot(defines="q"), MARKER]
+    slots += [Slot(reserved=4), Slot(reads="p"), *3 * [Slot(reads="q")], Slot(defines="r"), MARKER]
+    return program(8, values, [*slots, Slot(reads="r")], (Loop(3, 10, 3),), ((0, "p", "r"),))
 
 
-PROBES = (hold_or_drop, burst, evict_in_time, alias_trap)
+PROBES = (hold_or_drop, burst, write_back_or_copy, hold_over_loop)
 
 
-def every_game(game: Game, moves: int) -> tuple[np.ndarray, np.ndarray]:
+def every_game(game: Game, moves: int) -> np.ndarray:
     """All games of each program, by exhaustion.
 
     Game number n answers its k-th question by DROP if bit k of n is 0, else by the other action.
 
     Returns:
-      What each saves [P, 2 ** moves], and its Drop-backups.
+      What each saves [P, 2 ** moves].
 
     Raises:
       ValueError: some game has more moves.
@@ -99,6 +100,4 @@ def every_game(game: Game, moves: int) -> tuple[np.ndarray, np.ndarray]:
         state, _ = step(game, state, jnp.where((number >> k) & 1, other, DROP))
     if not bool(jnp.all(game.done(state))):
         raise ValueError(f"moves must be enough to finish every game, got {moves}")
-    shape = (game.num_programs, count)
-    saved, backups = game.score(state), game.history(state).backtracks
-    return np.asarray(saved).reshape(shape), np.asarray(backups).reshape(shape)
+    return np.asarray(game.score(state)).reshape(game.num_programs, count)

@@ -1,33 +1,42 @@
-"""What the observations know of a program before the game: worked out on the host, once.
+"""What the observation knows of a program before the game: worked out on the host, once.
 
-Static knowledge of a stop (its size, what it can save, how far the next read is) is a row a stop,
-what lies ahead of a slot whatever is decided a row a slot.  Quantities are shares of the capacity
-or of the program's latency, compressed by `log1p` where they span decades.
+Quantities are shares of the capacity or of the program's latency, compressed by `log1p` where they
+span decades.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mallocgame.game.tables import DEFINE, ENTRY, EXIT, READ, UPDATE, EventRow, SlotRow, Tables
+from mallocgame.game.tables import (
+    ASK_DEFINE,
+    ASK_DEPART,
+    ASK_READ,
+    INERT,
+    KEEP,
+    LATER,
+    QuestionRow,
+    SlotRow,
+    Tables,
+)
 
-# What is known of each stop; the plain observation shows the first of them of the coming stops too.
+# Slots ahead at which the pressure is shown.
+TIMES = (0, 1, 2, 4, 8, 16, 32, 64)
+# Questions that are shown: the one that is asked, and the next ones in the list.
+AHEAD = 12
+# What is known of each question; of the coming ones the first of them are shown.
 COMING_FEATURES = (
-    "size", "saving", "saving_after", "distance_to_read", "has_later_read", "writes",
+    "size", "saving", "saving_of_hold", "density_of_hold", "distance_to_read", "departs",
 )  # fmt: skip
-STOP_FEATURES = (
+STATIC_FEATURES = (
     *COMING_FEATURES,
-    "saving_of_hold", "density_of_hold", "density_of_access", "copy_time", "area_of_hold",
-    "writeback", "is_input", "is_output", "weight",
-    "reads", "defines", "updates", "enters", "exits",
+    "saving_after", "has_later_read", "density_of_access", "copy_time", "area_of_hold",
+    "must_be_kept", "is_input", "is_output", "weight", "enters_loop", "asks_read", "asks_define",
+    "alive_over_hold", "rivals_over_hold",
 )  # fmt: skip
-STATIC = len(STOP_FEATURES)
-# Slots ahead at which the rich observation shows the memory, and what it shows of each.
-TIMES = (0, 1, 2, 3, 5, 8, 12, 20, 32, 52, 84, 136)
-PROSPECT_FEATURES = ("alive", "supply", "reserved")
-PROSPECTS = len(PROSPECT_FEATURES)
-# Coming stops that the rich observation shows.
-WINDOW = 16
+RIVALS = tuple(f"rivals_in_{ahead}" for ahead in TIMES)
+# What is known of each slot, for each time ahead of it.
+SLOT_FEATURES = ("alive", "supply")
 
 
 def compress(x: np.ndarray, scale: float) -> np.ndarray:
@@ -35,89 +44,103 @@ def compress(x: np.ndarray, scale: float) -> np.ndarray:
     return np.log1p(np.maximum(x, 0) * scale) / np.log1p(scale)
 
 
-def stop_features(tables: Tables) -> np.ndarray:
-    """Float32 [E, STATIC]: what is known of each stop before the game, by `STOP_FEATURES`."""
-    events = EventRow(*tables.events.T.astype(np.float64))
+def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """What saying yes saves at every question for the room it takes: float64 [Q] each.
+
+    The first is that of the access in the slot, over the share of the capacity; the second that of
+    the hold to the next read or over the loop, over share times slots.
+    """
+    rows = QuestionRow(*tables.questions.T.astype(np.float64))
+    size = np.maximum(rows.size / tables.capacity, 1e-9)
+    slots = np.maximum(rows.hold_end - 1 - rows.slot, 1)
+    return tables.own / size, tables.following / (size * slots)
+
+
+def question_features(tables: Tables) -> np.ndarray:
+    """Float32 [Q, STATIC_FEATURES and RIVALS]: what is known of each question before the game."""
+    rows = QuestionRow(*tables.questions.T.astype(np.float64))
+    flags = tables.questions[:, QuestionRow._fields.index("flags")]
+    count = max(len(tables.questions), 1)
     num_slots = max(len(tables.slots), 1)
-    count = max(len(tables.events), 1)
-    slots = tables.slots[tables.events[:, 0]] if len(tables.events) else tables.slots[:0]
-    here, after = tables.savings[:, 0] - tables.savings[:, 1], tables.savings[:, 1]
-    following = tables.following
-    distance = np.where(events.hold_until > 0, events.hold_until - 1 - events.slot, 0)
-    size = events.size / tables.capacity
-    capacity_ticks = max(tables.capacity_ticks, 1.0)
-    values = [tables.program.values[int(v)] for v in events.value]
-    density = following / np.maximum(size * np.maximum(distance, 1), 1e-6)
+    size = rows.size / tables.capacity
+    values = [tables.program.values[int(v)] for v in rows.value]
+    distance = np.where(flags & LATER, rows.hold_end - 1 - rows.slot, 0)
+    access, hold = densities(tables)
+    alive, rivals, rivals_in = _competition(tables, hold)
     columns = {
         "size": compress(size, 100.0),
-        "saving": compress(here * count, 10.0),
-        "saving_after": compress(after * count, 10.0),
+        "saving": compress(tables.own * count, 10.0),
+        "saving_of_hold": compress(tables.following * count, 10.0),
+        "density_of_hold": compress(hold, 100.0),
         "distance_to_read": compress(distance / num_slots, 100.0),
-        "has_later_read": events.hold_until > 0,
-        "writes": events.write > 0,
-        "saving_of_hold": compress(following * count, 10.0),
-        "density_of_hold": compress(density, 100.0),
-        "density_of_access": compress(here / np.maximum(size, 1e-6), 100.0),
-        "copy_time": compress(events.demand / capacity_ticks, 100.0),
+        "departs": rows.kind == ASK_DEPART,
+        "saving_after": compress(tables.ahead * count, 10.0),
+        "has_later_read": (flags & LATER) > 0,
+        "density_of_access": compress(access, 100.0),
+        "copy_time": compress(rows.demand / max(tables.capacity_ticks, 1.0), 100.0),
         "area_of_hold": compress(size * distance / num_slots, 100.0),
-        "writeback": events.writeback,
+        "must_be_kept": (flags & KEEP) > 0,
         "is_input": np.array([v.is_input for v in values], bool),
         "is_output": np.array([v.is_output for v in values], bool),
-        "weight": compress(slots[:, SlotRow._fields.index("weight")] - 1.0, 1.0),
-        "reads": events.kind == READ,
-        "defines": events.kind == DEFINE,
-        "updates": events.kind == UPDATE,
-        "enters": events.kind == ENTRY,
-        "exits": events.kind == EXIT,
+        "weight": compress(rows.weight - 1.0, 1.0),
+        "enters_loop": rows.entry,
+        "asks_read": rows.kind == ASK_READ,
+        "asks_define": rows.kind == ASK_DEFINE,
+        "alive_over_hold": compress(alive, 1.0),
+        "rivals_over_hold": compress(rivals, 1.0),
     }
-    named = [columns[name].astype(float) for name in STOP_FEATURES]
-    return np.stack(named, axis=1).astype(np.float32)
+    named = [columns[name].astype(float) for name in STATIC_FEATURES]
+    found = np.concatenate([np.stack(named, axis=1), compress(rivals_in, 1.0)], axis=1)
+    return found.astype(np.float32)
 
 
-def slot_prospects(tables: Tables) -> np.ndarray:
-    """Float32 [T, TIMES * PROSPECTS]: what no decision changes about the time ahead of each slot.
+def _competition(tables: Tables, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What wants to be in fast memory at the same time, as shares of the capacity.
 
-    For each time ahead, by `PROSPECT_FEATURES`: bytes of useful values alive then, over the
-    capacity (a value is alive from a stop to its next read if it may save enough to be asked
-    about); copies of the whole fast memory that the slots until then have idle time for, with
-    everything in slow memory; share of the memory that is reserved then.
+    A hold that is worth a question wants to be there from its question's slot to its end.
+
+    Returns:
+      alive [Q]: all of them, averaged over the slots of the question's hold. rivals [Q]: those that
+      save more for their room than it does. rivals_in [Q, TIMES]: these, so many slots ahead.
+    """
+    rows = QuestionRow(*tables.questions.T)
+    count = len(tables.slots)
+    load = np.zeros(count)
+    rivals, rivals_in = np.zeros(len(density)), np.zeros((len(density), len(TIMES)))
+    wants = (rows.kind == ASK_DEPART) & ((rows.flags & LATER) > 0) & ((rows.flags & INERT) == 0)
+    for i in np.argsort(-density, kind="stable"):
+        start, end = int(rows.slot[i]), int(rows.hold_end[i])
+        rivals[i] = load[start:end].mean()
+        then = start + np.array(TIMES)
+        rivals_in[i] = np.where(then < count, load[np.minimum(then, count - 1)], 0.0)
+        if wants[i]:
+            load[start:end] += rows.size[i] / tables.capacity
+    alive = np.array([load[a:b].mean() for a, b in zip(rows.slot, rows.hold_end, strict=True)])
+    return alive, rivals, rivals_in
+
+
+def slot_features(tables: Tables) -> np.ndarray:
+    """Float32 [T, TIMES * SLOT_FEATURES]: what no decision changes about the time ahead of a slot.
+
+    alive: bytes of holds that are worth a question, over the capacity. supply: copies of the whole
+    fast memory that the slots until then have idle time for, with everything in slow memory.
     """
     slots = SlotRow(*tables.slots.T.astype(np.float64))
+    rows = QuestionRow(*tables.questions.T)
     count = len(tables.slots)
-    alive = np.zeros(count)
-    events = EventRow(*tables.events.T)
-    useful = (events.hold_until > 0) & (events.inert_arrival == 0)
-    for value in np.unique(events.value[useful]):
-        there = np.zeros(count + 1)
-        mine = useful & (events.value == value)
-        np.add.at(there, events.slot[mine], 1)
-        np.add.at(there, events.hold_until[mine], -1)
-        alive += (np.cumsum(there[:-1]) > 0) * float(events.size[mine][0])
-    idle = np.append(0.0, np.cumsum(np.maximum(slots.slow_elapsed - slots.bus, 0)))
+    change = np.zeros(count + 1)
+    wants = (rows.kind == ASK_DEPART) & ((rows.flags & LATER) > 0) & ((rows.flags & INERT) == 0)
+    np.add.at(change, rows.slot[wants], rows.size[wants])
+    np.add.at(change, rows.hold_end[wants], -rows.size[wants].astype(float))
+    alive = np.cumsum(change)[:-1] / tables.capacity
+    elapsed = np.maximum(slots.compute, np.maximum(slots.read, slots.write))
+    idle = np.append(0.0, np.cumsum(np.maximum(elapsed - slots.bus, 0)))
     now = np.arange(count)[:, None]
     then = now + np.array(TIMES)
-    inside = then < count
-    at = np.minimum(then, max(count - 1, 0))
     supply = idle[np.minimum(then, count)] - idle[now]
     columns = {
-        "alive": np.where(inside, compress(alive / tables.capacity, 1.0)[at], 0.0),
+        "alive": np.where(then < count, compress(alive, 1.0)[np.minimum(then, count - 1)], 0.0),
         "supply": compress(supply / max(tables.capacity_ticks, 1.0), 10.0),
-        "reserved": np.where(inside, (slots.reserved / tables.capacity)[at], 0.0),
     }
-    named = [columns[name] for name in PROSPECT_FEATURES]
-    return np.stack(named, axis=2).reshape(count, len(TIMES) * PROSPECTS).astype(np.float32)
-
-
-def stop_columns(tables: Tables) -> np.ndarray:
-    """Int32 [E, 3]: slot, value and alias group of each stop.
-
-    The group is -1 without one: values that share one memory at the boundary of a loop, and those
-    that share it with them elsewhere.
-    """
-    group = np.arange(len(tables.program.values))
-    for carried in tables.program.carried:
-        group[group == group[carried.result]] = group[carried.parameter]
-    sizes = np.bincount(group, minlength=len(group))
-    events = EventRow(*tables.events.T)
-    shared = np.where(sizes[group] > 1, group, -1)[events.value]
-    return np.stack([events.slot, events.value, shared], axis=1).astype(np.int32)
+    named = [columns[name] for name in SLOT_FEATURES]
+    return np.stack(named, axis=2).reshape(count, -1).astype(np.float32)

@@ -1,10 +1,10 @@
 """An evolutionary strategy over plans, played in the game: separable natural evolution (SNES).
 
-A plan is a vector with three numbers per stop: bring, hold, bring late.  Each is a yes where
-positive.  The search distribution starts around the density rule: what is far above or below its
-best threshold is nearly certain, the rest open.  Source of the strategy: Schaul, Glasmachers and
-Schmidhuber 2011, "High Dimensions and Heavy Tails for Natural Evolution Strategies", through
-evosax.
+A plan is a vector with two numbers per question: whether to say yes, and whether even where
+somebody has to wait.  Each is a yes where positive.  The search distribution starts around the
+density rule: what is far above or below its best threshold is nearly certain, the rest open.
+Source of the strategy: Schaul, Glasmachers and Schmidhuber 2011, "High Dimensions and Heavy Tails
+for Natural Evolution Strategies", through evosax.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mallocgame.game.environment import Game, stack
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.in_game.plans import Plans, PlayedPlans, play_plans, score_plans
-from mallocgame.mappers.in_game.simple import THRESHOLDS, densities, greedy, levels_of
+from mallocgame.mappers.in_game.plans import Answer, PlayedPlan, play_plans, score_plans
+from mallocgame.mappers.in_game.simple import THRESHOLDS, greedy, levels_of, worths
 from mallocgame.program import Program
 
 CERTAIN = 3.0  # standard deviations: the farthest that a decision is from open at first
@@ -40,13 +40,12 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
     tables = compile_program(program, config)
     game = stack([tables], config)
     first = greedy(tables)
-    which = np.arange(THRESHOLDS) % len(first.arrive)
-    first = Plans(*(p[which] for p in first))
+    first = first[np.arange(THRESHOLDS) % len(first)]
     scores = score_plans(game, first)
-    best, best_score = _one(first, int(np.argmax(scores))), float(scores.max())
+    best, best_score = first[int(np.argmax(scores))], float(scores.max())
     generations, generation_s = 0, 0.0
     played = _play(game, program, best)
-    if len(tables.events):
+    if len(tables.questions):
         mean = _around(tables, int(np.argmax(scores)))
         strategy = _strategy(mean)
         params = strategy.default_params
@@ -61,7 +60,7 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
             state, _ = strategy.tell(tell, population, -jnp.asarray(saved), state, params)
             winner = int(np.argmax(saved))
             if saved[winner] > best_score:
-                best, best_score = _one(plans, winner), float(saved[winner])
+                best, best_score = plans[winner], float(saved[winner])
             generations += 1
             generation_s = clock.seconds - before
         played = _play(game, program, best)
@@ -69,22 +68,18 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups, info)
 
 
-def _play(game: Game, program: Program, plan: Plans) -> PlayedPlans:
-    """One plan, in a batch of the usual size, so that nothing is compiled for it."""
-    return play_plans(game, program, Plans(*(np.repeat(p, THRESHOLDS, 0) for p in plan)))
-
-
-def _one(plans: Plans, which: int) -> Plans:
-    return Plans(*(p[[which]] for p in plans))
+def _play(game: Game, program: Program, plan: np.ndarray) -> PlayedPlan:
+    """One plan [Q], in a batch of the usual size, so that nothing is compiled for it."""
+    return play_plans(game, program, np.repeat(plan[None], THRESHOLDS, 0))
 
 
 def _around(tables: Tables, threshold: int) -> jax.Array:
-    """The mean of the first population, around plan number `threshold` of `greedy`: [3 E]."""
-    both = np.concatenate(densities(tables))
-    levels = levels_of(both)
-    level = levels[threshold % len(levels)] or np.min(both[both > 0], initial=1.0) / 2
-    ratio = np.log2(np.maximum(both, 1e-30) / level)
-    late = np.full(len(both) // 2, 1.0 if threshold // len(levels) % 2 else -1.0)
+    """The mean of the first population, around plan number `threshold` of `greedy`: [2 Q]."""
+    known = worths(tables)
+    levels = levels_of(known)
+    level = levels[threshold % len(levels)] or np.min(known[known > 0], initial=1.0) / 2
+    ratio = np.log2(np.maximum(known, 1e-30) / level)
+    late = np.full(len(known), 1.0 if threshold // len(levels) % 2 else -1.0)
     return jnp.asarray(np.append(np.clip(ratio, -CERTAIN, CERTAIN), late), jnp.float32)
 
 
@@ -98,6 +93,7 @@ def _strategy(mean: jax.Array) -> Any:
     return SNES(population_size=THRESHOLDS, solution=mean)
 
 
-def _plans(population: np.ndarray) -> Plans:
-    """Yes and no at every stop: plans [K, E] from numbers [K, 3 E]."""
-    return Plans(*np.split(population > 0, 3, axis=1))
+def _plans(population: np.ndarray) -> np.ndarray:
+    """Plans [K, Q] from numbers [K, 2 Q]."""
+    yes, late = np.split(population > 0, 2, axis=1)
+    return np.where(yes, np.where(late, Answer.YES, Answer.IN_TIME), Answer.NO).astype(np.int8)

@@ -1,7 +1,7 @@
 """Local search that stays inside the game: plans are mutated, and many played at once.
 
 What it finds an agent can play too, unlike the layouts of `local_search`,
-which are not bound by the game's order, places and copies.
+which are not bound by the game's order and copies.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ import numpy as np
 from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import stack
 from mallocgame.game.options import GameConfig
-from mallocgame.game.tables import EventRow, Tables
+from mallocgame.game.tables import QuestionRow, Tables
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.in_game.plans import Plans, play_plans, score_plans
+from mallocgame.mappers.in_game.plans import Answer, play_plans, score_plans
 from mallocgame.mappers.in_game.simple import THRESHOLDS, greedy, imitate
 from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.program import Program
 
 PARENTS = 8
 LAYOUTS = 0.25  # share of the budget for a layout to imitate
+# How often a yes is YES, IN_TIME and OWN_SLOT.
+YES_KINDS = (0.5, 0.4, 0.1)
 
 
 def game_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
@@ -34,24 +36,24 @@ def game_search(program: Program, config: GameConfig, budget_s: float, seed: int
     tables = compile_program(program, config)
     game = stack([tables], config)
     neighbours = _Neighbours(tables, rng)
-    first, copy = greedy(tables), imitate(tables, layout)
-    which = np.arange(THRESHOLDS - 1) % len(first.arrive)
-    pool = Plans(*(np.concatenate([c, f[which]]) for f, c in zip(first, copy, strict=True)))
+    first = greedy(tables)
+    which = np.arange(THRESHOLDS - 1) % len(first)
+    pool = np.concatenate([imitate(tables, layout), first[which]])
     scores = score_plans(game, pool)
     rounds, round_s = 0, 0.0
     # The last round is as long as the others, and the best plan is played once more for its moves.
-    while len(tables.events) and clock.expects(3 * round_s):
+    while len(tables.questions) and clock.expects(3 * round_s):
         before = clock.seconds
         best = np.argsort(-scores, kind="stable")[:PARENTS]
-        parents, scores = Plans(*(p[best] for p in pool)), scores[best]
+        parents, scores = pool[best], scores[best]
         children = neighbours.children(parents, THRESHOLDS)
-        pool = Plans(*(np.concatenate(pair) for pair in zip(parents, children, strict=True)))
+        pool = np.concatenate([parents, children])
         scores = np.concatenate([scores, score_plans(game, children)])
         rounds += 1
         round_s = clock.seconds - before
     winner = int(np.argmax(scores))
-    plan = Plans(*(np.repeat(p[[winner]], THRESHOLDS, 0) for p in pool))
-    played = play_plans(game, program, plan)
+    # In a batch of the usual size, so that nothing is compiled for it.
+    played = play_plans(game, program, np.repeat(pool[[winner]], THRESHOLDS, 0))
     info = {"games": float(THRESHOLDS * (rounds + 1)), "rounds": float(rounds)}
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups, info)
 
@@ -61,41 +63,42 @@ class _Neighbours:
 
     def __init__(self, tables: Tables, rng: np.random.Generator):
         self.rng = rng
-        events = EventRow(*tables.events.T)
-        self.slot, self.value = np.asarray(events.slot), np.asarray(events.value)
+        rows = QuestionRow(*tables.questions.T)
+        self.slot, self.value = np.asarray(rows.slot), np.asarray(rows.value)
 
-    def children(self, parents: Plans, count: int) -> Plans:
-        """`count` children [count, E] of parents [P, E], each of a random one."""
-        chosen = self.rng.integers(len(parents.arrive), size=count)
-        children = Plans(*(p[chosen] for p in parents))
-        for k in range(count):
+    def children(self, parents: np.ndarray, count: int) -> np.ndarray:
+        """`count` children [count, Q] of parents [P, Q], each of a random one."""
+        chosen = self.rng.integers(len(parents), size=count)
+        children = parents[chosen]
+        for plan in children:
             for _ in range(self.rng.geometric(0.6)):
-                self._mutate([c[k] for c in children], parents)
+                self._mutate(plan, parents)
         return children
 
-    def _mutate(self, plan: list[np.ndarray], parents: Plans) -> None:
-        """Changes one plan, its answers [E] of each kind, in place."""
-        rng, kind, stops = self.rng, self.rng.random(), len(self.slot)
+    def _mutate(self, plan: np.ndarray, parents: np.ndarray) -> None:
+        """Changes one plan [Q] in place."""
+        rng, kind, questions = self.rng, self.rng.random(), len(self.slot)
         if kind < 0.4:  # one value, from here on or as a whole
-            stop = rng.integers(stops)
-            which = self.value == self.value[stop]
+            which = self.value == self.value[(one := rng.integers(questions))]
             if rng.random() < 0.5:
-                which &= self.slot >= self.slot[stop]
-            for answers in plan:
-                answers[which] = rng.random() < 0.5
+                which &= self.slot >= self.slot[one]
+            plan[which] = Answer.NO if rng.random() < 0.5 else self._yes(1)
         elif kind < 0.8:  # a few answers
-            which = rng.integers(stops, size=rng.geometric(0.3))
-            for answers in plan:
-                answers[which] ^= rng.random(len(which)) < 0.5
+            which = rng.integers(questions, size=rng.geometric(0.3))
+            self._flip(plan, which)
         else:  # a stretch: some answers flipped, or another parent's
-            length = int(2 ** rng.uniform(1, np.log2(stops + 2)))
-            first = int(rng.integers(stops))
-            stretch = slice(first, first + length)
+            length = int(2 ** rng.uniform(1, np.log2(questions + 2)))
+            first = int(rng.integers(questions))
+            stretch = np.arange(first, min(first + length, questions))
             if kind < 0.9:
-                rate = rng.uniform(0.02, 0.2)
-                for answers in plan:
-                    answers[stretch] ^= rng.random(len(answers[stretch])) < rate
+                self._flip(plan, stretch[rng.random(len(stretch)) < rng.uniform(0.02, 0.2)])
             else:
-                other = rng.integers(len(parents.arrive))
-                for answers, theirs in zip(plan, parents, strict=True):
-                    answers[stretch] = theirs[other, stretch]
+                plan[stretch] = parents[rng.integers(len(parents)), stretch]
+
+    def _flip(self, plan: np.ndarray, which: np.ndarray) -> None:
+        """A no becomes a yes of some kind, a yes a no or another kind."""
+        changed = (plan[which] == Answer.NO) | (self.rng.random(len(which)) < 0.3)
+        plan[which] = np.where(changed, self._yes(len(which)), Answer.NO)
+
+    def _yes(self, count: int) -> np.ndarray:
+        return self.rng.choice([Answer.YES, Answer.IN_TIME, Answer.OWN_SLOT], count, p=YES_KINDS)

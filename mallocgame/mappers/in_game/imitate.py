@@ -1,4 +1,4 @@
-"""Mappings of any origin, imitated: their choices, with the game's places and copies."""
+"""Mappings of any origin, imitated: their choices, the game's copies, the packer's places."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
-"""Plans: for every stop of a program, whether to bring the value, even late, and to hold it on.
+"""Plans: an answer to every question that a program's game may ask.
 
-A plan is played in the game, which decides what is possible and where things lie; many plans of
-one program are played at once.
+A plan is played in the game, which decides what is possible; many plans of one program are played
+at once.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import dataclasses
+import enum
 
 import jax
 import jax.numpy as jnp
@@ -14,23 +15,29 @@ import numpy as np
 from jax import Array, lax
 
 from mallocgame.game.environment import COPY, DROP, NO_COPY, Game
-from mallocgame.game.state import ASK_DEPART, ASK_READ, State
-from mallocgame.game.transcript import replay_game
+from mallocgame.game.finish import finish_game
+from mallocgame.game.state import State
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
 
 
-class Plans(NamedTuple):
-    """K plans, bool [K, E] each, by stop (row of `Tables.events`): whether to bring the value,
-    whether to hold it on, and whether to bring it even where the reader has to wait."""
+class Answer(enum.IntEnum):
+    """What a plan answers.
 
-    arrive: np.ndarray
-    hold: np.ndarray
-    late: np.ndarray
+    NO is DROP. YES is COPY where a copy is asked for, else NO_COPY. IN_TIME is the same where
+    nobody has to wait for it. OWN_SLOT copies in the reader's own slot, or else as YES does.  What
+    is not legal is DROP.
+    """
+
+    NO = 0
+    YES = 1
+    IN_TIME = 2
+    OWN_SLOT = 3
 
 
-class PlayedPlans(NamedTuple):
-    """The best of K games of one program."""
+@dataclasses.dataclass(frozen=True)
+class PlayedPlan:
+    """The best of some games of one program, packed."""
 
     mapping: Mapping
     saved_fraction: float
@@ -39,14 +46,16 @@ class PlayedPlans(NamedTuple):
 
 
 @jax.jit
-def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
-    lanes = jnp.arange(arrive.shape[0])
+def _play(game: Game, plans: Array) -> State:
+    lanes = jnp.arange(plans.shape[0])
 
     def move(state: State) -> State:
-        event = state.event
-        brings = arrive[lanes, event] & (late[lanes, event] | (state.stall == 0))
-        wants = jnp.where(state.question == ASK_DEPART, hold[lanes, event], brings)
-        yes = jnp.where(state.question == ASK_READ, COPY, NO_COPY)
+        answer = plans[lanes, state.asked]
+        wants = answer != Answer.NO
+        stall = jnp.where(state.may_copy, state.copy_stall, state.hold_stall)
+        wants &= (answer != Answer.IN_TIME) | (stall == 0)
+        own = (answer == Answer.OWN_SLOT) & state.may_hold
+        yes = jnp.where(state.may_copy & ~own, COPY, NO_COPY)
         return game.step(state, jnp.where(wants, yes, DROP))[0]
 
     return lax.while_loop(
@@ -54,22 +63,23 @@ def _play(game: Game, arrive: Array, hold: Array, late: Array) -> State:
     )
 
 
-def finish_plans(game: Game, plans: Plans) -> State:
-    """Plays all plans of the program that `game` was built from to the end: states of [K] games."""
-    padding = game.events.shape[1] - plans.arrive.shape[1]
-    return _play(game, *(jnp.asarray(np.pad(p, ((0, 0), (0, padding)))) for p in plans))
+def finish_plans(game: Game, plans: np.ndarray) -> State:
+    """Plays plans, `Answer` by question [K, Q], of the program that `game` was built from, to the
+    end: states of [K] games."""
+    padding = game.questions.shape[1] - plans.shape[1]
+    return _play(game, jnp.asarray(np.pad(plans, ((0, 0), (0, padding))), jnp.int8))
 
 
-def score_plans(game: Game, plans: Plans) -> np.ndarray:
-    """The saved fraction of each plan: float32 [K]."""
+def score_plans(game: Game, plans: np.ndarray) -> np.ndarray:
+    """The saved fraction of each plan by the game's account: float32 [K]."""
     return np.asarray(game.score(finish_plans(game, plans)))
 
 
-def play_plans(game: Game, program: Program, plans: Plans) -> PlayedPlans:
-    """Plays all plans of the program that `game` was built from and keeps the best."""
+def play_plans(game: Game, program: Program, plans: np.ndarray) -> PlayedPlan:
+    """Plays all plans of the program that `game` was built from, and packs the best."""
     state = finish_plans(game, plans)
     best = int(np.argmax(np.asarray(game.score(state))))
-    length = int(state.length[best])
-    moves = np.asarray(game.history(state).moves)[best, :length]
-    mapping, saved = replay_game(game, program, moves)
-    return PlayedPlans(mapping, saved, length, int(state.backups[best]))
+    history = game.history(state)
+    moves = np.asarray(history.moves)[best, : int(history.length[best])]
+    made = finish_game(game, program, moves)
+    return PlayedPlan(made.mapping, made.saved_fraction, len(made.moves), made.backups)

@@ -4,39 +4,45 @@ from __future__ import annotations
 
 import numpy as np
 
-from mallocgame.game.tables import ENTRY, EventRow, Tables
-from mallocgame.mappers.in_game.plans import Plans
-from mallocgame.program.mapping import Mapping, Residency
+from mallocgame.game.observe.static import densities
+from mallocgame.game.tables import (
+    ASK_DEPART,
+    ASK_READ,
+    DEFINE,
+    LATER,
+    QuestionRow,
+    StopRow,
+    Tables,
+)
+from mallocgame.mappers.in_game.plans import Answer
+from mallocgame.program.mapping import Mapping, Residency, Transfer
 
 THRESHOLDS = 64  # plans of a rule that are played at once
 
 
-def all_fast(tables: Tables) -> Plans:
+def all_fast(tables: Tables) -> np.ndarray:
     """Brings and holds whatever there is room and time for, first come first served."""
-    yes = np.ones((1, len(tables.events)), bool)
-    return Plans(yes, yes, ~yes)
+    return np.full((1, len(tables.questions)), int(Answer.IN_TIME), np.int8)
 
 
-def random(tables: Tables, seed: int) -> Plans:
+def random(tables: Tables, seed: int) -> np.ndarray:
     """Answers every question by a fair coin."""
-    shape = (2, 1, len(tables.events))
-    arrive, hold = np.random.default_rng(seed).random(shape) < 0.5
-    return Plans(arrive, hold, np.ones_like(arrive))
+    return np.random.default_rng(seed).integers(2, size=(1, len(tables.questions)), dtype=np.int8)
 
 
-def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
-    """What bringing and holding save at every stop for the room they take: float64 [E] each.
+def worths(tables: Tables) -> np.ndarray:
+    """What saying yes saves at every question for the room it takes: float64 [Q].
 
-    The density of a hold is the saving of the read at its end, that of a copy the saving of its own
-    read and at best of the next hold, over bytes times slots.
+    That of a hold is the density of what the hold serves, that of a read the larger one of its own
+    access and of the next hold; see `densities`.  A definition and its departure are one decision,
+    by what both save over the hold: what is produced in fast memory and leaves costs a write-back.
     """
-    events = EventRow(*tables.events.T.astype(np.float64))
-    size = np.maximum(events.size / tables.capacity, 1e-9)
-    slots = np.where(events.hold_until > 0, np.maximum(events.hold_until - 1 - events.slot, 1), 1)
-    own = tables.savings[:, 0] - tables.savings[:, 1]
-    hold = tables.following / (size * slots)
-    arrive = np.maximum(np.where(events.kind == ENTRY, 0.0, own / size), hold)
-    return arrive, hold
+    rows = QuestionRow(*tables.questions.T)
+    access, hold = densities(tables)
+    slots = np.maximum(rows.hold_end - 1 - rows.slot, 1)
+    stops = StopRow(*tables.stops[rows.stop].T)
+    worth = np.where((rows.kind == ASK_READ) & (rows.entry == 0), np.maximum(access, hold), hold)
+    return np.where(stops.kind == DEFINE, hold + access / slots, worth)
 
 
 def levels_of(known: np.ndarray) -> np.ndarray:
@@ -46,51 +52,61 @@ def levels_of(known: np.ndarray) -> np.ndarray:
     return np.append(0.0, np.quantile(known, quantiles) if known.size else np.zeros(0))
 
 
-def greedy(tables: Tables) -> Plans:
-    """Brings and holds what saves enough for the room it takes.
+def greedy(tables: Tables) -> np.ndarray:
+    """Brings and holds what saves enough for the room it takes: plans [K, Q].
 
-    One threshold on `densities` is tried at quantiles, zero first, each without late copies (zero
-    is `all_fast` then) and with them; the best game counts.
+    One threshold on `worths` is tried at quantiles, zero first, each without waiting (zero is
+    `all_fast` then) and with it; the best game counts.
     """
-    arrive, hold = densities(tables)
-    levels = levels_of(np.concatenate([arrive, hold]))
-    return _with_and_without_late(arrive >= levels[:, None], hold >= levels[:, None])
+    known = worths(tables)
+    return _in_time_and_late(known >= levels_of(known)[:, None])
 
 
-def belady(tables: Tables) -> Plans:
+def belady(tables: Tables) -> np.ndarray:
     """Brings everything and holds what is read again soon, as Belady's rule for caches does.
 
     A plan cannot see who else is there, so how soon is tried: slots until the next read, at
-    quantiles, any distance first, each without late copies and with them.
+    quantiles, any distance first, each without waiting and with it.
     """
-    events = EventRow(*tables.events.T.astype(np.float64))
-    near = np.where(
-        events.hold_until > 0, 1.0 / np.maximum(events.hold_until - 1 - events.slot, 1), 0.0
-    )
-    levels = levels_of(near)
-    return _with_and_without_late(np.ones((len(levels), len(near)), bool), near >= levels[:, None])
+    rows = QuestionRow(*tables.questions.T)
+    departs = rows.kind == ASK_DEPART
+    later = departs & ((rows.flags & LATER) > 0)
+    near = np.where(later, 1.0 / np.maximum(rows.hold_end - 1 - rows.slot, 1), 0.0)
+    return _in_time_and_late(~departs | (near >= levels_of(near)[:, None]))
 
 
-def _with_and_without_late(arrive: np.ndarray, hold: np.ndarray) -> Plans:
-    late = np.repeat([False, True], len(arrive))[:, None] & np.ones(arrive.shape[1], bool)
-    return Plans(np.tile(arrive, (2, 1)), np.tile(hold, (2, 1)), late)
+def _in_time_and_late(wanted: np.ndarray) -> np.ndarray:
+    in_time = np.where(wanted, Answer.IN_TIME, Answer.NO)
+    late = np.where(wanted, Answer.YES, Answer.NO)
+    return np.concatenate([in_time, late]).astype(np.int8)
 
 
-def imitate(tables: Tables, mapping: Mapping) -> Plans:
-    """Wants what a given mapping does: its choices, with the game's places and copies."""
+def imitate(tables: Tables, mapping: Mapping) -> np.ndarray:
+    """Wants what a given mapping does: a plan [1, Q].
+
+    A value is brought where the mapping has it in fast memory, in the reader's own slot where the
+    mapping copies it there, and held where the mapping holds it as long.
+    """
     stays: dict[int, list[Residency]] = {}
     for residency in mapping.residencies:
         stays.setdefault(residency.value, []).append(residency)
-    events = EventRow(*tables.events.T)
-    arrive = np.zeros(len(tables.events), bool)
-    hold = np.zeros(len(tables.events), bool)
-    for i, (value, slot, hold_until) in enumerate(
-        zip(events.value.tolist(), events.slot.tolist(), events.hold_until.tolist(), strict=True)
-    ):
-        covering = [r for r in stays.get(value, []) if r.start <= slot < r.end]
-        arrive[i] = bool(covering)
-        hold[i] = any(r.end >= hold_until > 0 for r in covering)
-        if events.kind[i] == ENTRY:
+    copies: dict[int, list[Transfer]] = {}
+    for copy in mapping.prefetches:
+        copies.setdefault(copy.value, []).append(copy)
+    plan = np.zeros(len(tables.questions), np.int8)
+    for i, columns in enumerate(tables.questions.tolist()):
+        row = QuestionRow(*columns)
+        covering = [r for r in stays.get(row.value, []) if r.start <= row.slot < r.end]
+        if row.entry:
             # Only what the mapping keeps over the whole loop, or up to its last use there.
-            arrive[i] = hold[i] = any(r.end >= events.stay_end[i] for r in covering)
-    return Plans(arrive[None], hold[None], np.ones_like(arrive)[None])
+            wanted = any(r.end >= row.stay_end for r in covering)
+        elif row.kind == ASK_DEPART:
+            wanted = any(r.end >= row.hold_end for r in covering)
+        else:
+            wanted = bool(covering)
+        if wanted:
+            awaited = [c for c in copies.get(row.value, []) if c.start <= row.slot <= c.end + 1]
+            late = bool(awaited) and awaited[-1].start >= row.slot
+            own = late and row.kind == ASK_READ
+            plan[i] = Answer.OWN_SLOT if own else Answer.YES
+    return plan[None]

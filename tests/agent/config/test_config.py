@@ -50,7 +50,7 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
             ["search.model=alpha"],
             "search.model: must be one of learned, game, got 'alpha'",
         ),
-        ("name: a", ["game.placement=worst"], "game config: placement must be one of"),
+        ("name: a", ["game.rules=worst_fit"], "game config: rules must be one of"),
         ("name: a", ["game.gravity=9.81"], "game.gravity: unknown key"),
         ("name: a", ["game=chess"], "game must be one of mallocgame or MODULE:ATTRIBUTE, got 'ch"),
         ("name: a\ngame: 3", [], "game: must be a name, or keys and values, got 3"),
@@ -88,7 +88,7 @@ def test_committed_configurations_are_valid(path):
 
 def test_configurations_round_trip(tmp_path):
     record = {"name": "x", "programs": ["a", "b"], "learner": {"learning_rate": 1, "unroll": 3}}
-    for game in ("gamekit.probe:DOMAIN", {"observation": "rich"}):
+    for game in ("gamekit.probe:DOMAIN", {"rules": "paper"}):
         config = config_from_record(record | {"game": game}, "test")
         save_config(config, tmp_path / "config.yaml")
         assert load_config(tmp_path / "config.yaml") == config
@@ -100,12 +100,12 @@ def test_a_longer_run_is_the_same_run():
     other = dataclasses.replace(config, seed=1)
     assert differences(config, longer) == []
     assert differences(config, other) == ["seed"]
-    rules = config_from_record({"name": "x", "game": {"observation": "rich"}}, "test")
-    assert differences(config, rules) == ["game.observation"]
+    rules = config_from_record({"name": "x", "game": {"rules": "paper"}}, "test")
+    assert differences(config, rules) == ["game.rules"]
 
 
 def test_a_game_and_its_options_may_both_be_overridden(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("name: x\ngame: gamekit.probe:DOMAIN\n")
-    config = load_config(path, ["game=mallocgame", "game.placement=two_ended"])
-    assert config.game.name == "mallocgame" and config.game.options.placement == "two_ended"
+    config = load_config(path, ["game=mallocgame", "game.rules=paper"])
+    assert config.game.name == "mallocgame" and config.game.options.rules == "paper"

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from agent.networks import Model, init_params
-from mallocgame.game.observe import rich
-from mallocgame.game.observe.rich import SPEC, TOKEN
+from mallocgame.game.observe.observation import COMING_NAMES, SPEC
+from mallocgame.game.observe.static import AHEAD
 from tests.support.agent_setup import small_config, small_spec
 
 PARTS = {"network": {"encoder": "parts", "latent": 128, "hidden": 128, "representation_blocks": 2}}
@@ -35,14 +35,14 @@ def test_every_feature_is_looked_at():
     assert (slopes > 0).all()
 
 
-def test_the_question_is_told_from_the_other_stops():
-    # Two stops exchanged mean something else, the asked one and a coming one above all.
+def test_coming_questions_are_told_from_each_other():
+    # Two questions exchanged mean something else: the next one has to be told from the others.
     config = small_config(**PARTS).network
     params = init_params(config, GAME, jax.random.key(0))
     observation = jax.random.uniform(jax.random.key(1), (1, SPEC.size))
-    window = SPEC.slices["window"]
-    tokens = observation[:, window].reshape(1, 1 + rich.WINDOW, TOKEN)
-    swapped = tokens[:, jnp.array([1, 0, *range(2, tokens.shape[1])])]
-    other = observation.at[:, window].set(swapped.reshape(1, -1))
+    coming = SPEC.slices["coming"]
+    tokens = observation[:, coming].reshape(1, AHEAD, len(COMING_NAMES))
+    swapped = tokens[:, jnp.array([1, 0, *range(2, AHEAD)])]
+    other = observation.at[:, coming].set(swapped.reshape(1, -1))
     latents = Model(config, GAME, params).represent(jnp.concatenate([observation, other]))
     assert float(jnp.max(jnp.abs(latents[0] - latents[1]))) > 0.05

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -23,13 +24,13 @@ from agent.run.checkpoint import Checkpoints, Counters, untrained
 from agent.run.play import _larger, play
 from agent.run.warm_start import Demonstration, best_demonstration, start_from, with_games
 from agent.selfplay.best import Best
-from gamekit.domain import Instance
+from gamekit.domain import Instance, Made
 from gamekit.errors import InputError
 from gamekit.observation import plain
 from gamekit.probe import ProbeGame, delayed, together
 from mallocgame.domain import DOMAIN
+from mallocgame.game.finish import finish_game
 from mallocgame.game.options import GameConfig
-from mallocgame.game.transcript import replay
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import all_slow, load_mapping
@@ -84,37 +85,46 @@ def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, instance
     store = BestStore(DOMAIN, tmp_path / "best")
     assert store.score(instance) is None
     score = simulate(instance.content, good).saved_fraction
-    assert store.offer(instance, slow, 0.0)
-    assert store.offer(instance, good, score)
-    assert not store.offer(instance, slow, 0.0) and not store.offer(instance, good, score)
+    assert store.offer(instance, Made(slow), 0.0)
+    assert store.offer(instance, Made(good), score)
+    assert not store.offer(instance, Made(slow), 0.0)
+    assert not store.offer(instance, Made(good), score)
     assert BestStore(DOMAIN, tmp_path / "best").score(instance) == score > 0
     wrong = dataclasses.replace(good, residencies=good.residencies * 2)
     with pytest.warns(UserWarning, match="the judge rejects a mapping"):
-        assert not store.offer(instance, wrong, score)
+        assert not store.offer(instance, Made(wrong), score)
     assert load_mapping(store.path(instance), instance.content) == good
     # What is damaged is worth nothing.
     store.path(instance).write_text("{")
     assert store.score(instance) is None
-    assert store.offer(instance, slow, 0.0)
+    assert store.offer(instance, Made(slow), 0.0)
 
 
 def test_a_game_that_its_judge_gives_less_is_said(tmp_path, instance):
-    store = BestStore(DOMAIN, tmp_path / "best")
-    with pytest.warns(UserWarning, match="the game says 0.5 and its judge 0; one of them is wrong"):
-        assert store.offer(instance, all_slow(instance.content), 0.5)
+    store, slow = BestStore(DOMAIN, tmp_path / "best"), all_slow(instance.content)
+    said = "the game says 0.5 and its judge 0; one of them is wrong"
+    with pytest.warns(UserWarning, match=said):
+        assert store.offer(instance, Made(slow), 0.5)
+    # What counts is what the game says of the moves that were made into the solution.
+    with pytest.warns(UserWarning, match=said):
+        store.offer(instance, Made(slow, score=0.5, backtracks=1), 0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.offer(instance, Made(slow, score=0.0, backtracks=1), 0.5)
 
 
 def test_demonstrations_are_imitated_and_the_best_counts(instance):
-    program = instance.content
+    program, game = instance.content, DOMAIN.build([instance], GameConfig())
     found = {
         names: demonstrated(instance, list(names), 0.5)
         for names in (("production",), ("random",), ("random", "production"))
     }
     for shown in found.values():
         assert shown is not None
-        mapping = replay(program, GameConfig(), shown.moves)
-        assert verify(program, mapping) == []
-        assert simulate(program, mapping).saved_fraction == pytest.approx(shown.score, abs=1e-5)
+        made = finish_game(game, program, shown.moves)
+        assert made.backups == 0 and made.saved_fraction == pytest.approx(shown.score, abs=1e-6)
+        assert verify(program, made.mapping) == []
+        assert simulate(program, made.mapping).saved_fraction >= shown.score - 1e-5
     best = max((found["production",], found["random",]), key=lambda f: f.score)  # type: ignore
     assert found["random", "production"].score == best.score  # type: ignore[union-attr]
     said = "demonstrations: must be of production, .*, got 'oracle'"

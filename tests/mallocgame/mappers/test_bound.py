@@ -20,6 +20,7 @@ from mallocgame.program import Access, Instruction, Program, Value, validate
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
+from tests.support.packing import pack, packed_game
 
 CONFIG = GameConfig(inert_fraction=0.0)
 ABOVE = 1 + 1e-12
@@ -31,12 +32,11 @@ def _legal(oracle: Oracle) -> list[int]:
 
 def _played(program: Program, rng: np.random.Generator, eagerness: float) -> Mapping:
     """A game of the oracle with a random policy, as a mapping."""
-    oracle = Oracle(program, CONFIG)
-    while oracle.question is not None:
-        others = [action for action in _legal(oracle) if action != DROP]
-        eager = others and rng.random() < eagerness
-        oracle.step(others[0] if eager else DROP)
-    return oracle.mapping()
+
+    def player(oracle: Oracle) -> int:
+        return _legal(oracle)[0] if rng.random() < eagerness else DROP
+
+    return packed_game(program, player, CONFIG)[1]
 
 
 def _mappings(program: Program, seed: int) -> list[Mapping]:
@@ -149,7 +149,9 @@ def _all_games(program: Program) -> float:
         for move in moves:
             oracle.step(move)
         if oracle.question is None:
-            best = min(best, simulate(program, oracle.mapping()).latency_s)
+            offsets = pack(program, oracle.residencies())
+            if isinstance(offsets, list):
+                best = min(best, simulate(program, oracle.mapping(offsets)).latency_s)
         else:
             stack += [(*moves, action) for action in _legal(oracle)]
     return float(best)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mallocgame.game.options import GameConfig
+from mallocgame.judge import verify
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
 from mallocgame.oracle.tables import OracleTables
 from mallocgame.program import Program, load_program, save_program, validate
@@ -17,13 +18,13 @@ from mallocgame.synthetic.random_programs import (
     random_program,
     sized_program,
 )
+from tests.support.packing import pack
 
 SEEDS = 400
 CONFIGS = (
     GameConfig(),
-    GameConfig(late_prefetch="illegal"),
-    GameConfig(late_eviction="backup", prefetch_window=4),
-    GameConfig(late_eviction="backup", late_prefetch="illegal"),
+    GameConfig(inert_fraction=0.0),
+    GameConfig(rules="paper"),
 )
 
 
@@ -133,19 +134,17 @@ def test_every_oddity_occurs(programs: list[Program]):
 def _random_game(oracle: Oracle, rng: np.random.Generator) -> Counter[str]:
     """Plays at random and counts what happens."""
     count: Counter[str] = Counter()
-    while not oracle.done:
+    while oracle.question is not None:
         legal = [action for action in (COPY, NO_COPY, DROP) if oracle.legal[action]]
-        action = legal[0] if rng.random() < 0.75 else DROP
+        action = int(rng.choice(legal[:-1])) if rng.random() < 0.75 else DROP
         kind, _, slot = oracle.question
         marker = any(slot in (loop.entry, loop.exit) for loop in oracle.program.loops)
-        evicting = any(resident[-1] for resident in oracle.residents().values())
-        backups = oracle.backups
+        written_back = oracle.evictions
         reward = oracle.step(action)
         count[f"{kind}{' at a marker' if marker else ''} {action}"] += 1
-        count["asked during an eviction"] += evicting
         count["negative reward"] += reward < 0
-        count["backup"] += oracle.backups - backups
-        count["several backups in a move"] += oracle.backups > backups + 1
+        now = oracle.evictions[: len(written_back)]
+        count["waits for a write-back"] += now != written_back
     return count
 
 
@@ -156,44 +155,39 @@ def test_random_play_meets_every_rule(programs: list[Program]):
         for config in CONFIGS:
             oracle = Oracle(program, config)
             count += _random_game(oracle, rng)
-            count += _happened(oracle, config)
+            count += _happened(oracle)
     events = """
-        asked during an eviction; backup; define 1; define 2; depart 1; depart 2;
-        depart at a marker 1; depart at a marker 2; eviction over several slots; group held;
-        illegal copy; negative reward; read 0; read 2; read at a marker 0; read at a marker 2;
-        read during an eviction; several backups in a move; stalled eviction;
-        stays after its eviction; two stays of one value
+        copy in the reader's slot; define 1; define 2; depart 1; depart 2; depart at a marker 1;
+        depart at a marker 2; group held; illegal copy; negative reward; overdraft; prefetch;
+        read 0; read 1; read 2; read at a marker 0; read at a marker 1; read at a marker 2;
+        slow memory holds it early; stalled write-back; two stays of one value;
+        waits for a write-back; write-back over several slots
     """
     wanted = {" ".join(name.split()) for name in events.split(";")}
     assert {name for name in wanted if count[name] < 3} == set(), count
     assert set(+count) == wanted
 
 
-def _happened(oracle: Oracle, config: GameConfig) -> Counter[str]:
-    """What the mapping of a finished game tells."""
-    program, mapping, count = oracle.program, oracle.mapping(), Counter()
-    prefetched = {(p.value, p.end) for p in mapping.prefetches}
-    stays = Counter(r.value for r in mapping.residencies)
-    count["two stays of one value"] += max(stays.values(), default=0) > 1
-    for eviction in mapping.evictions:
-        end = max(r.end for r in mapping.residencies if r.value == eviction.value)
-        count["eviction over several slots"] += eviction.end > eviction.start + 1
-        count["stalled eviction"] += eviction.end == eviction.start
-        count["stays after its eviction"] += end > eviction.end
-        for t in range(eviction.start, eviction.end):
-            reads = [a.value for a in program.accesses_at[t] if a.kind == "read"]
-            if eviction.value in reads and config.late_eviction == "stay":
-                count["read during an eviction"] += 1
-    held = {r.value for r in mapping.residencies}
-    for group in program.carried:
-        loop = program.loops[group.loop]
-        spans = [(r.start, r.end) for r in mapping.residencies if r.value == group.result]
-        if group.parameter in held and any(start <= loop.exit < end for start, end in spans):
-            count["group held"] += 1
+def _happened(oracle: Oracle) -> Counter[str]:
+    """What a finished game tells."""
+    program, count = oracle.program, Counter()
+    residencies = oracle.residencies()
+    count["two stays of one value"] += len({r.value for r in residencies}) < len(residencies)
+    count["group held"] += any(r.tied is not None for r in residencies)
+    count["overdraft"] += oracle.overdraft_ticks > 0
+    for prefetch in oracle.prefetches:
+        late = prefetch.start == prefetch.end
+        count["copy in the reader's slot" if late else "prefetch"] += 1
+    for eviction in oracle.evictions:
+        end = max(r.end for r in residencies if r.value == eviction.value)
+        count["write-back over several slots"] += eviction.end > eviction.start + 1
+        count["stalled write-back"] += eviction.end == eviction.start
+        count["slow memory holds it early"] += end > eviction.end
+    prefetched = {(p.value, p.end) for p in oracle.prefetches}
     for t, row in enumerate(program.accesses_at):
         for a in row:
             slow = a.kind == "read" and oracle.tables.in_play[a.value]
-            there = any(r.value == a.value and r.start <= t < r.end for r in mapping.residencies)
+            there = any(r.value == a.value and r.covers(t) for r in residencies)
             count["illegal copy"] += slow and not there and (a.value, t) not in prefetched
     return count
 
@@ -221,14 +215,15 @@ def test_known_optimum_is_reached(seed: int):
     validate(program)
     oracle = Oracle(program)
     total = sum(oracle.step(action) for action in actions)
-    assert oracle.done and oracle.backups == 0
+    assert oracle.done and oracle.stall_ticks == oracle.overdraft_ticks == 0
     # The floor itself: nothing can be better.
     assert oracle.saved_ticks == oracle.total_ticks - oracle.tables.floor_ticks
     assert total == pytest.approx(optimum, abs=1e-5)
     assert 0.2 < optimum < 0.95
     capacity = program.machine.fast_capacity_bytes
-    assert max(r.offset + program.values[r.value].size_bytes
-               for r in oracle.mapping().residencies) == capacity  # fmt: skip
+    assert max(oracle.used) == capacity
+    offsets = pack(program, oracle.residencies())
+    assert isinstance(offsets, list) and verify(program, oracle.mapping(offsets)) == []
 
 
 def test_decoys_tempt():

@@ -53,7 +53,8 @@ def test_program_and_production(name: str, size: int, on: int) -> None:
     slow = simulate(program, all_slow(program))
     assert slow.elapsed_s.sum() * clock == pytest.approx(CYCLES[name][0], rel=1e-6)
     placed = simulate(program, mapping)
-    off_by = 0.0125 if name.startswith("transformer") else 0.002
+    # What the fit of single instructions is off by on the whole program.
+    off_by = 0.0125 if name.startswith("transformer") else 0.0035
     assert placed.elapsed_s.sum() * clock == pytest.approx(on, rel=off_by)
     assert 0 < placed.saved_fraction < 0.4
     limit = STALLS.get(program.name, 0.01)

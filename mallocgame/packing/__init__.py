@@ -1,0 +1,1 @@
+"""Places buffers in fast memory: offsets for items that are alive over intervals of slots."""
