@@ -12,7 +12,16 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from mallocgame.game.arrays import GameArrays
-from mallocgame.game.profile import BLOCK, add, put, subtract_block, take, take_one, used_at
+from mallocgame.game.profile import (
+    BLOCK,
+    add,
+    put,
+    put_one,
+    subtract_block,
+    take,
+    take_one,
+    used_at,
+)
 from mallocgame.game.state import CLEAN, LEAVING, State
 from mallocgame.game.tables import QuestionRow, SlotRow
 from mallocgame.program.latency import elapsed_time, supply_time
@@ -106,8 +115,8 @@ def write_back(state: State, row: QuestionRow, capacity: Array, mask: Array) -> 
         used=add(state.used, t + 1, end, jnp.where(mask, row.size, 0)),
         saved=state.saved - jnp.where(mask, row.weight * missing, 0),
         frontier=jnp.where(mask & (end > t + 1), jnp.maximum(state.frontier, end), state.frontier),
-        until=_put_value(state.until, row.value, end, mask),
-        written=_put_value(state.written, row.value, jnp.where(end > t + 1, LEAVING, CLEAN), mask),
+        until=put_one(state.until, row.value, end, mask),
+        written=put_one(state.written, row.value, jnp.where(end > t + 1, LEAVING, CLEAN), mask),
         copied=jnp.where(mask, done, state.copied),
     )
 
@@ -164,11 +173,6 @@ def end_write_backs(arrays: GameArrays, state: State, end: Array, mask: Array) -
         until=jnp.where(ended, end, state.until),
         frontier=jnp.where(mask, jnp.minimum(state.frontier, end), state.frontier),
     )
-
-
-def _put_value(column: Array, value: Array, new: Array, where: Array) -> Array:
-    """A column [V, ...] with another entry of one value a game."""
-    return put(column, jnp.where(where, value, -1)[None], new[None])
 
 
 def _steps(like: Array) -> Array:

@@ -23,6 +23,7 @@ from mallocgame.game.rules import advance, question_number, question_row
 from mallocgame.game.state import COPY, DROP, NO_COPY, State, fresh_state, select, write_log
 from mallocgame.game.tables import ASK_DEPART, ASK_READ, SlotRow, StopRow, Tables
 from mallocgame.program import Program
+from mallocgame.program.latency import elapsed_time
 
 ACTION_NAMES = ("copy", "no_copy", "drop")
 
@@ -143,11 +144,8 @@ class Game(GameArrays):
         """Int32 [...]; ticks saved so far in the slots from `first` on, less their overdrafts."""
         slots = jnp.arange(self.slots.shape[2]).reshape((-1,) + (1,) * first.ndim)
         slow = SlotRow(*jnp.moveaxis(self.slots[:, state.program], -1, 1))
-
-        def elapsed(read: Array, write: Array) -> Array:
-            return jnp.maximum(slow.compute, jnp.maximum(read, write))
-
-        saved = elapsed(slow.read, slow.write) - elapsed(state.read, state.write)
+        saved = elapsed_time(slow.compute, slow.read, slow.write, jnp)
+        saved -= elapsed_time(slow.compute, state.read, state.write, jnp)
         saved -= jnp.maximum(-state.left, 0)
         return jnp.sum(jnp.where(slots >= first, slow.weight * saved, 0), axis=0)
 

@@ -20,6 +20,7 @@ from mallocgame.game.tables import (
     SlotRow,
     Tables,
 )
+from mallocgame.program.latency import elapsed_time, supply_time
 
 
 class First(NamedTuple):
@@ -39,8 +40,7 @@ class First(NamedTuple):
 def first_question(tables: Tables, config: GameConfig) -> First:
     """The first question that has a choice."""
     slots = SlotRow(*tables.slots.T.astype(np.int64))
-    elapsed = np.maximum(slots.compute, np.maximum(slots.read, slots.write))
-    idle = np.maximum(elapsed - slots.bus, 0)
+    idle = supply_time(elapsed_time(slots.compute, slots.read, slots.write), slots.bus)
     for number, columns in enumerate(tables.questions.tolist()):
         row = QuestionRow(*columns)
         if row.kind == ASK_DEPART or row.flags & (INERT | ALONE):

@@ -21,7 +21,7 @@ from mallocgame.game.copies import (
     take_back,
     write_back,
 )
-from mallocgame.game.profile import BLOCK, add, peak, put, take_one
+from mallocgame.game.profile import BLOCK, add, peak, put_one, take_one
 from mallocgame.game.state import CLEAN, COPY, DROP, State
 from mallocgame.game.tables import (
     ALONE,
@@ -120,9 +120,9 @@ def _hold(arrays: GameArrays, state: State, mask: Array) -> State:
     state = state.replace(
         used=add(state.used, start, row.counted, size),
         saved=state.saved - jnp.where(mask, stall, 0),
-        since=_put_value(state.since, row.value, since, mask & ~departs),
-        until=_put_value(state.until, row.value, row.stay_end, mask),
-        written=_put_value(state.written, row.value, jnp.full_like(since, CLEAN), mask & ~departs),
+        since=put_one(state.since, row.value, since, mask & ~departs),
+        until=put_one(state.until, row.value, row.stay_end, mask),
+        written=put_one(state.written, row.value, jnp.int32(CLEAN), mask & ~departs),
     )
     state = _serve(arrays, state, row.value, row.first, row.stay_end, mask)
     if not arrays.has_groups:
@@ -136,8 +136,8 @@ def _hold_result(arrays: GameArrays, state: State, mask: Array) -> State:
     size = jnp.where(mask, row.size, 0)
     state = state.replace(
         used=add(state.used, row.result_start, row.result_end, size),
-        since=_put_value(state.since, row.result, row.result_start, mask),
-        until=_put_value(state.until, row.result, row.result_end, mask),
+        since=put_one(state.since, row.result, row.result_start, mask),
+        until=put_one(state.until, row.result, row.result_end, mask),
     )
     return _serve(arrays, state, row.result, row.result_first, row.result_end, mask)
 
@@ -162,7 +162,7 @@ def _serve(
         here = number >= 0
         state = _gain(arrays, state, stop, here)
         writes = here & ((stop.kind == DEFINE) | (stop.kind == UPDATE))
-        written = _put_value(state.written, value, stop.slot, writes)
+        written = put_one(state.written, value, stop.slot, writes)
         following = jnp.where(here, stop.next, -1)
         goes_on = here & served(following, stop_of(following))
         return state.replace(written=written), jnp.where(goes_on, following, -1)
@@ -188,12 +188,11 @@ def _gain(arrays: GameArrays, state: State, stop: StopRow, mask: Array) -> State
     left_then = left + idle_then - idle
     overdraft = jnp.maximum(-left_then, 0) - jnp.maximum(-left, 0)
     saving = slot.weight * (elapsed - elapsed_then - overdraft)
-    where = jnp.where(mask, t, -1)[None]
     return state.replace(
-        read=put(state.read, where, after[0][None]),
-        write=put(state.write, where, after[1][None]),
-        bus=put(state.bus, where, after[2][None]),
-        left=put(state.left, where, left_then[None]),
+        read=put_one(state.read, t, after[0], mask),
+        write=put_one(state.write, t, after[1], mask),
+        bus=put_one(state.bus, t, after[2], mask),
+        left=put_one(state.left, t, left_then, mask),
         saved=state.saved + jnp.where(mask, saving, 0),
     )
 
@@ -342,8 +341,3 @@ def _pays(arrays: GameArrays, state: State, row: QuestionRow, ticks: Array) -> t
 def question_number(row: QuestionRow) -> Array:
     """Numbers by which questions are known outside: even for arrivals, odd for departures."""
     return 2 * row.stop + (row.kind == ASK_DEPART)
-
-
-def _put_value(column: Array, value: Array, new: Array, where: Array) -> Array:
-    """A column [V, ...] with another entry of one value a game."""
-    return put(column, jnp.where(where, value, -1)[None], jnp.broadcast_to(new, value.shape)[None])

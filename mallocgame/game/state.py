@@ -11,6 +11,7 @@ from mallocgame.game.arrays import GameArrays, gather
 from mallocgame.game.first import First
 from mallocgame.game.profile import Profile, fresh_profile, put_one
 from mallocgame.game.tables import SlotRow
+from mallocgame.program.latency import elapsed_time, supply_time
 
 # Actions: bring a value ahead of its use; have it here without a copy ahead; neither.
 COPY, NO_COPY, DROP = range(3)
@@ -89,7 +90,7 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
     zero = jnp.zeros(shape, jnp.int32)
     no = jnp.zeros(shape, bool)
     slot = SlotRow(*jnp.moveaxis(arrays.slots[:, index], -1, 1))
-    elapsed = jnp.maximum(slot.compute, jnp.maximum(slot.read, slot.write))
+    elapsed = elapsed_time(slot.compute, slot.read, slot.write, jnp)
     values = jnp.zeros((arrays.num_values, *shape), jnp.int32)
     first = First(*gather(arrays.first, index))
     asks = (first.may_copy + first.may_hold) > 0
@@ -102,7 +103,7 @@ def fresh_state(arrays: GameArrays, index: Array) -> State:
         read=slot.read,
         write=slot.write,
         bus=slot.bus,
-        left=jnp.maximum(elapsed - slot.bus, 0),
+        left=supply_time(elapsed, slot.bus, jnp),
         leaving=jnp.zeros_like(slot.bus),
         frontier=zero,
         since=values,

@@ -19,6 +19,7 @@ from mallocgame.game.tables import (
     SlotRow,
     Tables,
 )
+from mallocgame.program.latency import elapsed_time, supply_time
 
 # Slots ahead at which the pressure is shown.
 TIMES = (0, 1, 2, 4, 8, 16, 32, 64)
@@ -133,8 +134,8 @@ def slot_features(tables: Tables) -> np.ndarray:
     np.add.at(change, rows.slot[wants], rows.size[wants])
     np.add.at(change, rows.hold_end[wants], -rows.size[wants].astype(float))
     alive = np.cumsum(change)[:-1] / tables.capacity
-    elapsed = np.maximum(slots.compute, np.maximum(slots.read, slots.write))
-    idle = np.append(0.0, np.cumsum(np.maximum(elapsed - slots.bus, 0)))
+    elapsed = elapsed_time(slots.compute, slots.read, slots.write)
+    idle = np.append(0.0, np.cumsum(supply_time(elapsed, slots.bus)))
     now = np.arange(count)[:, None]
     then = now + np.array(TIMES)
     supply = idle[np.minimum(then, count)] - idle[now]
