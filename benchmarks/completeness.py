@@ -22,7 +22,7 @@ from gamekit.domain import Instance
 from gamekit.errors import InputError
 from mallocgame.domain import DOMAIN
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import stack
+from mallocgame.game.environment import unobserved_game
 from mallocgame.game.finish import finish_game, packing_problem
 from mallocgame.game.options import GameConfig
 from mallocgame.game.transcript import transcribe
@@ -72,7 +72,7 @@ def imitated(instance: Instance, name: str, budget_s: float) -> dict[str, Any]:
         else local_search(program, config, budget_s, 0).mapping
     )
     tables = compile_program(program, config)
-    game = stack([tables], config)
+    game = unobserved_game(tables, config)
     history = game.history(finish_plans(game, simple.imitate(tables, mapping)))
     moves = np.asarray(history.moves)[0, : int(history.length[0])]
     made = finish_game(game, program, moves)

@@ -52,7 +52,7 @@ def _bound(instance: Instance, options: GameConfig, budget_s: float, seed: int) 
 
     started = time.perf_counter()
     try:
-        from mallocgame.mappers.linear.bound import lower_bound
+        from mallocgame.relaxation.bound import lower_bound
 
         bound_s = lower_bound(instance.content).latency_s
     except ImportError:  # without scipy: everything that fits in fast memory at no cost

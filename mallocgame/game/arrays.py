@@ -31,10 +31,13 @@ class GameArrays:
         briefs: their first columns, those of Brief; slots: int32 [columns of SlotRow, P, T].
     num_slots, num_questions_of, capacity, total_ticks, floor_ticks: int32 [P].
     bound: float32 [P, T + 1]; fraction of the latency that slots t, t + 1, ... save at most.
+    limit: float32 [P]; fraction of the latency that no game saves more than.
+    plan: float32 [P, T + 1]; fraction that slots t, t + 1, ... save in the relaxation's optimum.
     capacity_ticks: float32 [P]; ticks that a copy of the whole fast memory takes.
     first: int32 [P, columns of First]; the first question.
     features: float32 [P, Q + AHEAD, K]; what the observation knows about each question.
     prospects: float32 [P, T, K']; what the observation knows about each slot.
+        In a game that nobody observes there is nothing in the two, nor in the plan.
     num_values: V, how many values are told apart.
     """
 
@@ -48,6 +51,8 @@ class GameArrays:
     total_ticks: Array
     floor_ticks: Array
     bound: Array
+    limit: Array
+    plan: Array
     capacity_ticks: Array
     first: Array
     features: Array
@@ -66,10 +71,15 @@ class GameArrays:
         return self.questions.shape[1]
 
 
-def stack_tables(tables: Sequence[Tables], config: GameConfig) -> GameArrays:
+def stack_tables(
+    tables: Sequence[Tables], config: GameConfig, observed: bool = True
+) -> GameArrays:
     """Stacks compiled programs, padded to powers of two.
 
     What is compiled for a game serves every game of the same shape.
+
+    observed: whether somebody looks at its observations, for which each program's relaxation is
+        solved.
     """
     slots = _rounded_up(max(len(t.slots) for t in tables))
     stops = _rounded_up(max(len(t.stops) for t in tables))
@@ -91,14 +101,27 @@ def stack_tables(tables: Sequence[Tables], config: GameConfig) -> GameArrays:
         bound=jnp.asarray(bounds, jnp.float32),
         capacity_ticks=jnp.array([t.capacity_ticks for t in tables], jnp.float32),
         first=jnp.array([first_question(t, config) for t in tables], jnp.int32),
-        features=jnp.asarray(
-            pad([question_features(t) for t in tables], questions + AHEAD, 0), jnp.float32
-        ),
-        prospects=jnp.asarray(pad([slot_features(t) for t in tables], slots, 0), jnp.float32),
+        **(_seen(tables, questions, slots) if observed else _unseen(tables)),
         config=config,
         num_values=values,
         has_groups=groups,
     )
+
+
+def _seen(tables: Sequence[Tables], questions: int, slots: int) -> dict[str, Array]:
+    """What observations read, padded."""
+    features = pad([question_features(t) for t in tables], questions + AHEAD, 0)
+    prospects = pad([slot_features(t) for t in tables], slots, 0)
+    plan = pad([t.prices.saved[:, None] for t in tables], 1 + slots, 0)[..., 0]
+    limit = np.array([t.prices.limit for t in tables])
+    found = {"limit": limit, "plan": plan, "features": features, "prospects": prospects}
+    return {name: jnp.asarray(x, jnp.float32) for name, x in found.items()}
+
+
+def _unseen(tables: Sequence[Tables]) -> dict[str, Array]:
+    nothing = jnp.zeros((len(tables), 1, 1))
+    limit = jnp.array([t.bound[0] for t in tables], jnp.float32)
+    return {"limit": limit, "plan": nothing[..., 0], "features": nothing, "prospects": nothing}
 
 
 def _numbers(numbers: Sequence[int]) -> Array:

@@ -133,7 +133,9 @@ class Game(GameArrays):
         first = row.slot + (row.kind == ASK_DEPART)
         bound = self.bound.at[state.program, first].get(mode="clip")
         ahead = self._saved_from(state, first) / self.total_ticks[state.program]
-        return jnp.where(state.done, 0.0, jnp.maximum(bound - ahead, 0.0)).astype(jnp.float32)
+        left = self.limit[state.program] - self.score(state)
+        left = jnp.maximum(jnp.minimum(bound - ahead, left), 0.0)
+        return jnp.where(state.done, 0.0, left).astype(jnp.float32)
 
     def history(self, state: State) -> History:
         """The moves so far."""
@@ -151,14 +153,16 @@ class Game(GameArrays):
 
 
 def build_game(programs: Sequence[Program], config: GameConfig) -> Game:
-    """Compiles programs and stacks them, padded as `stack_tables` does.
+    """Compiles programs and stacks them into one game, padded as `stack_tables` does.
 
     Raises:
       InputError: a program does not fit into 32-bit ticks.
     """
-    return stack([compile_program(program, config) for program in programs], config)
-
-
-def stack(tables: Sequence[Tables], config: GameConfig) -> Game:
-    """Stacks compiled programs into one game, padded as `stack_tables` does."""
+    tables = [compile_program(program, config) for program in programs]
     return Game(**vars(stack_tables(tables, config)))
+
+
+def unobserved_game(tables: Tables, config: GameConfig) -> Game:
+    """The game of one compiled program, for players that do not look at its observations: their
+    contents are undefined, and nothing is worked out for them."""
+    return Game(**vars(stack_tables([tables], config, observed=False)))

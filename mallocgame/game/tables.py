@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mallocgame.program import Program
+from mallocgame.relaxation.prices import Prices, shadow_prices
 
 # Kinds of stops.
 READ, DEFINE, UPDATE, ENTRY, EXIT = range(5)
@@ -131,6 +133,11 @@ class Tables:
     total_ticks: int
     floor_ticks: int
     tick_s: float
+
+    @functools.cached_property
+    def prices(self) -> Prices:
+        """The relaxation's, which is solved when they are first asked for."""
+        return shadow_prices(self.program)
 
     @property
     def capacity(self) -> int:

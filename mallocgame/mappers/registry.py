@@ -8,7 +8,7 @@ import numpy as np
 
 from gamekit.errors import InputError
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import stack
+from mallocgame.game.environment import unobserved_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped, Mapper
@@ -25,7 +25,7 @@ def _rule(plans: Callable[[Tables, int], np.ndarray]) -> Mapper:
     def play(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
         clock = Clock(budget_s)
         tables = compile_program(program, config)
-        played = play_plans(stack([tables], config), program, plans(tables, seed))
+        played = play_plans(unobserved_game(tables, config), program, plans(tables, seed))
         return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
 
     return play
@@ -33,7 +33,7 @@ def _rule(plans: Callable[[Tables, int], np.ndarray]) -> Mapper:
 
 def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     try:
-        from mallocgame.mappers.linear.exact import milp
+        from mallocgame.mappers.exact import milp
     except ImportError as error:
         raise InputError("mapper 'milp': needs scipy; pip install 'mallocgame[mappers]'") from error
     return milp(program, config, budget_s, seed)

@@ -35,12 +35,14 @@ NOW_FEATURES = (
     "may_copy", "may_hold", "waits", "copy_stall", "hold_stall", "copy_slots",
     "saving_now", "idle_share", "is_dirty", "resident_since", "room_now", "room_over_hold",
     *SUPPLIED, "demand_over_supply", "progress", "saved", "slot_time", "slot_excess",
+    "worth_now", "to_be_saved", "behind_plan",
 )  # fmt: skip
 # What is shown for each time ahead: bytes in use, and `RIVALS` and `SLOT_FEATURES` of `static`.
 TIME_FEATURES = ("used", "rivals", *SLOT_FEATURES)
 # What is known now of each coming question, beside `COMING_FEATURES`.
 COMING_NOW = ("distance", "is_resident", "same_value")
 
+WORTH, WORTH_DIRTY = (STATIC_FEATURES.index(name) for name in ("worth", "worth_dirty"))
 QUESTION_NAMES = (*STATIC_FEATURES, *NOW_FEATURES)
 COMING_NAMES = (*COMING_FEATURES, *COMING_NOW)
 SPEC = ObservationSpec(
@@ -57,14 +59,14 @@ def observe(arrays: GameArrays, state: State) -> Array:
     row = question_row(arrays, state, state.asked)
     static = arrays.features.at[state.program, state.asked].get(mode="clip")
     known, rivals = static[..., : len(STATIC_FEATURES)], static[..., len(STATIC_FEATURES) :]
-    now = _question(arrays, state, row)
+    now = _question(arrays, state, row, known)
     pressure = _pressure(arrays, state, row, rivals)
     coming = _coming(arrays, state, row)
     return jnp.concatenate([known, now, pressure, coming], axis=-1)
 
 
-def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
-    """Float32 [..., NOW_FEATURES]."""
+def _question(arrays: GameArrays, state: State, row: QuestionRow, known: Array) -> Array:
+    """Float32 [..., NOW_FEATURES]; known: [..., STATIC_FEATURES]."""
     t = row.slot
     capacity = arrays.capacity[state.program].astype(jnp.float32)
     total = arrays.total_ticks[state.program].astype(jnp.float32)
@@ -84,6 +86,9 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
     hold = peak(state.used, start, row.hold_end)
     # Of a question without a later read the room now is all that counts.
     hold = jnp.where(row.hold_end > start, hold, used)
+    is_dirty = take_one(state.written, row.value) >= 0
+    plan = arrays.plan.at[state.program, start].get(mode="clip")
+    saved = state.saved / total
     features = {
         "may_copy": state.may_copy,
         "may_hold": state.may_hold,
@@ -95,7 +100,7 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
             departs, 0.0, log_scaled(1000.0 * (row.weight * (elapsed - then)) / total, 10.0)
         ),
         "idle_share": log_scaled((elapsed - bus) / jnp.maximum(elapsed, 1), 1.0),
-        "is_dirty": take_one(state.written, row.value) >= 0,
+        "is_dirty": is_dirty,
         "resident_since": jnp.where(
             departs,
             log_scaled(
@@ -108,11 +113,16 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow) -> Array:
         **{name: log_scaled(x / whole_copy, 10.0) for name, x in zip(SUPPLIED, back, strict=True)},
         "demand_over_supply": log_scaled(row.demand / jnp.maximum(back[-1], 1), 1.0),
         "progress": t / arrays.num_slots[state.program],
-        "saved": state.saved / total,
+        "saved": saved,
         "slot_time": 100.0 * (slow_elapsed * row.weight) / total,
         "slot_excess": log_scaled(
             (slow_elapsed - slow.compute) / jnp.maximum(slow_elapsed, 1), 1.0
         ),
+        "worth_now": jnp.where(
+            departs & is_dirty, known[..., WORTH_DIRTY], known[..., WORTH]
+        ),
+        "to_be_saved": plan,
+        "behind_plan": 10.0 * (arrays.plan[state.program, 0] - plan - saved),
     }
     return stack_features(features, NOW_FEATURES)
 

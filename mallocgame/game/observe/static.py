@@ -20,6 +20,7 @@ from mallocgame.game.tables import (
     Tables,
 )
 from mallocgame.program.latency import elapsed_time, supply_time
+from mallocgame.relaxation.prices import NOTHING
 
 # Slots ahead at which the pressure is shown.
 TIMES = (0, 1, 2, 4, 8, 16, 32, 64)
@@ -28,21 +29,28 @@ AHEAD = 12
 # What is known of each question; of the coming ones the first of them are shown.
 COMING_FEATURES = (
     "size", "saving", "saving_of_hold", "density_of_hold", "distance_to_read", "departs",
+    "worth", "planned",
 )  # fmt: skip
 STATIC_FEATURES = (
     *COMING_FEATURES,
     "saving_after", "has_later_read", "density_of_access", "copy_time", "area_of_hold",
     "must_be_kept", "is_input", "is_output", "weight", "enters_loop", "asks_read", "asks_define",
-    "alive_over_hold", "rivals_over_hold",
+    "alive_over_hold", "rivals_over_hold", "worth_dirty", "rent_of_hold",
 )  # fmt: skip
+HOLD_END = QuestionRow._fields.index("hold_end")
 RIVALS = tuple(f"rivals_in_{ahead}" for ahead in TIMES)
 # What is known of each slot, for each time ahead of it.
-SLOT_FEATURES = ("alive", "supply")
+SLOT_FEATURES = ("alive", "supply", "memory_price", "due_price", "released_price", "planned_use")
 
 
 def compress(x: np.ndarray, scale: float) -> np.ndarray:
     """From nothing to 0, from 1 to 1; what is small stands out with the scale."""
     return np.log1p(np.maximum(x, 0) * scale) / np.log1p(scale)
+
+
+def compress_signed(x: np.ndarray, scale: float) -> np.ndarray:
+    """`compress` of the size, with the sign."""
+    return np.sign(x) * compress(np.abs(x), scale)
 
 
 def densities(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +76,8 @@ def question_features(tables: Tables) -> np.ndarray:
     distance = np.where(flags & LATER, rows.hold_end - 1 - rows.slot, 0)
     access, hold = densities(tables)
     alive, rivals, rivals_in = _competition(tables, hold)
+    prices, worth = tables.prices, _worth(tables)
+    rent = np.append(0.0, np.cumsum(prices.memory))
     columns = {
         "size": compress(size, 100.0),
         "saving": compress(tables.own * count, 10.0),
@@ -89,10 +99,26 @@ def question_features(tables: Tables) -> np.ndarray:
         "asks_define": rows.kind == ASK_DEFINE,
         "alive_over_hold": compress(alive, 1.0),
         "rivals_over_hold": compress(rivals, 1.0),
+        "worth": compress_signed(worth[:, 0] * count, 10.0),
+        "worth_dirty": compress_signed(worth[:, 1] * count, 10.0),
+        "planned": worth[:, 2],
+        "rent_of_hold": compress(
+            size * (rent[tables.questions[:, HOLD_END]] - rent[tables.questions[:, 0]]) * count,
+            10.0,
+        ),
     }
     named = [columns[name].astype(float) for name in STATIC_FEATURES]
     found = np.concatenate([np.stack(named, axis=1), compress(rivals_in, 1.0)], axis=1)
     return found.astype(np.float32)
+
+
+def _worth(tables: Tables) -> np.ndarray:
+    """Float64 [Q, fields of Worth]: what the relaxation says about a yes to each question."""
+    prices, found = tables.prices, []
+    for row in map(QuestionRow._make, tables.questions.tolist()):
+        known = prices.stays if row.kind == ASK_DEPART else prices.arrivals
+        found.append(known.get((row.value, row.slot), NOTHING))
+    return np.array(found, np.float64).reshape(len(found), len(NOTHING))
 
 
 def _competition(tables: Tables, density: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,6 +168,16 @@ def slot_features(tables: Tables) -> np.ndarray:
     columns = {
         "alive": np.where(then < count, compress(alive, 1.0)[np.minimum(then, count - 1)], 0.0),
         "supply": compress(supply / max(tables.capacity_ticks, 1.0), 10.0),
+    }
+    prices, weight = tables.prices, np.maximum(slots.weight, 1)
+    columns |= {
+        name: np.where(then < count, known[np.minimum(then, count - 1)], 0.0)
+        for name, known in {
+            "memory_price": compress(prices.memory * count, 10.0),
+            "due_price": compress(prices.due / weight, 1.0),
+            "released_price": compress(prices.released / weight, 1.0),
+            "planned_use": prices.used,
+        }.items()
     }
     named = [columns[name] for name in SLOT_FEATURES]
     return np.stack(named, axis=2).reshape(count, -1).astype(np.float32)

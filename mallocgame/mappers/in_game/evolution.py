@@ -17,7 +17,7 @@ import numpy as np
 
 from gamekit.errors import InputError
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import Game, stack
+from mallocgame.game.environment import Game, unobserved_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped
@@ -38,7 +38,7 @@ def evolution(program: Program, config: GameConfig, budget_s: float, seed: int) 
     """
     clock = Clock(budget_s)
     tables = compile_program(program, config)
-    game = stack([tables], config)
+    game = unobserved_game(tables, config)
     first = greedy(tables)
     first = first[np.arange(THRESHOLDS) % len(first)]
     scores = score_plans(game, first)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import stack
+from mallocgame.game.environment import unobserved_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import QuestionRow, Tables
 from mallocgame.mappers.base import Clock, Mapped
@@ -34,7 +34,7 @@ def game_search(program: Program, config: GameConfig, budget_s: float, seed: int
     rng = np.random.default_rng(seed)
     layout = local_search(program, config, LAYOUTS * budget_s, seed).mapping
     tables = compile_program(program, config)
-    game = stack([tables], config)
+    game = unobserved_game(tables, config)
     neighbours = _Neighbours(tables, rng)
     first = greedy(tables)
     which = np.arange(THRESHOLDS - 1) % len(first)

@@ -126,8 +126,8 @@ class LayoutSearch:
         Without scipy, or if time runs out first, all slots cost the same.
         """
         try:
-            from mallocgame.mappers.linear.bound import dual_bound, solve
-            from mallocgame.mappers.linear.relaxation import relax, wanted_accesses
+            from mallocgame.relaxation.bound import dual_bound, solve
+            from mallocgame.relaxation.relaxation import relax, wanted_accesses
         except ImportError:
             return
         model = relax(self.program)

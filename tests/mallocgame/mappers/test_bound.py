@@ -11,9 +11,9 @@ import pytest
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.layouts.local_search import local_search
-from mallocgame.mappers.linear.bound import dual_bound, lower_bound
-from mallocgame.mappers.linear.exact import milp
-from mallocgame.mappers.linear.relaxation import relax
+from mallocgame.relaxation.bound import dual_bound, lower_bound
+from mallocgame.mappers.exact import milp
+from mallocgame.relaxation.relaxation import relax
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.oracle import DROP, Oracle
 from mallocgame.program import Access, Instruction, Program, Value, validate

@@ -19,7 +19,7 @@ from mallocgame.mappers.in_game.simple import imitate
 from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.layouts.local_search import LayoutSearch, fast_accesses, local_search
 from mallocgame.mappers.layouts.stays import possible_stays
-from mallocgame.mappers.linear.bound import lower_bound
+from mallocgame.relaxation.bound import lower_bound
 from mallocgame.mappers.msa import msa
 from mallocgame.mappers.registry import MAPPERS
 from mallocgame.program import load_program

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from mallocgame.mappers.base import Clock
-from mallocgame.mappers.linear.relaxation import Relaxation, relax
+from mallocgame.relaxation.relaxation import Relaxation, relax
 from mallocgame.program import Program
 
 # Far more than the rounding error of sums of ten thousand float64 terms of order one.

@@ -21,8 +21,8 @@ import math
 import numpy as np
 from scipy import sparse
 
-from mallocgame.mappers.linear.model import Rows, Terms, less, most_idle, surplus, tightened
-from mallocgame.mappers.linear.points import Life, Piece, lives
+from mallocgame.relaxation.rows import Rows, Terms, less, most_idle, surplus, tightened
+from mallocgame.relaxation.points import Life, Piece, lives
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.times import Times
@@ -40,7 +40,16 @@ class Relaxation:
 
     flows: bool [N]; columns that are 0 or 1 in every mapping.
     pieces: (value, piece) -> the first of its columns, in the order `HOLD_C` .. `SLOW`.
-    defined: value -> the column that is 1 if the value is defined in slow memory.
+    defined: value -> the column that is 1 if the value is defined in slow memory; the next one is 1
+        if it is defined in fast memory.
+    ways: column -> the columns that add up to it, for copies that may be made in several ways.
+    conserved: bool, rows of `a_eq` that say that what flows into a point flows out of it, or that
+        ways add up.
+    above: per slot, the column of the time above the floor.
+    slowed: float64, per row of `a_ub`, what all accesses of an instruction in slow memory add up to
+        in the rows that hold its time up; 0 in others.
+    supply_rows: per slot, the rows of `a_eq` that hand its supply on, forwards and backwards; -1 in
+        segments without copies.
     capacity_rows: the first of the last rows of `a_ub`, one per slot, which keep slots within
         capacity.
     constant: latency that remains with all that fits in fast memory, in units of `scale_s`.
@@ -56,6 +65,11 @@ class Relaxation:
     flows: np.ndarray
     pieces: dict[tuple[int, int], int]
     defined: dict[int, int]
+    ways: dict[int, list[int]]
+    conserved: np.ndarray
+    above: np.ndarray
+    slowed: np.ndarray
+    supply_rows: np.ndarray
     lives: list[Life]
     capacity_rows: int
     constant: float
@@ -84,6 +98,10 @@ class _RelaxationBuilder:
         self.ub, self.eq = Rows(), Rows()
         self.pieces: dict[tuple[int, int], int] = {}
         self.defined: dict[int, int] = {}
+        self.ways: dict[int, list[int]] = {}
+        self.above: list[int] = []
+        self.slowed: dict[int, float] = {}
+        self.supply_rows = np.full((self.total, 2), -1)
         self.slow_at: dict[int, Terms] = {}  # access -> 1 if slow memory serves it
         self.fast_at: dict[tuple[int, int], Terms] = {}  # (value, boundary) -> 1 if it crosses it
         # Per slot, what changes there: bytes in use, copies due before it, copies released at it.
@@ -98,7 +116,7 @@ class _RelaxationBuilder:
         mine = lives(self.program)
         for life in mine:
             self._life(life)
-        count = len(self.cost)
+        count, conserved = len(self.cost), len(self.eq.right)
         for life in mine:
             self._loops(life)
         self._groups()
@@ -117,6 +135,11 @@ class _RelaxationBuilder:
             flows=np.arange(columns) < count,
             pieces=self.pieces,
             defined=self.defined,
+            ways=self.ways,
+            conserved=np.arange(len(self.eq.right)) < conserved,
+            above=np.array(self.above),
+            slowed=np.array([self.slowed.get(i, 0.0) for i in range(len(self.ub.right))]),
+            supply_rows=self.supply_rows,
             lives=mine,
             capacity_rows=capacity_rows,
             constant=math.fsum(self.times.weight * self.times.floor),
@@ -221,7 +244,7 @@ class _RelaxationBuilder:
         """`count` columns that add up to `column`; `column` itself if one is enough."""
         if count == 1:
             return [column]
-        ways = [self._column(1.0) for _ in range(count)]
+        ways = self.ways[column] = [self._column(1.0) for _ in range(count)]
         self.eq.add([(column, 1.0), *((way, -1.0) for way in ways)])
         return ways
 
@@ -295,6 +318,7 @@ class _RelaxationBuilder:
         for t, accesses in enumerate(of_slot):
             spread = float(times.slow_elapsed[t] - times.floor[t])
             above = self._column(spread, float(times.weight[t]))
+            self.above.append(above)
             sides = {True: float(times.fixed_read[t]), False: float(times.fixed_write[t])}
             bus, bus_terms = float(times.fixed_bus[t]), []
             slowed: dict[bool, Terms] = {True: [], False: []}
@@ -310,6 +334,7 @@ class _RelaxationBuilder:
                     bus_terms.append((column, float(times.bus[i])))
             for side, terms in slowed.items():
                 for row, right in tightened(terms, sides[side], float(times.floor[t])):
+                    self.slowed[len(self.ub.right)] = sum(factor for _, factor in row)
                     self.ub.add([*row, (above, -1.0)], right)
             used = self._column(float(times.slow_elapsed[t]))
             self.ub.add([(used, 1.0), (above, -1.0)], float(times.floor[t]))
@@ -333,11 +358,13 @@ class _RelaxationBuilder:
             left = stall
             for t in range(first, end):
                 now = self._column(room)
+                self.supply_rows[t, 0] = len(self.eq.right)
                 self.eq.add([(now, 1.0), (left, -1.0), (used[t], -1.0), *self.due[t + 1]])
                 left = now
             left = stall
             for t in reversed(range(first, end)):
                 now = self._column(room)
+                self.supply_rows[t, 1] = len(self.eq.right)
                 self.eq.add([(now, 1.0), (left, -1.0), (used[t], -1.0), *self.released[t]])
                 left = now
 

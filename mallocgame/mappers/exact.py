@@ -10,7 +10,7 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.layouts.local_search import LayoutSearch, best_legal
-from mallocgame.mappers.linear.relaxation import relax, wanted_accesses
+from mallocgame.relaxation.relaxation import relax, wanted_accesses
 from mallocgame.program import Program
 from mallocgame.program.mapping import all_slow
 
