@@ -60,7 +60,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     from agent.run.best_store import BestStore
     from agent.run.hosts import connect, is_first, make_mesh
     from agent.run.loop import train
-    from agent.run.warm_start import best_demonstration, start_from, with_games
+    from agent.run.warm_start import demonstrate_all, start_from, with_games, with_lessons
 
     domain, options = load_domain(config.game.name), config.game.options
     instances = domain.instances(config.programs)
@@ -83,15 +83,12 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
         if config.train.start_from:
             state = start_from(config, game.spec, state)
         if config.demonstrations:
-            names, seconds = config.demonstrations, config.demonstration_seconds
-            games = [
-                best_demonstration(
-                    domain.build([instance], options),
-                    domain.demonstrations(instance, options, names, seconds, config.seed),
-                )
-                for instance in instances
-            ]
-            state = dataclasses.replace(state, best=with_games(state.best, games))
+            games = demonstrate_all(config, instances, folder / "demonstrations")
+            state = dataclasses.replace(
+                state,
+                best=with_games(state.best, games),
+                lessons=with_lessons(state.lessons, games),
+            )
         return state
 
     begins_with = prepare if config.train.start_from or config.demonstrations else None

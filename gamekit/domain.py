@@ -77,6 +77,19 @@ class Solved:
 
 
 @dataclasses.dataclass(frozen=True)
+class Shown:
+    """A finished game in which a solution is imitated.
+
+    moves: int32 [n].
+    answers: int8 [Q], what the solution answers to each question, by its number, in whatever state
+        it is asked; -1 where it has none.
+    """
+
+    moves: np.ndarray
+    answers: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Made:
     """What the moves of a finished game make.
 
@@ -235,8 +248,8 @@ class Domain(abc.ABC):
 
     def demonstrations(
         self, instance: Instance, options: Any, names: Sequence[str], seconds: float, seed: int
-    ) -> list[np.ndarray]:
-        """Moves of finished games in which solvers' solutions are imitated, int32 [n] each.
+    ) -> list[Shown]:
+        """Finished games in which solvers' solutions are imitated.
 
         Raises:
           InputError: a name is unknown, or the game cannot imitate.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gamekit.domain import Domain, Instance, Made, Solved, Solver, Verdict, Words
+from gamekit.domain import Domain, Instance, Made, Shown, Solved, Solver, Verdict, Words
 from gamekit.errors import InputError
 from mallocgame.game.options import GAME_VERSION, GameConfig
 from mallocgame.judge import simulate, verify
@@ -199,8 +199,8 @@ class MallocGame(Domain):
         names: Sequence[str],
         seconds: float,
         seed: int,
-    ) -> list[np.ndarray]:
-        from mallocgame.mappers.in_game.imitate import imitated_moves
+    ) -> list[Shown]:
+        from mallocgame.mappers.in_game.imitate import shown_game
         from mallocgame.mappers.registry import MAPPERS
 
         found = []
@@ -215,7 +215,7 @@ class MallocGame(Domain):
                 else MAPPERS[name](instance.content, options, seconds, seed).mapping
             )
             if mapping is not None:
-                found.append(imitated_moves(instance.content, options, mapping))
+                found.append(shown_game(instance.content, options, mapping))
         return found
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:

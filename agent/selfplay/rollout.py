@@ -24,7 +24,7 @@ from agent.selfplay.guidance import (
     follow,
     no_guides,
 )
-from gamekit.environment import GuidingEnvironment, State
+from gamekit.environment import GuidingEnvironment, Spec, State
 
 
 @struct.dataclass
@@ -106,12 +106,14 @@ def play_moves(
     lanes: Lanes[State],
     key: jax.Array,
     exploration: Exploration | None = None,
+    lessons: jax.Array | None = None,
 ) -> tuple[Lanes[State], Best, Moves, jax.Array]:
     """Plays `rollout.moves` moves of every game; the key is consumed.
 
     Guided games follow the best games from before the rollout, whatever the others find in the
     meantime: they may be played on other devices.
-    exploration: the configuration's without a schedule.
+    exploration: the configuration's without a schedule, and nothing is taught.
+    lessons: int8 [P, Q], demonstrated answers by the number of the question, -1 without.
 
     Returns:
       Lanes and best games afterwards, the moves [T, B], and the root-mean-square gap between the
@@ -124,7 +126,9 @@ def play_moves(
         lanes, best = carry
         time, key = now
         search_key, follow_key, restart_key = jax.random.split(key, 3)
-        decision = _decide(config, game, agent, known, lanes, explore, search_key, follow_key)
+        decision = _decide(
+            config, game, agent, known, lanes, explore, lessons, search_key, follow_key
+        )
         lanes, best, moves = _play(game, agent, best, lanes, decision, time)
         lanes = _restart(
             config.rollout, explore.guided, game, known, lanes, moves.done, restart_key
@@ -146,6 +150,7 @@ def _decide(
     known: Best,
     lanes: Lanes[State],
     explore: Exploration,
+    lessons: jax.Array | None,
     search_key: jax.Array,
     follow_key: jax.Array,
 ) -> _Decision:
@@ -168,7 +173,35 @@ def _decide(
     guides, action, branched = follow(
         game.spec, lanes.guides, asked, answer, result.action, follow_key, lanes.number
     )
+    if lessons is not None:
+        shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)
+        target = _taught(
+            game.spec, result.policy, legal, jnp.where(answer >= 0, answer, shown), explore.taught
+        )
+        result = result._replace(policy=target)
     return _Decision(observation, legal, result, asked, guides, action, branched)
+
+
+def _taught(
+    spec: Spec,
+    policy: jax.Array,
+    legal: jax.Array,
+    answer: jax.Array,
+    share: jax.Array | float,
+) -> jax.Array:
+    """Policies [B, A] that count an answer [B] for a share; -1 is none.
+
+    Where an answer other than to decline is not legal, another such answer that is takes its place.
+    """
+    actions = jnp.arange(spec.num_actions)
+    given = actions == answer[:, None]
+    if spec.decline is not None:
+        accepting = legal & (actions != spec.decline)
+        instead = jnp.where(jnp.any(accepting, axis=1), jnp.argmax(accepting, axis=1), spec.decline)
+        is_legal = jnp.any(given & legal, axis=1)
+        given = jnp.where(is_legal[:, None], given, actions == instead[:, None])
+    counts = ((answer >= 0) & jnp.any(given & legal, axis=1))[:, None]
+    return jnp.where(counts, (1 - share) * policy + share * given, policy)
 
 
 def _play(

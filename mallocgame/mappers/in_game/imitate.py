@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from gamekit.domain import Shown
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import unobserved_game
+from mallocgame.game.environment import COPY, DROP, NO_COPY, unobserved_game
 from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import ASK_DEPART, QuestionRow
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game import simple
 from mallocgame.mappers.in_game.plans import finish_plans, play_plans
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
+
+# Moves by `Answer`; where the one is not legal the other is meant.
+_ACTIONS = np.array([DROP, COPY, COPY, NO_COPY], np.int8)
 
 
 def imitate(program: Program, config: GameConfig, mapping: Mapping) -> Mapped:
@@ -23,9 +28,13 @@ def imitate(program: Program, config: GameConfig, mapping: Mapping) -> Mapped:
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
 
 
-def imitated_moves(program: Program, config: GameConfig, mapping: Mapping) -> np.ndarray:
-    """The moves of that game, int32 [n]."""
+def shown_game(program: Program, config: GameConfig, mapping: Mapping) -> Shown:
+    """That game, and what the mapping would have answered to any question."""
     tables = compile_program(program, config)
-    game = unobserved_game(tables, config)
-    history = game.history(finish_plans(game, simple.imitate(tables, mapping)))
-    return np.asarray(history.moves)[0, : int(history.length[0])]
+    game, plans = unobserved_game(tables, config), simple.imitate(tables, mapping)
+    history = game.history(finish_plans(game, plans))
+    moves = np.asarray(history.moves)[0, : int(history.length[0])]
+    rows = QuestionRow(*tables.questions.T)
+    answers = np.full(game.spec.num_questions, -1, np.int8)
+    answers[2 * rows.stop + (rows.kind == ASK_DEPART)] = _ACTIONS[plans[0]]
+    return Shown(moves, answers)

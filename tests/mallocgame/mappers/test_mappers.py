@@ -19,11 +19,11 @@ from mallocgame.mappers.in_game.simple import imitate
 from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.layouts.local_search import LayoutSearch, fast_accesses, local_search
 from mallocgame.mappers.layouts.stays import possible_stays
-from mallocgame.relaxation.bound import lower_bound
 from mallocgame.mappers.msa import msa
 from mallocgame.mappers.registry import MAPPERS
 from mallocgame.program import load_program
 from mallocgame.program.mapping import all_slow
+from mallocgame.relaxation.bound import lower_bound
 from mallocgame.suites import SUITES, find_programs, load_production
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
 
