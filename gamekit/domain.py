@@ -77,19 +77,6 @@ class Solved:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shown:
-    """A finished game in which a solution is imitated.
-
-    moves: int32 [n].
-    answers: int8 [Q], what the solution answers to each question, by its number, in whatever state
-        it is asked; -1 where it has none.
-    """
-
-    moves: np.ndarray
-    answers: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
 class Made:
     """What the moves of a finished game make.
 
@@ -246,13 +233,16 @@ class Domain(abc.ABC):
         """A score for people."""
         return f"{score:.4g}"
 
-    def demonstrations(
+    def lessons(
         self, instance: Instance, options: Any, names: Sequence[str], seconds: float, seed: int
-    ) -> list[Shown]:
-        """Finished games in which solvers' solutions are imitated.
+    ) -> list[np.ndarray]:
+        """What solvers' solutions answer to each question, by its number: int8 [Q] each.
+
+        An answer holds in whatever state the question is asked; -1 where a solution has none.
+        `seconds` is the budget of solvers that search.
 
         Raises:
-          InputError: a name is unknown, or the game cannot imitate.
+          InputError: a name is unknown, or solutions say nothing about this game's questions.
         """
         raise InputError(f"demonstrations: the game {self.name!r} cannot imitate solutions")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gamekit.domain import Domain, Instance, Made, Shown, Solved, Solver, Verdict, Words
+from gamekit.domain import Domain, Instance, Made, Solved, Solver, Verdict, Words
 from gamekit.errors import InputError
 from mallocgame.game.options import GAME_VERSION, GameConfig
 from mallocgame.judge import simulate, verify
@@ -192,15 +192,15 @@ class MallocGame(Domain):
     def show(self, score: float) -> str:
         return f"{100 * score:.2f} %"
 
-    def demonstrations(
+    def lessons(
         self,
         instance: Instance,
         options: GameConfig,
         names: Sequence[str],
         seconds: float,
         seed: int,
-    ) -> list[Shown]:
-        from mallocgame.mappers.in_game.imitate import shown_game
+    ) -> list[np.ndarray]:
+        from mallocgame.mappers.in_game.imitate import lesson
         from mallocgame.mappers.registry import MAPPERS
 
         found = []
@@ -215,7 +215,7 @@ class MallocGame(Domain):
                 else MAPPERS[name](instance.content, options, seconds, seed).mapping
             )
             if mapping is not None:
-                found.append(shown_game(instance.content, options, mapping))
+                found.append(lesson(instance.content, options, mapping))
         return found
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:

@@ -23,8 +23,9 @@ from agent.selfplay.guidance import (
     draw_guides,
     follow,
     no_guides,
+    or_another,
 )
-from gamekit.environment import GuidingEnvironment, Spec, State
+from gamekit.environment import GuidingEnvironment, State
 
 
 @struct.dataclass
@@ -175,33 +176,11 @@ def _decide(
     )
     if lessons is not None:
         shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)
-        target = _taught(
-            game.spec, result.policy, legal, jnp.where(answer >= 0, answer, shown), explore.taught
-        )
-        result = result._replace(policy=target)
+        shown = or_another(game.spec, legal, jnp.where(answer >= 0, answer, shown))
+        given = jax.nn.one_hot(shown, game.spec.num_actions)
+        share = jnp.where(shown >= 0, explore.taught, 0.0)[:, None]
+        result = result._replace(policy=(1 - share) * result.policy + share * given)
     return _Decision(observation, legal, result, asked, guides, action, branched)
-
-
-def _taught(
-    spec: Spec,
-    policy: jax.Array,
-    legal: jax.Array,
-    answer: jax.Array,
-    share: jax.Array | float,
-) -> jax.Array:
-    """Policies [B, A] that count an answer [B] for a share; -1 is none.
-
-    Where an answer other than to decline is not legal, another such answer that is takes its place.
-    """
-    actions = jnp.arange(spec.num_actions)
-    given = actions == answer[:, None]
-    if spec.decline is not None:
-        accepting = legal & (actions != spec.decline)
-        instead = jnp.where(jnp.any(accepting, axis=1), jnp.argmax(accepting, axis=1), spec.decline)
-        is_legal = jnp.any(given & legal, axis=1)
-        given = jnp.where(is_legal[:, None], given, actions == instead[:, None])
-    counts = ((answer >= 0) & jnp.any(given & legal, axis=1))[:, None]
-    return jnp.where(counts, (1 - share) * policy + share * given, policy)
 
 
 def _play(

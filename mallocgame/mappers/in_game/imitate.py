@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from gamekit.domain import Shown
 from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import COPY, DROP, NO_COPY, unobserved_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import ASK_DEPART, QuestionRow
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game import simple
-from mallocgame.mappers.in_game.plans import finish_plans, play_plans
+from mallocgame.mappers.in_game.plans import play_plans
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
 
@@ -28,13 +27,11 @@ def imitate(program: Program, config: GameConfig, mapping: Mapping) -> Mapped:
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
 
 
-def shown_game(program: Program, config: GameConfig, mapping: Mapping) -> Shown:
-    """That game, and what the mapping would have answered to any question."""
+def lesson(program: Program, config: GameConfig, mapping: Mapping) -> np.ndarray:
+    """What the mapping answers to any question of the game, by its number: int8 [2 * stops]."""
     tables = compile_program(program, config)
-    game, plans = unobserved_game(tables, config), simple.imitate(tables, mapping)
-    history = game.history(finish_plans(game, plans))
-    moves = np.asarray(history.moves)[0, : int(history.length[0])]
     rows = QuestionRow(*tables.questions.T)
-    answers = np.full(game.spec.num_questions, -1, np.int8)
-    answers[2 * rows.stop + (rows.kind == ASK_DEPART)] = _ACTIONS[plans[0]]
-    return Shown(moves, answers)
+    answers = np.full(2 * len(tables.stops), -1, np.int8)
+    number = 2 * rows.stop + (rows.kind == ASK_DEPART)
+    answers[number] = _ACTIONS[simple.imitate(tables, mapping)[0]]
+    return answers
