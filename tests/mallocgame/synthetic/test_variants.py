@@ -177,13 +177,13 @@ def test_the_next_iteration_needs_what_the_body_carries():
         Slot(reads="old", defines="own"),
         Slot(reads="own", defines="new", updates="sum own"),
         MARKER,
-        Slot(reads="new"),
+        Slot(compute=1),
     ]
     program = handmade(9, values, slots, (Loop(1, 4, 3),), ((0, "old", "new"),))
     assert flags(window(program, 2, 4)) == {"sum": "io", "old": "i", "new": "o", "own": ""}
     assert flags(window(program, 3, 4)) == {"sum": "io", "new": "o", "own": "i"}
     around = window(program, 1, 5)
-    assert flags(around) == {"sum": "i", "old": "i", "new": "o", "own": ""}
+    assert flags(around) == {"sum": "i", "old": "i", "new": "", "own": ""}
     assert len(around.carried) == 1 and around.weights == (1, 3, 3, 1)
 
 
