@@ -246,6 +246,16 @@ class Domain(abc.ABC):
         """
         raise InputError(f"demonstrations: the game {self.name!r} cannot imitate solutions")
 
+    def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+        """Further instances, made from these ones and nothing else, without reference solutions.
+
+        The i-th depends on the instances, the seed and i alone.
+
+        Raises:
+          InputError: the game makes none, or none can be made from these.
+        """
+        raise InputError(f"variants: the game {self.name!r} has none")
+
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of one instance with what the reference makes of each: the figure `gain`."""
         reference = next(

@@ -218,6 +218,15 @@ class MallocGame(Domain):
                 found.append(lesson(instance.content, options, mapping))
         return found
 
+    def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+        from mallocgame.synthetic.variants import variants
+
+        made = variants([instance.content for instance in instances], count, seed)
+        return [
+            Instance(program.name, program.fingerprint, f"variant {i} of seed {seed}", program)
+            for i, program in enumerate(made)
+        ]
+
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         from mallocgame.evaluation.compared import compared
 
