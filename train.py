@@ -62,7 +62,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     from agent.run.warm_start import all_lessons, start_from, taught
 
     domain, options = load_domain(config.game.name), config.game.options
-    instances = domain.instances(config.programs)
+    instances = _instances(config, domain)
     entries = _entries(domain, instances)
     connect(config.train)
     # A run that goes on, and the next run of the same shapes, compile nothing again.
@@ -93,6 +93,15 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     for instance, score in zip(instances, np.asarray(state.best.score), strict=True):
         print(f"{instance.name}: best game: {domain.show(score)} {domain.words.score}")
     print(f"{folder}: {int(state.iteration)} iterations")
+
+
+def _instances(config: Config, domain: Domain) -> list[Instance]:
+    """The configured instances, and variants."""
+    instances, wanted = domain.instances(config.programs), config.variants
+    if not wanted.count:
+        return instances
+    origins = domain.instances(wanted.of) if wanted.of else instances
+    return [*instances, *domain.variants(origins, wanted.count, config.seed)]
 
 
 def _entries(domain: Domain, instances: Sequence[Instance]) -> tuple[TrainedInstance, ...]:

@@ -22,7 +22,14 @@ MAY_IMPORT = {
     # A packer knows items and bytes, not programs.
     "mallocgame.packing": ("mallocgame.packing", "gamekit"),
     "mallocgame.judge": ("mallocgame.judge", "mallocgame.program", "gamekit"),
-    "mallocgame.game": ("mallocgame.game", "mallocgame.program", "mallocgame.packing", "gamekit"),
+    "mallocgame.relaxation": ("mallocgame.relaxation", "mallocgame.program", "gamekit"),
+    "mallocgame.game": (
+        "mallocgame.game",
+        "mallocgame.program",
+        "mallocgame.packing",
+        "mallocgame.relaxation",
+        "gamekit",
+    ),
     # An oracle shares nothing with its game but the options and the data.
     "mallocgame.oracle": (
         "mallocgame.oracle",

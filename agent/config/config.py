@@ -28,6 +28,7 @@ from agent.config.sections import (
     SearchConfig,
     TargetConfig,
     TrainConfig,
+    VariantsConfig,
     check,
     not_negative,
 )
@@ -52,6 +53,7 @@ class Config:
     name: of its folder.
     game: which one, and its options.
     programs: the instances of the game that are played: for the mallocGame suites, files, folders.
+    variants: instances made of others that are played beside them.
     demonstrations: solvers whose imitated games are the instances' first best games;
         demonstration_seconds: budget of those that search. Training from nothing caught up with
         them in two minutes.
@@ -60,6 +62,7 @@ class Config:
     name: str
     game: GameChoice
     programs: tuple[str, ...] = ()
+    variants: VariantsConfig = dataclasses.field(default_factory=VariantsConfig)
     demonstrations: tuple[str, ...] = ()
     demonstration_seconds: float = 10.0
     seed: int = 0
@@ -155,6 +158,7 @@ def save_config(config: Config, path: Path) -> None:
     record = dataclasses.asdict(config)
     for name in ("programs", "demonstrations"):
         record[name] = list(record[name])
+    record["variants"]["of"] = list(record["variants"]["of"])
     record["game"] = {"name": record["game"]["name"]} | record["game"]["options"]
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(yaml.safe_dump(record, sort_keys=False))

@@ -40,6 +40,21 @@ class GameChoice:
 
 
 @dataclasses.dataclass(frozen=True)
+class VariantsConfig:
+    """Variants that the game makes of instances, drawn by the run's seed.
+
+    count: how many.
+    of: the instances that they are made of; those of `programs` where none are named.
+    """
+
+    count: int = 0
+    of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        not_negative(self, "count")
+
+
+@dataclasses.dataclass(frozen=True)
 class NetworkConfig:
     """Sizes of the networks.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 from scipy.optimize import linprog
 
-from mallocgame.mappers.base import Clock
 from mallocgame.program import Program
 from mallocgame.relaxation.relaxation import Relaxation, relax
 
@@ -36,17 +36,17 @@ def lower_bound(program: Program, time_limit_s: float = 120.0) -> Bound:
     with the bounds of the columns), and the solver only proposes good ones.  If there is no
     solution in time, the floor is the bound.
     """
-    clock = Clock(time_limit_s)
+    started = time.perf_counter()
     model = relax(program)
     if model is None:
-        return Bound(0.0, 0.0, clock.seconds)
+        return Bound(0.0, 0.0, time.perf_counter() - started)
     best = model.constant
-    solution = solve(model, time_limit_s - clock.seconds)
+    solution = solve(model, time_limit_s - (time.perf_counter() - started))
     if solution is not None:
         best = max(best, dual_bound(model, solution.of_ub, solution.of_eq))
     floor_s = model.constant * model.scale_s
     latency_s = max(floor_s, (best - ROUNDING) * model.scale_s)
-    return Bound(latency_s, floor_s, clock.seconds)
+    return Bound(latency_s, floor_s, time.perf_counter() - started)
 
 
 @dataclasses.dataclass(frozen=True)

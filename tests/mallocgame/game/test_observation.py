@@ -1,4 +1,7 @@
-"""The observation, feature by feature, against the oracle and plain loops over the program."""
+"""The observation, feature by feature, against the oracle and plain loops over the program.
+
+It is one file, as all features are looked at in the same games.
+"""
 
 from __future__ import annotations
 
