@@ -20,7 +20,8 @@ from agent import improve
 from agent.config import save_config
 from agent.learning.learner import make_iteration
 from agent.run.best_store import BestStore
-from agent.run.checkpoint import Checkpoints, Counters, untrained
+from agent.run.checkpoint import Checkpoints, Counters
+from agent.run.loaded import untrained
 from agent.run.play import _larger, play
 from agent.run.warm_start import Demonstration, best_demonstration, start_from, with_games
 from agent.selfplay.best import Best

@@ -10,6 +10,7 @@ import pytest
 import evaluate
 from agent.config import save_config
 from agent.run import checkpoint
+from agent.run.loaded import flatten, untrained
 from gamekit.environment import spec_record
 from gamekit.evaluation import plan
 from gamekit.observation import ObservationSpec, plain
@@ -33,11 +34,11 @@ def a_run(
     spec = dataclasses.replace(spec, version=version, observation=observation or spec.observation)
     folder.mkdir()
     save_config(config, folder / "config.yaml")
-    agent = checkpoint.untrained(config, spec)
+    agent = untrained(config, spec)
     metadata = {checkpoint.SPEC_KEY: spec_record(spec)}
     with checkpoint.Checkpointer((folder / "checkpoints").absolute()) as checkpointer:
         checkpointer.save_checkpointables(
-            1, {"agent": checkpoint._flatten(agent)}, custom_metadata=metadata
+            1, {"agent": flatten(agent)}, custom_metadata=metadata
         )
     return folder
 
