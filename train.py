@@ -7,7 +7,6 @@ best/.  Started again with the same configuration it goes on from its last check
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,7 +59,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     from agent.run.best_store import BestStore
     from agent.run.hosts import connect, is_first, make_mesh
     from agent.run.loop import train
-    from agent.run.warm_start import best_demonstration, start_from, with_games
+    from agent.run.warm_start import all_lessons, start_from, taught
 
     domain, options = load_domain(config.game.name), config.game.options
     instances = domain.instances(config.programs)
@@ -83,15 +82,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
         if config.train.start_from:
             state = start_from(config, game.spec, state)
         if config.demonstrations:
-            names, seconds = config.demonstrations, config.demonstration_seconds
-            games = [
-                best_demonstration(
-                    domain.build([instance], options),
-                    domain.demonstrations(instance, options, names, seconds, config.seed),
-                )
-                for instance in instances
-            ]
-            state = dataclasses.replace(state, best=with_games(state.best, games))
+            lessons = all_lessons(config, instances, folder / "demonstrations")
+            state = taught(game, state, lessons)
         return state
 
     begins_with = prepare if config.train.start_from or config.demonstrations else None

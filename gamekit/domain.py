@@ -238,15 +238,28 @@ class Domain(abc.ABC):
         """A score for people."""
         return f"{score:.4g}"
 
-    def demonstrations(
+    def lessons(
         self, instance: Instance, options: Any, names: Sequence[str], seconds: float, seed: int
     ) -> list[np.ndarray]:
-        """Moves of finished games in which solvers' solutions are imitated, int32 [n] each.
+        """What solvers' solutions answer to each question, by its number: int8 [Q] each.
+
+        An answer holds in whatever state the question is asked; -1 where a solution has none.
+        `seconds` is the budget of solvers that search.
 
         Raises:
-          InputError: a name is unknown, or the game cannot imitate.
+          InputError: a name is unknown, or solutions say nothing about this game's questions.
         """
         raise InputError(f"demonstrations: the game {self.name!r} cannot imitate solutions")
+
+    def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+        """Further instances, made from these ones and nothing else, without reference solutions.
+
+        The i-th depends on the instances, the seed and i alone.
+
+        Raises:
+          InputError: the game makes none, or none can be made from these.
+        """
+        raise InputError(f"variants: the game {self.name!r} has none")
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of one instance with what the reference makes of each: the figure `gain`."""

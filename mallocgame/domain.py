@@ -204,7 +204,7 @@ class MallocGame(Domain):
     def show(self, score: float) -> str:
         return f"{100 * score:.2f} %"
 
-    def demonstrations(
+    def lessons(
         self,
         instance: Instance,
         options: GameConfig,
@@ -212,7 +212,7 @@ class MallocGame(Domain):
         seconds: float,
         seed: int,
     ) -> list[np.ndarray]:
-        from mallocgame.mappers.in_game.imitate import imitated_moves
+        from mallocgame.mappers.in_game.imitate import lesson
         from mallocgame.mappers.registry import MAPPERS
 
         found = []
@@ -227,8 +227,17 @@ class MallocGame(Domain):
                 else MAPPERS[name](instance.content, options, seconds, seed).mapping
             )
             if mapping is not None:
-                found.append(imitated_moves(instance.content, options, mapping))
+                found.append(lesson(instance.content, options, mapping))
         return found
+
+    def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
+        from mallocgame.synthetic.variants import variants
+
+        made = variants([instance.content for instance in instances], count, seed)
+        return [
+            Instance(program.name, program.fingerprint, f"variant {i} of seed {seed}", program)
+            for i, program in enumerate(made)
+        ]
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         from mallocgame.evaluation.compared import compared

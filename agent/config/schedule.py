@@ -23,16 +23,18 @@ class ScheduleConfig:
 
     noise: of the noise by which self-play chooses its actions.
     guided: of rollout.guided_fraction.
+    taught: of targets.taught.
     learning_rate: of learner.learning_rate.
     """
 
     iterations: int = 0
     noise: float = 1.0
     guided: float = 1.0
+    taught: float = 1.0
     learning_rate: float = 1.0
 
     def __post_init__(self) -> None:
-        for field in ("iterations", "noise", "guided", "learning_rate"):
+        for field in ("iterations", "noise", "guided", "taught", "learning_rate"):
             if not 0 <= getattr(self, field) < float("inf"):
                 value = getattr(self, field)
                 raise ValueError(f"{field}: must be at least 0 and finite, got {value!r}")
@@ -45,16 +47,24 @@ class ScheduleConfig:
 
 
 class Exploration(NamedTuple):
-    """noise: of the actions in self-play; guided: share of new games that follow the best one."""
+    """noise: of the actions in self-play; guided: share of new games that follow the best one;
+    taught: what its answers count for in the policy's target."""
 
     noise: jax.Array | float
     guided: jax.Array | float
+    taught: jax.Array | float = 0.0
 
 
-def exploration(schedule: ScheduleConfig, guided: float, iteration: jax.Array) -> Exploration:
-    """How self-play explores in an iteration, with rollout.guided_fraction = `guided`."""
-    noise = schedule.at(schedule.noise, iteration)
-    return Exploration(noise, jnp.minimum(guided * schedule.at(schedule.guided, iteration), 1.0))
+def exploration(
+    schedule: ScheduleConfig, guided: float, iteration: jax.Array, taught: float = 0.0
+) -> Exploration:
+    """How self-play explores in an iteration, with rollout.guided_fraction = `guided` and
+    targets.taught = `taught`."""
+    return Exploration(
+        noise=schedule.at(schedule.noise, iteration),
+        guided=jnp.minimum(guided * schedule.at(schedule.guided, iteration), 1.0),
+        taught=jnp.minimum(taught * schedule.at(schedule.taught, iteration), 1.0),
+    )
 
 
 def learning_rate(

@@ -147,12 +147,15 @@ class TargetConfig:
     """What the networks learn.
 
     td_lambda: mixture of n-step returns; 1 is the full return, 0 the next root value.
+    taught: what the answer of the instance's best game, or else of its demonstration, counts for in
+        the policy's target beside the search's policy, in whatever state the question is asked.
     """
 
     td_lambda: float = 1.0
+    taught: float = 0.0
 
     def __post_init__(self) -> None:
-        _fraction(self, "td_lambda")
+        _fraction(self, "td_lambda", "taught")
 
 
 @dataclasses.dataclass(frozen=True)

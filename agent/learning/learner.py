@@ -122,9 +122,11 @@ def _play(
 ) -> tuple[TrainState[State], Moves, jax.Array]:
     """Self-play on one device: the state afterwards, the moves, the typical gap of a search."""
     key, next_key = jax.random.split(state.key)
-    explore = exploration(config.schedule, config.rollout.guided_fraction, state.iteration)
+    taught = config.targets.taught
+    explore = exploration(config.schedule, config.rollout.guided_fraction, state.iteration, taught)
+    lessons = state.lessons if taught else None
     lanes, best, moves, gaps = play_moves(
-        config, game, state.agent, state.best, state.lanes, key, explore
+        config, game, state.agent, state.best, state.lanes, key, explore, lessons
     )
     best = _merge_best(best)
     squares, count = jax.lax.psum(gaps, AXIS)

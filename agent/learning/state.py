@@ -32,6 +32,7 @@ class TrainState(Generic[State]):
     optimiser: optax's state.
     scale: what the networks' values mean. typical_advantage: of a search, in its units.
     headroom: float32 [P], how much the score of each instance can grow from the start at most.
+    lessons: int8 [P, Q], demonstrated answers by the number of the question, -1 without.
     best: the best games. lanes: the games in progress. replay: the newest moves of every game.
     """
 
@@ -43,6 +44,7 @@ class TrainState(Generic[State]):
     scale: ValueScale
     typical_advantage: jax.Array
     headroom: jax.Array
+    lessons: jax.Array
     best: Best
     lanes: Lanes[State]
     replay: Replay
@@ -87,6 +89,7 @@ def init_state(
         scale=agent.scale,
         typical_advantage=agent.typical_advantage,
         headroom=game.headroom(game.init(jnp.arange(instances))),
+        lessons=jnp.full((instances, game.spec.num_questions), -1, jnp.int8),
         best=best,
         lanes=lanes,
         replay=init_replay(shapes[2], config.replay.moves),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +19,12 @@ from agent.learning.state import TrainState
 from agent.networks import ValueScale
 from agent.run.hosts import from_first
 from agent.run.shipped import load_either
-from agent.selfplay.best import Best
+from agent.selfplay.guidance import or_another
 from gamekit.checked import checked
-from gamekit.environment import Environment, Spec, State
+from gamekit.domain import Instance
+from gamekit.environment import Environment, GuidingEnvironment, Spec, State
 from gamekit.errors import InputError
-
-
-class Demonstration(NamedTuple):
-    """A game to begin with: its moves int32 [n], its answers by the number of the question int32
-    [Q] (-1 without), and its score."""
-
-    moves: np.ndarray
-    answers: np.ndarray
-    score: float
+from gamekit.registry import load_domain
 
 
 def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
@@ -69,38 +65,123 @@ def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
     )
 
 
-def best_demonstration(
-    environment: Environment[State], candidates: Sequence[np.ndarray]
-) -> Demonstration | None:
-    """The best of some finished games of the only instance, by their moves; None without any."""
-    played = [_replayed(environment, moves) for moves in candidates]
-    return max(played, key=lambda demonstration: demonstration.score, default=None)
+def lessons_of(config: Config, instance: Instance) -> np.ndarray:
+    """What the configured solvers answer to an instance's questions, int8 [K, Q]."""
+    domain, options = load_domain(config.game.name), config.game.options
+    names, seconds = config.demonstrations, config.demonstration_seconds
+    found = domain.lessons(instance, options, names, seconds, config.seed)
+    return np.array(found, np.int8) if found else np.zeros((0, 0), np.int8)
 
 
-def _replayed(environment: Environment[State], moves: np.ndarray) -> Demonstration:
+def all_lessons(config: Config, instances: Sequence[Instance], folder: Path) -> list[np.ndarray]:
+    """The lessons [K, Q] of every instance, a process a core; kept in a folder, and found there
+    again.
+
+    Raises:
+      InputError: a solver is unknown, the game cannot imitate, or a kept file is damaged.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = {i: _kept(folder, instance) for i, instance in enumerate(instances)}
+    found = {i: lessons for i, lessons in kept.items() if lessons is not None}
+    missing = [i for i in kept if i not in found]
+    workers = min(os.cpu_count() or 1, len(missing))
+    if workers < 2:
+        made = ((i, lessons_of(config, instances[i])) for i in missing)
+        return _collected(found, made, folder, instances)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        waiting = {pool.submit(lessons_of, config, instances[i]): i for i in missing}
+        try:
+            made = ((waiting[done], done.result()) for done in as_completed(waiting))
+            return _collected(found, made, folder, instances)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _collected(
+    found: dict[int, np.ndarray],
+    made: Iterable[tuple[int, np.ndarray]],
+    folder: Path,
+    instances: Sequence[Instance],
+) -> list[np.ndarray]:
+    for i, lessons in made:
+        found[i] = lessons
+        path = folder / f"{instances[i].fingerprint}.npy"
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
+        np.save(temporary, lessons)
+        temporary.replace(path)
+        print(f"demonstrations: {len(found)} of {len(instances)}", file=sys.stderr)
+    return [found[i] for i in range(len(instances))]
+
+
+def _kept(folder: Path, instance: Instance) -> np.ndarray | None:
+    path = folder / f"{instance.fingerprint}.npy"
+    if not path.exists():
+        return None
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise InputError(f"{path}: damaged; remove it") from None
+
+
+def taught(
+    environment: Environment[State], state: TrainState[State], lessons: Sequence[np.ndarray]
+) -> TrainState[State]:
+    """The state with the best game that each instance's lessons [K, Q] lead to, and its lesson."""
     game = checked(environment)
-    answers = np.full(game.spec.num_questions, -1, np.int32)
-    step, question = jax.jit(game.step), jax.jit(game.question)
-    state = jax.jit(game.init)(jnp.int32(0))
-    for move in moves:
-        answers[int(question(state).number)] = move
-        state, _ = step(state, jnp.int32(move))
-    return Demonstration(np.asarray(moves, np.int32), answers, float(game.score(state)))
+    count = max((len(each) for each in lessons), default=0)
+    for k in range(count):
+        lesson = np.full(state.lessons.shape, -1, np.int8)
+        for i, each in enumerate(lessons):
+            if k < len(each):
+                lesson[i, : each.shape[1]] = each[k]
+        ended, answers = _played(game, jnp.asarray(lesson))
+        state = _with_better(game, state, ended, np.asarray(answers), from_first(lesson))
+    return state
 
 
-def with_games(best: Best, games: Sequence[Demonstration | None]) -> Best:
-    """The best games [P] with the given ones, where they are better; arrays stay where they lie."""
-    arrays = (best.score, best.moves, best.length, best.answers)
-    score, moves, length, answers = (np.array(x) for x in arrays)
-    for number, found in enumerate(games):
-        if found is None or found.score <= score[number]:
-            continue
-        score[number], length[number] = found.score, len(found.moves)
-        moves[number, : len(found.moves)] = found.moves
-        answers[number] = -1
-        answers[number, : len(found.answers)] = found.answers
-    new = from_first((score, moves, length, answers))
-    score, moves, length, answers = (
-        jax.device_put(x, old.sharding) for x, old in zip(new, arrays, strict=True)
-    )
-    return dataclasses.replace(best, score=score, moves=moves, length=length, answers=answers)
+@jax.jit
+def _played(game: GuidingEnvironment[State], lessons: jax.Array) -> tuple[State, jax.Array]:
+    """One game of every instance by its lesson [P, Q]: ended states, and answers [P, Q]."""
+    games = jnp.arange(len(lessons))
+
+    def move(carry: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+        state, answers = carry
+        legal, number = game.legal_actions(state), game.question(state).number
+        answer = or_another(game.spec, legal, lessons[games, number].astype(jnp.int32))
+        otherwise = jnp.argmax(legal, axis=1) if game.spec.decline is None else game.spec.decline
+        action = jnp.where(answer >= 0, answer, otherwise).astype(jnp.int32)
+        playing = ~game.done(state)
+        number = jnp.where(playing, number, answers.shape[1])
+        answers = answers.at[games, number].set(action, mode="drop")
+        return game.step(state, action)[0], answers
+
+    start = game.init(games), jnp.full(lessons.shape, -1, jnp.int32)
+    return jax.lax.while_loop(lambda carry: ~jnp.all(game.done(carry[0])), move, start)
+
+
+def _with_better(
+    game: GuidingEnvironment[State],
+    state: TrainState[State],
+    ended: State,
+    answers: np.ndarray,
+    lessons: np.ndarray,
+) -> TrainState[State]:
+    """The best games and lessons, with those that are better; arrays stay where they lie."""
+    history, best = game.history(ended), state.best
+    new = {
+        "score": np.asarray(game.score(ended)),
+        "moves": np.asarray(history.moves),
+        "length": np.asarray(history.length),
+        "answers": answers,
+    }
+    new = from_first(new)
+    better = new["score"] > np.asarray(best.score)
+
+    def chosen(new: np.ndarray, old: jax.Array) -> jax.Array:
+        where = better.reshape(-1, *(1,) * (old.ndim - 1))
+        return jax.device_put(np.where(where, new, np.asarray(old)), old.sharding)
+
+    best = dataclasses.replace(best, **{k: chosen(x, getattr(best, k)) for k, x in new.items()})
+    return dataclasses.replace(state, best=best, lessons=chosen(lessons, state.lessons))

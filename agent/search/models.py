@@ -30,10 +30,13 @@ class TreeModel(NamedTuple):
     root: the embedding of the roots, from their latents [B, D].
     recurrent: mctx's recurrent function: (params, key, action [B], embedding) to an output and the
         next embedding. Rewards and values are in units of `ValueScale`.
+    one_ply: from the parameters to the value of every action [B, A], its reward included, for a
+        search that looks one move ahead in the game and needs no tree; None for others.
     """
 
     root: Callable[[jax.Array], Any]
     recurrent: Callable[..., tuple[Any, Any]]
+    one_ply: Callable[[Params], jax.Array] | None = None
 
 
 def tree_model(
@@ -110,7 +113,28 @@ def game_model(
         )
         return output, path
 
-    return TreeModel(start, recurrent)
+    look = functools.partial(one_ply, config, game, root, scale)
+    return TreeModel(start, recurrent, look if config.search.max_depth == 1 else None)
+
+
+def one_ply(
+    config: Config, game: Environment[State], root: State, scale: ValueScale, params: Params
+) -> jax.Array:
+    """Float32 [B, A]: the value of every action, its reward included; illegal ones mean nothing.
+
+    All actions of all games are played at once, as one batch.
+    """
+    count = game.spec.num_actions
+    wide = jax.tree.map(lambda x: jnp.concatenate([x] * count, axis=-1) if x.ndim else x, root)
+    games = game.done(wide).shape[0] // count
+    action = jnp.repeat(jnp.arange(count, dtype=jnp.int32), games)
+    after, step = game.step(wide, action)
+    lost = game.headroom(wide) - game.headroom(after)
+    model = Model(config.network, game.spec, params)
+    prediction = model.predict(model.represent(observe(game, after)))
+    value = jnp.where(game.done(after), 0.0, decode_value(prediction.value_logits))
+    value += scale.of_return(step.reward, game.instance(after), lost)
+    return value.reshape(count, games).T
 
 
 def _extended(path: Path, action: jax.Array) -> Path:

@@ -69,9 +69,20 @@ def search(
     scores = functools.partial(
         scaled_values, scale=config.search.advantage_logits / typical_advantage
     )
+    if model.one_ply is not None:
+        values = model.one_ply(params)
+        improved = root.prior_logits + config.search.advantage_logits / typical_advantage * (
+            values - root_value[:, None]
+        )
+        action = jnp.argmax(jnp.where(legal, gumbel + improved, -jnp.inf), axis=-1)
+        policy = jax.nn.softmax(_masked(improved, legal))
+        return _result(action.astype(jnp.int32), policy, root_value, values, legal)
     tree = _grow(config, params, root, model, legal, gumbel, scores, keys[0])
     action, policy = _choose(root.prior_logits, legal, gumbel, scores, tree)
-    return _result(action, policy, legal, root_value, tree)
+    summary = tree.summary()
+    visited = legal & (summary.visit_counts > 0)
+    values = jnp.where(visited, summary.qvalues, root_value[:, None])
+    return _result(action, policy, root_value, values, visited)
 
 
 def _grow(
@@ -123,20 +134,18 @@ def _choose(
 
 
 def _result(
-    action: jax.Array, policy: jax.Array, legal: jax.Array, root_value: jax.Array, tree: Any
+    action: jax.Array, policy: jax.Array, raw_value: jax.Array, values: jax.Array, known: jax.Array
 ) -> SearchResult:
-    summary = tree.summary()
-    visited = legal & (summary.visit_counts > 0)
-    values = jnp.where(visited, summary.qvalues, root_value[:, None])
-    gap = jnp.max(jnp.where(visited, values, -jnp.inf), axis=-1) - jnp.min(
-        jnp.where(visited, values, jnp.inf), axis=-1
+    """values [B, A], of which those of the actions `known` [B, A] were looked at."""
+    gap = jnp.max(jnp.where(known, values, -jnp.inf), axis=-1) - jnp.min(
+        jnp.where(known, values, jnp.inf), axis=-1
     )
     return SearchResult(
         action=action,
         policy=policy,
         value=jnp.sum(policy * values, axis=-1),
-        raw_value=root_value,
-        advantage=jnp.where(jnp.sum(visited, axis=-1) > 1, gap, 0.0),
+        raw_value=raw_value,
+        advantage=jnp.where(jnp.sum(known, axis=-1) > 1, gap, 0.0),
     )
 
 

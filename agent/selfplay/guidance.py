@@ -206,6 +206,20 @@ def follow(
     return dataclasses.replace(guides, plan=plan), action, branched
 
 
+def or_another(spec: Spec, legal: jax.Array, answer: jax.Array) -> jax.Array:
+    """Answers [B] as they can be given under legal [B, A]; -1 where there is none.
+
+    Where an answer other than to decline is not legal, another such answer takes its place, and if
+    there is none, declining does.
+    """
+    is_legal = jnp.take_along_axis(legal, jnp.maximum(answer, 0)[:, None], axis=1)[:, 0]
+    if spec.decline is None:
+        return jnp.where(is_legal, answer, -1)
+    accepting = legal & (jnp.arange(legal.shape[1]) != spec.decline)
+    other = jnp.where(jnp.any(accepting, axis=1), jnp.argmax(accepting, axis=1), spec.decline)
+    return jnp.where((answer < 0) | is_legal, answer, other)
+
+
 def _copies(guides: Guides, asked: Asked, answer: jax.Array) -> jax.Array:
     """Which games [B] would copy the best game's answer: it is legal, and they follow it now."""
     is_legal = jnp.take_along_axis(asked.legal, jnp.maximum(answer, 0)[:, None], axis=1)[:, 0]

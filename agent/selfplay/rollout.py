@@ -23,6 +23,7 @@ from agent.selfplay.guidance import (
     draw_guides,
     follow,
     no_guides,
+    or_another,
 )
 from gamekit.environment import GuidingEnvironment, State
 
@@ -106,12 +107,14 @@ def play_moves(
     lanes: Lanes[State],
     key: jax.Array,
     exploration: Exploration | None = None,
+    lessons: jax.Array | None = None,
 ) -> tuple[Lanes[State], Best, Moves, jax.Array]:
     """Plays `rollout.moves` moves of every game; the key is consumed.
 
     Guided games follow the best games from before the rollout, whatever the others find in the
     meantime: they may be played on other devices.
-    exploration: the configuration's without a schedule.
+    exploration: the configuration's without a schedule, and nothing is taught.
+    lessons: int8 [P, Q], demonstrated answers by the number of the question, -1 without.
 
     Returns:
       Lanes and best games afterwards, the moves [T, B], and the root-mean-square gap between the
@@ -124,7 +127,9 @@ def play_moves(
         lanes, best = carry
         time, key = now
         search_key, follow_key, restart_key = jax.random.split(key, 3)
-        decision = _decide(config, game, agent, known, lanes, explore, search_key, follow_key)
+        decision = _decide(
+            config, game, agent, known, lanes, explore, lessons, search_key, follow_key
+        )
         lanes, best, moves = _play(game, agent, best, lanes, decision, time)
         lanes = _restart(
             config.rollout, explore.guided, game, known, lanes, moves.done, restart_key
@@ -146,6 +151,7 @@ def _decide(
     known: Best,
     lanes: Lanes[State],
     explore: Exploration,
+    lessons: jax.Array | None,
     search_key: jax.Array,
     follow_key: jax.Array,
 ) -> _Decision:
@@ -168,6 +174,12 @@ def _decide(
     guides, action, branched = follow(
         game.spec, lanes.guides, asked, answer, result.action, follow_key, lanes.number
     )
+    if lessons is not None:
+        shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)
+        shown = or_another(game.spec, legal, jnp.where(answer >= 0, answer, shown))
+        given = jax.nn.one_hot(shown, game.spec.num_actions)
+        share = jnp.where(shown >= 0, explore.taught, 0.0)[:, None]
+        result = result._replace(policy=(1 - share) * result.policy + share * given)
     return _Decision(observation, legal, result, asked, guides, action, branched)
 
 

@@ -71,9 +71,7 @@ class GameArrays:
         return self.questions.shape[1]
 
 
-def stack_tables(
-    tables: Sequence[Tables], config: GameConfig, observed: bool = True
-) -> GameArrays:
+def stack_tables(tables: Sequence[Tables], config: GameConfig, observed: bool = True) -> GameArrays:
     """Stacks compiled programs, padded to powers of two.
 
     What is compiled for a game serves every game of the same shape.

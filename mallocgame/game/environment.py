@@ -21,9 +21,8 @@ from mallocgame.game.observe.observation import SPEC, observe
 from mallocgame.game.options import GAME_VERSION, GameConfig
 from mallocgame.game.rules import advance, question_number, question_row
 from mallocgame.game.state import COPY, DROP, NO_COPY, State, fresh_state, select, write_log
-from mallocgame.game.tables import ASK_DEPART, ASK_READ, SlotRow, StopRow, Tables
+from mallocgame.game.tables import ASK_DEPART, ASK_READ, StopRow, Tables
 from mallocgame.program import Program
-from mallocgame.program.latency import elapsed_time
 
 ACTION_NAMES = ("copy", "no_copy", "drop")
 
@@ -128,28 +127,18 @@ class Game(GameArrays):
         return (state.saved / self.total_ticks[state.program]).astype(jnp.float32)
 
     def headroom(self, state: State) -> Array:
-        """Float32 [...]; fraction of the latency that what is not decided yet saves at most."""
+        """Float32 [...]; fraction of the latency that what is not decided yet saves at most: what
+        is left of the relaxation's limit, and no more than the slots ahead can save."""
         row = question_row(self, state, state.asked)
         first = row.slot + (row.kind == ASK_DEPART)
-        bound = self.bound.at[state.program, first].get(mode="clip")
-        ahead = self._saved_from(state, first) / self.total_ticks[state.program]
-        left = self.limit[state.program] - self.score(state)
-        left = jnp.maximum(jnp.minimum(bound - ahead, left), 0.0)
-        return jnp.where(state.done, 0.0, left).astype(jnp.float32)
+        ahead = self.bound.at[state.program, first].get(mode="clip")
+        left = jnp.minimum(ahead, self.limit[state.program] - self.score(state))
+        return jnp.where(state.done, 0.0, jnp.maximum(left, 0.0)).astype(jnp.float32)
 
     def history(self, state: State) -> History:
         """The moves so far."""
         moves = jnp.moveaxis(state.log, 0, -1).astype(jnp.int32)
         return History(moves, state.length, jnp.zeros_like(state.length))
-
-    def _saved_from(self, state: State, first: Array) -> Array:
-        """Int32 [...]; ticks saved so far in the slots from `first` on, less their overdrafts."""
-        slots = jnp.arange(self.slots.shape[2]).reshape((-1,) + (1,) * first.ndim)
-        slow = SlotRow(*jnp.moveaxis(self.slots[:, state.program], -1, 1))
-        saved = elapsed_time(slow.compute, slow.read, slow.write, jnp)
-        saved -= elapsed_time(slow.compute, state.read, state.write, jnp)
-        saved -= jnp.maximum(-state.left, 0)
-        return jnp.sum(jnp.where(slots >= first, slow.weight * saved, 0), axis=0)
 
 
 def build_game(programs: Sequence[Program], config: GameConfig) -> Game:

@@ -10,9 +10,9 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.layouts.local_search import LayoutSearch, best_legal
-from mallocgame.relaxation.relaxation import relax, wanted_accesses
 from mallocgame.program import Program
 from mallocgame.program.mapping import all_slow
+from mallocgame.relaxation.relaxation import relax, wanted_accesses
 
 # Share of the all-slow latency by which the solver's bound is lowered: its rows may be off by 1e-6.
 TOLERANCE = 1e-5

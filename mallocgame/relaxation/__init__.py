@@ -1,1 +1,1 @@
-"""The linear model: a proven bound, and an exact mapper."""
+"""The linear relaxation: a proven bound, and the shadow prices of memory and copies."""

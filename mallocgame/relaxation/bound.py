@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import linprog
 
 from mallocgame.mappers.base import Clock
-from mallocgame.relaxation.relaxation import Relaxation, relax
 from mallocgame.program import Program
+from mallocgame.relaxation.relaxation import Relaxation, relax
 
 # Far more than the rounding error of sums of ten thousand float64 terms of order one.
 ROUNDING = 1e-11

@@ -80,7 +80,7 @@ class Prices:
 
 
 def shadow_prices(program: Program, time_limit_s: float = PATIENCE_S) -> Prices:
-    """Solves the relaxation; if time runs out first, everything is free and the floor is the limit."""
+    """Solves the relaxation; if time runs out, all is free and the floor is the limit."""
     model = relax(program)
     if model is None:
         return _nothing(program)

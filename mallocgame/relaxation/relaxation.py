@@ -21,11 +21,11 @@ import math
 import numpy as np
 from scipy import sparse
 
-from mallocgame.relaxation.rows import Rows, Terms, less, most_idle, surplus, tightened
-from mallocgame.relaxation.points import Life, Piece, lives
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
 from mallocgame.program.times import Times
+from mallocgame.relaxation.points import Life, Piece, lives
+from mallocgame.relaxation.rows import Rows, Terms, less, most_idle, surplus, tightened
 
 # Columns of a piece, in this order: crossed in C; given up from C; crossed in D; evicted and kept;
 # evicted and given up; prefetched by the piece's end; given up from D without a copy; crossed in S.

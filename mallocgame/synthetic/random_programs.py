@@ -52,11 +52,11 @@ def random_program(
         builder.body(instructions, loop_depth)
         program = builder.program(name)
         validate(program, name)
-        if _in_proportion(program):
+        if in_proportion(program):
             return program
 
 
-def _in_proportion(program: Program) -> bool:
+def in_proportion(program: Program) -> bool:
     """Whether the slow bus's times are of the latency's order, so that ticks fit into 32 bits."""
     at = [a.instruction for a in program.accesses]
     slow_s, _ = access_seconds(program)

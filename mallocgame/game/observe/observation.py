@@ -118,9 +118,7 @@ def _question(arrays: GameArrays, state: State, row: QuestionRow, known: Array) 
         "slot_excess": log_scaled(
             (slow_elapsed - slow.compute) / jnp.maximum(slow_elapsed, 1), 1.0
         ),
-        "worth_now": jnp.where(
-            departs & is_dirty, known[..., WORTH_DIRTY], known[..., WORTH]
-        ),
+        "worth_now": jnp.where(departs & is_dirty, known[..., WORTH_DIRTY], known[..., WORTH]),
         "to_be_saved": plan,
         "behind_plan": 10.0 * (arrays.plan[state.program, 0] - plan - saved),
     }

@@ -5,13 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import unobserved_game
+from mallocgame.game.environment import COPY, DROP, NO_COPY, unobserved_game
 from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import ASK_DEPART, QuestionRow
 from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.in_game import simple
-from mallocgame.mappers.in_game.plans import finish_plans, play_plans
+from mallocgame.mappers.in_game.plans import play_plans
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
+
+# Moves by `Answer`; where the one is not legal the other is meant.
+_ACTIONS = np.array([DROP, COPY, COPY, NO_COPY], np.int8)
 
 
 def imitate(program: Program, config: GameConfig, mapping: Mapping) -> Mapped:
@@ -23,9 +27,11 @@ def imitate(program: Program, config: GameConfig, mapping: Mapping) -> Mapped:
     return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
 
 
-def imitated_moves(program: Program, config: GameConfig, mapping: Mapping) -> np.ndarray:
-    """The moves of that game, int32 [n]."""
+def lesson(program: Program, config: GameConfig, mapping: Mapping) -> np.ndarray:
+    """What the mapping answers to any question of the game, by its number: int8 [2 * stops]."""
     tables = compile_program(program, config)
-    game = unobserved_game(tables, config)
-    history = game.history(finish_plans(game, simple.imitate(tables, mapping)))
-    return np.asarray(history.moves)[0, : int(history.length[0])]
+    rows = QuestionRow(*tables.questions.T)
+    answers = np.full(2 * len(tables.stops), -1, np.int8)
+    number = 2 * rows.stop + (rows.kind == ASK_DEPART)
+    answers[number] = _ACTIONS[simple.imitate(tables, mapping)[0]]
+    return answers

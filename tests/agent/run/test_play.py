@@ -19,21 +19,24 @@ import pytest
 from agent import improve
 from agent.config import save_config
 from agent.learning.learner import make_iteration
+from agent.learning.state import init_state
 from agent.run.best_store import BestStore
 from agent.run.checkpoint import Checkpoints, Counters, load_agent
 from agent.run.loaded import untrained
 from agent.run.play import _larger, play
 from agent.run.shipped import save_shipped
-from agent.run.warm_start import Demonstration, best_demonstration, start_from, with_games
+from agent.run.warm_start import all_lessons, start_from, taught
 from agent.selfplay.best import Best
+from gamekit.checked import checked
 from gamekit.domain import Instance, Made
 from gamekit.errors import InputError
 from gamekit.observation import plain
-from gamekit.probe import ProbeGame, delayed, together
+from gamekit.probe import DECLINE, FIRST, ProbeGame, delayed, together
 from mallocgame.domain import DOMAIN
 from mallocgame.game.finish import finish_game
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
+from mallocgame.mappers.in_game.imitate import imitate
 from mallocgame.program import save_program
 from mallocgame.program.mapping import all_slow, load_mapping
 from mallocgame.suites import find_programs
@@ -49,11 +52,19 @@ def instance() -> Instance:
     return DOMAIN.instances([REAL])[0]
 
 
-def demonstrated(instance: Instance, names: list[str], seconds: float) -> Demonstration | None:
+def demonstrated(instance: Instance, names: list[str], folder: Path) -> Best:
     """The best game in which mappers' mappings of a program are imitated."""
-    options = GameConfig()
-    games = DOMAIN.demonstrations(instance, options, names, seconds, 0)
-    return best_demonstration(DOMAIN.build([instance], options), games)
+    config = small_config(
+        game={"name": "mallocgame"},
+        programs=[REAL],
+        demonstrations=names,
+        demonstration_seconds=0.5,
+        rollout={"games": 2, "moves": 4},
+        replay={"moves": 8},
+    )
+    game = DOMAIN.build([instance], GameConfig())
+    state = init_state(config, checked(game), jax.random.key_data(jax.random.key(0)), 2)
+    return taught(game, state, all_lessons(config, [instance], folder)).best
 
 
 def test_more_seconds_are_more_rounds_and_never_worse():
@@ -115,41 +126,59 @@ def test_a_game_that_its_judge_gives_less_is_said(tmp_path, instance):
         store.offer(instance, Made(slow, score=0.0, backtracks=1), 0.5)
 
 
-def test_demonstrations_are_imitated_and_the_best_counts(instance):
+def test_demonstrations_are_imitated_and_the_best_counts(instance, tmp_path):
     program, game = instance.content, DOMAIN.build([instance], GameConfig())
-    found = {
-        names: demonstrated(instance, list(names), 0.5)
-        for names in (("production",), ("random",), ("random", "production"))
-    }
-    for shown in found.values():
-        assert shown is not None
-        made = finish_game(game, program, shown.moves)
-        assert made.backups == 0 and made.saved_fraction == pytest.approx(shown.score, abs=1e-6)
+    found = {}
+    for names in (("production",), ("random",), ("random", "production")):
+        shown = demonstrated(instance, list(names), tmp_path / "-".join(names))
+        score, length = float(shown.score[0]), int(shown.length[0])
+        made = finish_game(game, program, np.asarray(shown.moves[0, :length]))
+        assert made.backups == 0 and made.saved_fraction == pytest.approx(score, abs=1e-6)
         assert verify(program, made.mapping) == []
-        assert simulate(program, made.mapping).saved_fraction >= shown.score - 1e-5
-    best = max((found["production",], found["random",]), key=lambda f: f.score)  # type: ignore
-    assert found["random", "production"].score == best.score  # type: ignore[union-attr]
+        assert simulate(program, made.mapping).saved_fraction >= score - 1e-5
+        imitated = imitate(program, GameConfig(), instance.reference)
+        if names == ("production",):
+            assert simulate(program, imitated.mapping).saved_fraction >= score - 1e-5
+            assert imitated.decisions == length
+        found[names] = score
+    assert found["random", "production"] == max(found["production",], found["random",])
     said = "demonstrations: must be of production, .*, got 'oracle'"
     with pytest.raises(InputError, match=said):
-        DOMAIN.demonstrations(instance, GameConfig(), ["msa", "oracle"], 0.5, 0)
+        DOMAIN.lessons(instance, GameConfig(), ["msa", "oracle"], 0.5, 0)
 
 
 def test_a_demonstration_replaces_only_what_is_worse():
-    best = Best(
-        score=jnp.array([-jnp.inf, 0.5, 0.1]),
-        moves=jnp.ones((3, 4), jnp.int32),
-        length=jnp.array([0, 4, 2]),
-        answers=jnp.full((3, 5), 1, jnp.int32),
-        ended_at=jnp.full(3, -1),
+    """Two lessons for two instances of a probe: DECLINE everywhere, FIRST everywhere."""
+    probe = delayed(7, delay=3)
+    game = checked(together(probe, probe))
+    config = small_config(rollout={"games": 2, "moves": 4}, replay={"moves": 8})
+    state = init_state(config, game, jax.random.key_data(jax.random.key(0)), 2)
+    count = game.spec.num_questions
+    declines, accepts = (np.full((1, count), x, np.int8) for x in (DECLINE, FIRST))
+    low = taught(game, state, [declines, np.zeros((0, 0), np.int8)])
+    assert np.isfinite(low.best.score[0]) and (low.lessons[0] == DECLINE).all()
+    assert low.lessons[1].tolist() == [-1] * count
+    both = taught(game, low, [np.concatenate([accepts, declines]), accepts])
+    assert both.best.score[0] == max(float(low.best.score[0]), float(both.best.score[1]))
+    better = FIRST if both.best.score[1] > low.best.score[0] else DECLINE
+    assert (both.lessons[0] == better).all()
+    again = taught(game, both, [declines, declines])
+    for one, other in zip(jax.tree.leaves(both.best), jax.tree.leaves(again.best), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_lessons_are_kept_in_a_folder(instance, tmp_path, monkeypatch):
+    config = small_config(
+        game={"name": "mallocgame"}, programs=[REAL], demonstrations=["production"]
     )
-    game = np.array([2, 0, 2], np.int32)
-    answers = np.array([-1, 2, 0, 2], np.int32)
-    shown = [Demonstration(game, answers, score) for score in (0.3, 0.4)]
-    new = with_games(best, [*shown, None])
-    assert new.answers[0].tolist() == [-1, 2, 0, 2, -1] and (new.answers[1:] == 1).all()
-    np.testing.assert_allclose(new.score, [0.3, 0.5, 0.1])
-    assert new.length.tolist() == [3, 4, 2]
-    assert new.moves[0, :3].tolist() == [2, 0, 2] and (new.moves[1:] == 1).all()
+    (made,) = all_lessons(config, [instance], tmp_path / "kept")
+    monkeypatch.setattr("agent.run.warm_start.lessons_of", lambda *_: pytest.fail("made again"))
+    (kept,) = all_lessons(config, [instance], tmp_path / "kept")
+    np.testing.assert_array_equal(made, kept)
+    (file,) = (tmp_path / "kept").iterdir()
+    file.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(InputError, match="damaged; remove it"):
+        all_lessons(config, [instance], tmp_path / "kept")
 
 
 def fresh_run(folder, game: ProbeGame, **sections):
@@ -235,9 +264,8 @@ def test_programs_of_very_different_length_and_a_run_from_end_to_end(tmp_path, c
     store = BestStore(DOMAIN, runs / "test" / "best")
     before = [store.score(instance) for instance in instances]
     for instance, score in zip(instances, before, strict=True):
-        shown = demonstrated(instance, ["production"], 1.0)
-        assert shown is not None and score is not None
-        assert score >= shown.score - 1e-5
+        shown = demonstrated(instance, ["production"], tmp_path / "shown")
+        assert score is not None and score >= float(shown.score[0]) - 1e-5
     capsys.readouterr()
     assert improve.main([str(runs / "test"), "--seconds", "2", "--games", "4"]) == 0
     assert capsys.readouterr().out.count(" rounds of 4 games") == 2

@@ -298,3 +298,31 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32():
         assert a.dtype == b.dtype == jnp.float32
         difference = np.abs(np.asarray(a - b))
         assert 0 < difference.max() < 0.1 * np.abs(np.asarray(b)).max()
+
+
+def test_one_ply_needs_no_tree():
+    """The same as mctx's tree of as many simulations as there are answers."""
+    game = checked(together(delayed(8, delay=2)))
+    config = small_config(search={"model": "game", "simulations": 2, "max_depth": 1})
+    params = disturbed(config, game.spec)
+    scale = ValueScale(jnp.full(1, 0.3), jnp.full(1, 0.5))
+    state = game.init(jnp.zeros(16, jnp.int32))
+
+    def look(model):
+        return search(
+            params,
+            observe(game, state),
+            game.legal_actions(state),
+            jax.random.key(9),
+            config=config,
+            spec=game.spec,
+            model=model,
+            typical_advantage=jnp.float32(0.1),
+        )
+
+    model = game_model(config, game, state, scale)
+    assert model.one_ply is not None
+    for one, other in zip(look(model), look(model._replace(one_ply=None)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    deeper = small_config(search={"model": "game", "max_depth": 2})
+    assert game_model(deeper, game, state, scale).one_ply is None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agent.config.schedule import Exploration
 from agent.networks import Agent, ValueScale, init_params
 from agent.search import learned_model, search
 from agent.selfplay.best import Best, init_best
@@ -242,3 +245,30 @@ def test_guided_games_follow_the_best_game_and_leave_it_once():
     assert np.all(np.asarray(moves.action)[5] != told[5])
     np.testing.assert_array_equal(np.asarray(moves.branched)[:7].sum(axis=0), 1)
     assert np.all(np.asarray(moves.branched)[5])
+
+
+def test_lessons_are_a_share_of_the_policy_in_whatever_state_they_are_asked():
+    """Half of the target is the best game's answer, or else the lesson's."""
+    probe = delayed(7, delay=3)
+    game = checked(together(probe))
+    config, agent, lanes, best = setup(game, 1.0)
+    key, explore = jax.random.key(5), Exploration(1.0, 0.0, 0.5)
+    lessons = np.full((1, game.spec.num_questions), -1, np.int8)
+    lessons[0, 2:5] = SECOND
+    answers = best.answers.at[0, 4].set(DECLINE)
+    best = dataclasses.replace(best, answers=answers)
+    plain = play_moves(config, game, agent, best, lanes, key, explore)[2]
+    taught = play_moves(config, game, agent, best, lanes, key, explore, jnp.asarray(lessons))[2]
+    np.testing.assert_array_equal(plain.action, taught.action)
+    for t in range(config.rollout.moves):
+        for b in range(4):
+            question = int(plain.index[t, b])  # a game of this probe asks each question once
+            before, after = np.asarray(plain.policy[t, b]), np.asarray(taught.policy[t, b])
+            legal = np.asarray(plain.legal[t, b])
+            told = {2: SECOND, 3: SECOND, 4: DECLINE}.get(question)
+            if told is None:
+                np.testing.assert_array_equal(before, after)
+                continue
+            if told != DECLINE and not legal[told]:
+                told = FIRST if legal[FIRST] else DECLINE
+            np.testing.assert_allclose(after, 0.5 * before + 0.5 * np.eye(3)[told], atol=1e-6)

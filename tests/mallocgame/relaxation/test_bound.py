@@ -10,15 +10,15 @@ import pytest
 
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
-from mallocgame.mappers.layouts.local_search import local_search
-from mallocgame.relaxation.bound import dual_bound, lower_bound
 from mallocgame.mappers.exact import milp
-from mallocgame.relaxation.relaxation import relax
+from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.oracle import DROP, Oracle
 from mallocgame.program import Access, Instruction, Program, Value, validate
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
+from mallocgame.relaxation.bound import dual_bound, lower_bound
+from mallocgame.relaxation.relaxation import relax
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
 from tests.support.packing import pack, packed_game
 
