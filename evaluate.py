@@ -11,11 +11,13 @@ limit that no mapping passes); on demand `belady`, `msa` and `msa_library` (the 
 written anew), and for `--budget` seconds each `local_search`, `game_search` (inside the game),
 `evolution` and `milp`.  Other games have their own, beside their reference solutions.
 
-With a checkpoint: `played` (the trained agent plays `--games` games, the best one counts),
-`untrained` (the same with fresh parameters), `trained_best` (the best game of the training, where
-it was on this instance), `agent` (the better of `played` and `trained_best`), `hybrid` (the better
-of `agent` and the reference) and on demand `played_on` (it plays as many games again and again for
-`--budget` seconds).
+With a trained agent: `played` (it plays `--games` games, the best one counts), `untrained` (the
+same with fresh parameters), `trained_best` (the best game of the training, where it was on this
+instance), `agent` (the better of `played` and `trained_best`), `hybrid` (the better of `agent` and
+the reference) and on demand `played_on` (it plays as many games again and again for `--budget`
+seconds) and `polished` (half of that time, and then a search outside the game goes on from its best
+game).  The agent is the checkpoint's.  Without `--checkpoint` these have to be named, and it is the
+one that comes with the game.
 
 An evaluation that was interrupted goes on where it stopped when the same command is given again. A
 mapper that fails on an instance, or takes longer than its budget and `--grace`, costs that row,
@@ -35,6 +37,7 @@ from gamekit.errors import InputError
 from gamekit.registry import DEFAULT, game_of, load_domain
 
 if TYPE_CHECKING:
+    from gamekit.domain import Domain
     from gamekit.evaluation.contest import Player
 
 
@@ -60,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--game", help="its name, or MODULE:ATTRIBUTE; else the checkpoint's or the suite's"
     )
-    parser.add_argument("--checkpoint", help="a training run's folder (runs/NAME)")
+    parser.add_argument(
+        "--checkpoint", help="a training run's folder (runs/NAME), or one of agent.ship"
+    )
     parser.add_argument(
         "--mappers", "--solvers", dest="mappers", help="all, or comma-separated names (see above)"
     )
@@ -112,9 +117,10 @@ def run(options: argparse.Namespace) -> int:
     from gamekit.evaluation import plan
     from gamekit.evaluation.evaluation import Evaluation, evaluate
 
-    player = _player(options) if options.checkpoint else None
-    game = _game(options, player)
+    given = _given_player(options) if options.checkpoint else None
+    game = _game(options, given)
     domain = load_domain(game)
+    player = given or _shipped_player(options, domain)
     solvers = plan.choose_solvers(domain, options.mappers, checkpoint=bool(player))
     budgets = plan.choose_budgets(options.budget)
     entries = plan.expand(domain, solvers, budgets, plan.choose_seeds(options.seeds))
@@ -139,12 +145,28 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-def _player(options: argparse.Namespace) -> Player:
+def _given_player(options: argparse.Namespace) -> Player:
     from agent.run.player import RunPlayer
 
     player = RunPlayer(Path(options.checkpoint), options.games)
     player.identity()
     return player
+
+
+def _shipped_player(options: argparse.Namespace, domain: Domain) -> Player | None:
+    """The agent that comes with the game, where `--mappers` names it."""
+    from gamekit.evaluation.plan import names_agent
+
+    name = names_agent(options.mappers)
+    if name is None:
+        return None
+    from agent.run.player import shipped_player
+
+    try:
+        return shipped_player(domain, options.games)
+    except InputError as error:
+        option = f"--{domain.words.solver}s"
+        raise InputError(f"{option} {name}: needs --checkpoint, as {error}") from None
 
 
 def _game(options: argparse.Namespace, player: Player | None) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
-from mallocgame.mappers.registry import MAPPERS
+from mallocgame.mappers.registry import LEARNED, MAPPERS
 from mallocgame.program.machine import MIB
 from mallocgame.program.mapping import all_slow
 from mallocgame.synthetic.random_programs import sized_program
@@ -34,7 +34,8 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=5.0, help="seconds for those that search")
     parser.add_argument("--accesses", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--mappers", default=",".join(MAPPERS), help="comma-separated")
+    alone = [name for name in MAPPERS if name not in LEARNED]
+    parser.add_argument("--mappers", default=",".join(alone), help="comma-separated")
     options = parser.parse_args()
     config, mappers = GameConfig(), options.mappers.split(",")
     rows = []

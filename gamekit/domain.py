@@ -145,6 +145,9 @@ class Domain(abc.ABC):
     options: a frozen dataclass of the game's options, which a configuration's `game` section sets.
     suite: contents of instances by name, for games whose instances are not read from files.
     solvers: the opponents by name, in the order in which results show them.
+    shipped: the folder of the trained agent that comes with the game; None without one.
+    polish: (instance, solutions to start from, budget in seconds, seed) to a solution that is worse
+        than none of these, by a search outside the game; None without such a search.
     blank_figures: the figures of a row of results that has none, by name.
     score_is_bound: whether the judge may give a solution more than the game that made it.
     """
@@ -155,6 +158,8 @@ class Domain(abc.ABC):
     suite: Mapping[str, Any] = {}
     words: Words = Words()
     solvers: Mapping[str, Solver] = {}
+    shipped: Path | None = None
+    polish: Callable[[Instance, Sequence[Solution], float, int], Solved] | None = None
     blank_figures: Mapping[str, Any] = {}
     score_is_bound: bool = False
 

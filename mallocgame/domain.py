@@ -61,6 +61,16 @@ def _bound(instance: Instance, options: GameConfig, budget_s: float, seed: int) 
     return Solved(None, time.perf_counter() - started, figures={"bound_s": bound_s})
 
 
+def _polish(
+    instance: Instance, starts: Sequence[MemoryMapping], budget_s: float, seed: int
+) -> Solved:
+    """Local search, from these mappings too."""
+    from mallocgame.mappers.layouts.local_search import local_search
+
+    made = local_search(instance.content, GameConfig(), budget_s, seed, starts=starts)
+    return Solved(made.mapping, made.seconds)
+
+
 class MallocGame(Domain):
     """Instances are programs, solutions are mappings, production's are the reference.
 
@@ -105,6 +115,8 @@ class MallocGame(Domain):
         ),
         BOUND: Solver(_bound),
     }
+    shipped = Path(__file__).with_name("checkpoint")
+    polish = staticmethod(_polish)
     # Copies that the game accounts for one by one share their supply under the judge.
     score_is_bound = True
     blank_figures: Mapping[str, Any] = {

@@ -264,7 +264,10 @@ def test_comparison_of_files(out, tmp_path, capsys):
             ["--suite", "tpu_v4_sample", "--mappers", "magic"],
             "--mappers 'magic': must be one of production, ",
         ),
-        (["--suite", "tpu_v4_sample", "--mappers", "agent"], "needs --checkpoint"),
+        (
+            ["--game", "gamekit.probe:DOMAIN", "--suite", "delayed", "--solvers", "agent"],
+            "--solvers agent: needs --checkpoint, as the game 'probe' comes without",
+        ),
         (["--suite", "tpu_v4_sample", "--checkpoint", "nowhere"], "nowhere: no training run"),
         (["--suite", "tpu_v4_sample", "--games", "0"], "--games must be at least 1, got 0"),
         (["--suite", "tpu_v4_sample", "--processes", "0"], "--processes must be at least 1, got 0"),

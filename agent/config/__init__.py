@@ -3,6 +3,7 @@
 from agent.config.config import (
     Config,
     config_from_record,
+    config_record,
     differences,
     load_config,
     save_config,
@@ -29,6 +30,7 @@ __all__ = [
     "SearchConfig",
     "TrainConfig",
     "config_from_record",
+    "config_record",
     "differences",
     "load_config",
     "save_config",

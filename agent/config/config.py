@@ -153,13 +153,19 @@ def config_from_record(record: Mapping[str, Any], source: str) -> Config:
     return _build(Config, record, source, "", game=built)
 
 
-def save_config(config: Config, path: Path) -> None:
-    """Writes the whole configuration, defaults included, as YAML, atomically."""
+def config_record(config: Config) -> dict[str, Any]:
+    """The whole configuration as plain data, for `config_from_record`."""
     record = dataclasses.asdict(config)
     for name in ("programs", "demonstrations"):
         record[name] = list(record[name])
     record["variants"]["of"] = list(record["variants"]["of"])
     record["game"] = {"name": record["game"]["name"]} | record["game"]["options"]
+    return record
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Writes the whole configuration, defaults included, as YAML, atomically."""
+    record = config_record(config)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(yaml.safe_dump(record, sort_keys=False))
     temporary.replace(path)

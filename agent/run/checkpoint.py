@@ -10,35 +10,32 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from agent.config import Config, load_config
 from agent.learning.state import TrainState
-from agent.networks import Agent, fresh_agent
+from agent.run.loaded import (
+    Loaded,
+    as_line,
+    check_arrays,
+    check_no_more,
+    check_version,
+    flatten,
+    unflatten,
+    untrained,
+)
 from gamekit.environment import Spec, spec_from_record, spec_record
 from gamekit.errors import InputError
 from gamekit.registry import load_domain
 
-T = TypeVar("T")
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
 SPEC_KEY = "spec"
-# Names of arrays change with the networks that a config asks for, and when this code changes.
-OTHER = "it was made by another config or version of this code"
 # What makes up the agent, and the array of it that has one entry an instance.
 AGENT_PARTS, BY_INSTANCE = (".params", ".scale", ".typical_advantage"), ".scale.baseline"
-
-
-class Loaded(NamedTuple):
-    """A run's agent, the configuration of the run, and the specification of its game."""
-
-    agent: Agent
-    config: Config
-    spec: Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +68,7 @@ class Checkpoints:
 
     def save(self, step: int, state: TrainState, counters: Counters) -> None:
         """Writes a checkpoint; it appears as a whole or not at all."""
-        agent, run = _split(_flatten(state))
+        agent, run = _split(flatten(state))
         self._checkpointer.save_checkpointables(
             step,
             {"agent": agent, "run": run},
@@ -89,14 +86,10 @@ class Checkpoints:
         source = self._directory / str(step)
         metadata, spec = _metadata(self._checkpointer, self._directory, step)
         check_version(spec, self._spec.name, self._spec.version, source)
-        agent, run = _split(_flatten(abstract))
+        agent, run = _split(flatten(abstract))
         loaded = _load(self._checkpointer, self._directory, step, {"agent": agent, "run": run})
-        try:
-            metadata["instances"] = tuple(metadata["instances"])
-            counters = Counters(**metadata)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{source}: damaged: {_line(error)}") from None
-        return _unflatten(abstract, loaded["agent"] | loaded["run"]), counters
+        counters = _counters(metadata, source)
+        return unflatten(abstract, loaded["agent"] | loaded["run"]), counters
 
     def close(self) -> None:
         """Waits for deletions in the background."""
@@ -116,16 +109,29 @@ def load_agent(run: str | Path) -> Loaded:
         raise InputError(f"{directory}: no such folder")
     domain = load_domain(config.game.name)
     with Checkpointer(directory.absolute()) as checkpointer:
-        if checkpointer.latest is None:
-            raise InputError(f"{directory}: no finished checkpoint")
-        step = int(checkpointer.latest.step)
+        step = _newest(checkpointer, directory)
         _, spec = _metadata(checkpointer, directory, step)
         check_version(spec, domain.name, domain.version, directory / str(step))
         instances = _number_of_instances(checkpointer, directory, step)
         abstract = jax.eval_shape(lambda: untrained(config, spec, instances))
-        names = _flatten(abstract)
+        names = flatten(abstract)
         stored = _load(checkpointer, directory, step, {"agent": names}, partial=True)["agent"]
-    return Loaded(_unflatten(abstract, stored), config, spec)
+    return Loaded(unflatten(abstract, stored), config, spec)
+
+
+def load_counters(run: Path) -> tuple[int, Counters]:
+    """The iteration of a run's newest checkpoint, and what was counted until then.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    directory = run / "checkpoints"
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such folder")
+    with Checkpointer(directory.absolute()) as checkpointer:
+        step = _newest(checkpointer, directory)
+        metadata, _ = _metadata(checkpointer, directory, step)
+    return step, _counters(metadata, directory / str(step))
 
 
 def load_run_config(run: Path) -> Config:
@@ -139,19 +145,18 @@ def load_run_config(run: Path) -> Config:
     return load_config(run / "config.yaml")
 
 
-def untrained(config: Config, spec: Spec, instances: int = 1) -> Agent:
-    """The agent that a run begins with, from the run's seed."""
-    key = jax.random.key_data(jax.random.key(config.seed))
-    return fresh_agent(config, spec, key, instances)
+def _newest(checkpointer: Any, directory: Path) -> int:
+    if checkpointer.latest is None:
+        raise InputError(f"{directory}: no finished checkpoint")
+    return int(checkpointer.latest.step)
 
 
-def check_version(found: Spec, name: str, version: int, source: Path) -> None:
-    """Raises InputError if what was stored belongs to another game, or another version of it."""
-    if (found.name, found.version) != (name, version):
-        raise InputError(
-            f"{source}: was trained on version {found.version} of {found.name}, this is version "
-            f"{version} of {name}; train anew"
-        )
+def _counters(metadata: dict[str, Any], source: Path) -> Counters:
+    try:
+        metadata["instances"] = tuple(metadata["instances"])
+        return Counters(**metadata)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, Any], Spec]:
@@ -160,13 +165,13 @@ def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, 
     try:
         metadata = dict(checkpointer.metadata(step).custom_metadata or {})
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{source}: damaged: {_line(error)}") from None
+        raise InputError(f"{source}: damaged: {as_line(error)}") from None
     if SPEC_KEY not in metadata:
         raise InputError(f"{source}: was made by an older version of this code; train anew")
     try:
         return metadata, spec_from_record(metadata.pop(SPEC_KEY))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: damaged: {_line(error)}") from None
+        raise InputError(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _number_of_instances(checkpointer: Any, directory: Path, step: int) -> int:
@@ -174,7 +179,7 @@ def _number_of_instances(checkpointer: Any, directory: Path, step: int) -> int:
         stored = checkpointer.checkpointables_metadata(step).metadata["agent"]
         return int(stored[BY_INSTANCE].shape[0])
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{directory / str(step)}: damaged: {_line(error)}") from None
+        raise InputError(f"{directory / str(step)}: damaged: {as_line(error)}") from None
 
 
 def _load(
@@ -185,52 +190,23 @@ def _load(
         stored = checkpointer.checkpointables_metadata(step).metadata
         for part, wanted in parts.items():
             found = stored[part]
-            for name, leaf in wanted.items():
-                if name not in found:
-                    raise InputError(f"{source}: has no {name}; {OTHER}")
-                if tuple(found[name].shape) != leaf.shape or found[name].dtype != leaf.dtype:
-                    raise InputError(
-                        f"{source}: {name} must be {leaf.dtype}{list(leaf.shape)}, got "
-                        f"{found[name].dtype}{list(found[name].shape)}; {OTHER}"
-                    )
+            check_arrays(wanted, found, source)
             if partial:
                 # Orbax wants every array named; the others are read and dropped.
                 parts = {part: {n: _here(wanted.get(n, leaf)) for n, leaf in found.items()}}
-            elif extra := sorted(set(found) - set(wanted)):
-                raise InputError(f"{source}: has {extra[0]} too; {OTHER}")
+            else:
+                check_no_more(wanted, found, source)
         return checkpointer.load_checkpointables(step, parts)
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{source}: damaged: {_line(error)}") from None
+        raise InputError(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _here(leaf: Any) -> jax.ShapeDtypeStruct:
     """An abstract array on this process's first device, wherever the checkpoint was made."""
     sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.ShapeDtypeStruct(tuple(leaf.shape), leaf.dtype, sharding=sharding)
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _flatten(tree: Any) -> dict[str, Any]:
-    """Arrays by path; without empty ones, which orbax does not store."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path): leaf for path, leaf in leaves if leaf.size}
-
-
-def _unflatten(like: T, leaves: dict[str, Any]) -> T:
-    paths, structure = jax.tree_util.tree_flatten_with_path(like)
-    arrays = [
-        leaves[jax.tree_util.keystr(path)]
-        if leaf.size
-        else jnp.zeros(leaf.shape, leaf.dtype, device=leaf.sharding)
-        for path, leaf in paths
-    ]
-    return jax.tree.unflatten(structure, arrays)
 
 
 def _split(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A training run's agent as a contestant of an evaluation."""
+"""A trained agent as a contestant of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,35 +9,51 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent.run.checkpoint import Loaded, load_agent, load_run_config, untrained
+import jax
+
+from agent.run.loaded import Loaded, untrained
+from agent.run.shipped import DESCRIPTION, is_shipped, load_either, load_either_config, remedy
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
 from gamekit.errors import InputError
 from gamekit.evaluation.contest import PlayerUnusable
 from gamekit.evaluation.plan import Entry
 
+# The agent's part of the time of `polished`; the search that follows has the rest.  One half, until
+# other shares are measured.
+SHARE = 0.5
+# Seconds that the agent's part must last for a game that is not compiled yet: compiling and packing
+# its first game take about 45 s of one core, which would leave nothing of a shorter budget.  With
+# the 60 s that are evaluate.py's default, the agent plays.
+COLD_S = 30.0
+
 
 @dataclasses.dataclass(frozen=True)
 class RunPlayer:
-    """Plays with the newest checkpoint of a run; see `gamekit.evaluation.contest.Player`."""
+    """Plays with the newest checkpoint of a run, or with a shipped one; see
+    `gamekit.evaluation.contest.Player`."""
 
     run: Path
-    games: int
+    games: int = 32
 
     def identity(self) -> dict[str, Any]:
-        config = self.run / "config.yaml"
-        if not config.is_file():
-            raise InputError(f"{self.run}: no training run (it has no config.yaml)")
-        steps = [p.name for p in (self.run / "checkpoints").glob("*") if p.name.isdigit()]
+        if is_shipped(self.run):
+            described, newest = self.run / DESCRIPTION, "shipped"
+        else:
+            described = self.run / "config.yaml"
+            if not described.is_file():
+                raise InputError(f"{self.run}: no training run (it has no config.yaml)")
+            steps = [p.name for p in (self.run / "checkpoints").glob("*") if p.name.isdigit()]
+            newest = max(steps, key=int, default=None)
         return {
             "run": str(self.run),
-            "config": hashlib.sha256(config.read_bytes()).hexdigest()[:16],
-            "checkpoint": max(steps, key=int, default=None),
+            "config": hashlib.sha256(described.read_bytes()).hexdigest()[:16],
+            "checkpoint": newest,
             "games": self.games,
         }
 
     def game(self) -> str:
-        return load_run_config(self.run).game.name
+        return load_either_config(self.run).game.name
 
     def options(self) -> Any:
         return self._loaded.config.game.options
@@ -48,38 +64,94 @@ class RunPlayer:
     def play(
         self, entry: Entry, domain: Domain, environment: Environment[Any], instance: Instance
     ) -> Solved | None:
-        import jax
-
-        from agent.run.play import play
-
         if entry.solver == "trained_best":
             path = self.best_game(domain, instance)
             return Solved(domain.load(path, instance), 0.0) if path.exists() else None
-        agent, config, spec = self._loaded
-        if environment.spec.observation != spec.observation:
-            raise PlayerUnusable(f"{self.run}: its networks were made for another observation")
-        if entry.solver == "untrained":
-            agent = untrained(config, spec)
         started = time.perf_counter()
+        if environment.spec.observation != self._loaded.spec.observation:
+            how = remedy(self.run) if is_shipped(self.run) else "train anew"
+            raise PlayerUnusable(
+                f"{self.run}: its networks were made for another observation; {how}"
+            )
+        if entry.solver == "polished":
+            solved = self._polished(entry, domain, environment, instance)
+        else:
+            solved = self._played(entry, domain, environment, instance, entry.budget_s or 0.0)
+        return dataclasses.replace(solved, seconds=time.perf_counter() - started)
+
+    def _played(
+        self,
+        entry: Entry,
+        domain: Domain,
+        environment: Environment[Any],
+        instance: Instance,
+        budget_s: float,
+    ) -> Solved:
+        """The best of some games; `seconds` is for the caller to fill in."""
+        from agent.run.play import play
+
+        agent, config, spec = self._loaded
         played = play(
             environment,
-            agent,
+            untrained(config, spec) if entry.solver == "untrained" else agent,
             config,
             0,
             jax.random.key(entry.seed or 0),
             games=self.games,
-            seconds=entry.budget_s or 0.0,
+            seconds=budget_s,
         )
         made = domain.solution(environment, instance, 0, played.moves)
-        seconds = time.perf_counter() - started
-        backtracks = played.backtracks + made.backtracks
-        return Solved(made.solution, seconds, len(played.moves), backtracks)
+        self._compiled.add(_shape(environment))
+        return Solved(made.solution, 0.0, len(played.moves), played.backtracks + made.backtracks)
+
+    def _polished(
+        self, entry: Entry, domain: Domain, environment: Environment[Any], instance: Instance
+    ) -> Solved:
+        """What a search outside the game makes of the best of some games; of none where there is
+        no time to compile them."""
+        assert domain.polish is not None
+        started = time.perf_counter()
+        budget_s = entry.budget_s or 0.0
+        solved = None
+        if _shape(environment) in self._compiled or budget_s * SHARE >= COLD_S:
+            solved = self._played(entry, domain, environment, instance, budget_s * SHARE)
+        starts = [] if solved is None else [solved.solution]
+        left_s = max(0.0, budget_s - (time.perf_counter() - started))
+        polished = domain.polish(instance, starts, left_s, entry.seed or 0)
+        if solved is None:
+            return polished
+        return dataclasses.replace(polished, moves=solved.moves, backtracks=solved.backtracks)
 
     @functools.cached_property
     def _loaded(self) -> Loaded:
-        return load_agent(self.run)
+        return load_either(self.run)
+
+    @functools.cached_property
+    def _compiled(self) -> set[Any]:
+        """The shapes of environments that were played in this process."""
+        return set()
+
+
+def shipped_player(domain: Domain, games: int = RunPlayer.games) -> RunPlayer:
+    """The agent that comes with a game.
+
+    Raises:
+      InputError: none does.
+    """
+    folder = domain.shipped
+    if folder is None:
+        raise InputError(f"the game {domain.name!r} comes without a trained agent")
+    if not is_shipped(folder):
+        raise InputError(f"{folder}: has no {DESCRIPTION}; {remedy(folder)}")
+    return RunPlayer(folder, games)
 
 
 def solution_file(domain: Domain, instance: Instance) -> str:
     """The name of an instance's best solution in a run's folder."""
     return f"{instance.name}.{domain.words.solution}.json"
+
+
+def _shape(environment: Environment[Any]) -> Any:
+    """What environments share for which the same games are compiled."""
+    leaves, structure = jax.tree.flatten(jax.eval_shape(lambda it: it, environment))
+    return structure, tuple(leaves)

@@ -17,8 +17,8 @@ import numpy as np
 from agent.config import Config
 from agent.learning.state import TrainState
 from agent.networks import ValueScale
-from agent.run.checkpoint import load_agent
 from agent.run.hosts import from_first
+from agent.run.shipped import load_either
 from agent.selfplay.guidance import or_another
 from gamekit.checked import checked
 from gamekit.domain import Instance
@@ -28,7 +28,7 @@ from gamekit.registry import load_domain
 
 
 def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
-    """A fresh state with the networks of the run `train.start_from`.
+    """A fresh state with the networks of the run, or shipped checkpoint, `train.start_from`.
 
     Its typical advantage comes along, and the mean of its scale until games of the new run have
     ended. Optimiser, replay and best games begin anew.
@@ -38,7 +38,7 @@ def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
     """
     source = Path(config.train.start_from)
     try:
-        agent, other, learned = load_agent(source)
+        agent, other, learned = load_either(source)
     except InputError as error:
         raise InputError(f"train.start_from: {error}") from None
     ours, theirs = (

@@ -17,14 +17,14 @@ class PlayerUnusable(InputError):
 
 
 class Player(Protocol):
-    """A trained agent; cheap to pickle.
+    """A trained agent; cheap to pickle until it has played.
 
     All methods raise InputError if it cannot be used.
     """
 
     @property
     def run(self) -> Path:
-        """The folder of its training."""
+        """The folder of its training, or of its checkpoint."""
         ...
 
     def identity(self) -> dict[str, Any]:

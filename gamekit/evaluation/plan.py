@@ -1,7 +1,7 @@
 """What an evaluation computes: which solver, with which budget and seed, on which instance.
 
-Beside the opponents of the game's `Domain` there are the reference solutions, and with a checkpoint
-the contestants of `LEARNED`.
+Beside the opponents of the game's `Domain` there are the reference solutions, and with a trained
+agent, a checkpoint's or the one that comes with the game, the contestants of `LEARNED`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from pathlib import Path
 from gamekit.domain import Domain, Instance
 from gamekit.errors import InputError
 
-# What a training run brings: fresh networks, the agent that plays some games, the same for a budget
-# of seconds, the best game of the training, and the better of two others.
-LEARNED = ("untrained", "played", "played_on", "trained_best", "agent", "hybrid")
-SEARCHING, ON_DEMAND = ("played_on",), ("played_on",)
-SEEDED = ("played_on", "untrained", "played", "agent", "hybrid")
+# What a trained agent brings: fresh networks, the agent that plays some games, the same for a
+# budget of seconds, for a part of it with the game's `polish` for the rest, the best game of the
+# training, and the better of two others.
+LEARNED = ("untrained", "played", "played_on", "polished", "trained_best", "agent", "hybrid")
+SEARCHING = ON_DEMAND = ("played_on", "polished")
+SEEDED = ("played_on", "polished", "untrained", "played", "agent", "hybrid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,13 +63,20 @@ def better_of(domain: Domain) -> dict[str, tuple[str, str]]:
 
 def contestants(domain: Domain) -> tuple[str, ...]:
     """All names that a game's evaluation knows, in the order of results."""
-    return (domain.words.reference, *domain.solvers, *LEARNED)
+    learned = (name for name in LEARNED if name != "polished" or domain.polish is not None)
+    return (domain.words.reference, *domain.solvers, *learned)
+
+
+def names_agent(names: str | None) -> str | None:
+    """The first of a comma-separated list that a trained agent brings; None without one."""
+    return next((name for name in _listed(names or "") if name in LEARNED), None)
 
 
 def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple[str, ...]:
     """The contestants of a comma-separated list, each once, with those that they are the better of.
 
-    None gives all but those on demand, "all" everything, without a checkpoint none that needs one.
+    checkpoint: whether there is a trained agent.  None gives all but those on demand, "all"
+    everything, without an agent none that needs one.
 
     Raises:
       InputError: an unknown name, one that needs a checkpoint, or a package that is missing.
@@ -78,10 +86,7 @@ def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple
     option = f"--{domain.words.solver}s"
     if names is None:
         return tuple(name for name in possible if not _is_on_demand(domain, name))
-    if names == "all":
-        chosen = possible
-    else:
-        chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",")))
+    chosen = possible if names == "all" else _listed(names)
     for name in chosen:
         if name not in known:
             raise InputError(f"{option} {name!r}: must be one of {', '.join(known)}")
@@ -98,6 +103,10 @@ def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple
     for name in reversed(pairs):
         needed |= set(pairs[name]) if name in needed else set()
     return (*chosen, *(name for name in known if name in needed and name not in chosen))
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
 def _is_on_demand(domain: Domain, name: str) -> bool:

@@ -39,6 +39,20 @@ def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> M
     return milp(program, config, budget_s, seed)
 
 
+def _learned(name: str) -> Mapper:
+    def play(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+        from mallocgame.mappers import learned
+
+        try:
+            return getattr(learned, name)(program, config, budget_s, seed)
+        except InputError as error:
+            raise InputError(f"mapper {name!r}: {error}") from None
+
+    return play
+
+
+# Mappers that need the trained agent that comes with the game.
+LEARNED = ("agent", "polished")
 MAPPERS: dict[str, Mapper] = {
     "all_fast": _rule(lambda tables, _: rules.all_fast(tables)),
     "greedy": _rule(lambda tables, _: rules.greedy(tables)),
@@ -50,4 +64,5 @@ MAPPERS: dict[str, Mapper] = {
     "game_search": game_search,
     "evolution": evolution,
     "milp": _milp,
+    **{name: _learned(name) for name in LEARNED},
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,14 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from agent.config import Config, config_from_record
+from agent.config import Config, config_from_record, save_config
 from agent.learning.learner import make_iteration
 from agent.learning.state import AXIS, TrainState
-from agent.networks import Params, init_params
+from agent.networks import Agent, Params, init_params
+from agent.run.checkpoint import SPEC_KEY, Checkpointer, Counters
 from agent.run.journal import CLOCK_FIELDS, TrainedInstance
+from agent.run.loaded import flatten
 from agent.run.play import play
 from agent.selfplay.rollout import Moves
-from gamekit.environment import Environment, Spec
+from gamekit.environment import Environment, Spec, spec_record
 from gamekit.observation import plain
 from gamekit.probe import ACTION_NAMES, DECLINE
 
@@ -53,6 +57,17 @@ def disturbed(config: Config, spec: Spec, by: float = 0.3) -> Params:
         lambda x: x + by * jax.random.normal(jax.random.key(x.size), x.shape),
         init_params(config.network, spec, jax.random.key(0)),
     )
+
+
+def save_run(folder: Path, config: Config, agent: Agent, spec: Spec, step: int = 1) -> Path:
+    """A training run's folder with an agent, and without what only training needs."""
+    folder.mkdir()
+    save_config(config, folder / "config.yaml")
+    counters = Counters(moves=10, games=2, wall_s=1800.0, instances=("a",))
+    metadata = dataclasses.asdict(counters) | {"instances": ["a"], SPEC_KEY: spec_record(spec)}
+    with Checkpointer((folder / "checkpoints").absolute()) as checkpointer:
+        checkpointer.save_checkpointables(step, {"agent": flatten(agent)}, custom_metadata=metadata)
+    return folder
 
 
 def one_device() -> Mesh:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,10 +28,18 @@ PRICING = 0.2  # share of the budget that the linear relaxation may take
 FIRST_CYCLE = 3000  # steps from hot to cold; each further cycle takes 1.5 times as many
 
 
-def local_search(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
+def local_search(
+    program: Program,
+    config: GameConfig,
+    budget_s: float,
+    seed: int,
+    *,
+    starts: Sequence[Mapping] = (),
+) -> Mapped:
     """Ruins and recreates a layout until time is up or the lower bound is reached.
 
-    It starts from fillings by density and from MSA, and is never worse than MSA.  It obeys the
+    It starts from fillings by density, from MSA and from the mappings `starts`, and is never worse
+    than MSA or one of these.  It obeys the
     judge's rules rather than the game's: it lays out the whole program at once and may accept a
     stall for a copy that is worth it.  `config` has no effect.
     """
@@ -38,11 +47,12 @@ def local_search(program: Program, config: GameConfig, budget_s: float, seed: in
     heuristic = msa(program, config, budget_s, seed).mapping
     search = LayoutSearch(program, seed)
     search.start()
-    search.lay(fast_accesses(program, heuristic))
+    for start in (heuristic, *starts):
+        search.lay(fast_accesses(program, start))
     search.learn_prices(PRICING * budget_s)
     while clock.expects(0.0) and not search.optimal and search.step():
         pass
-    mapping = best_legal(program, search.mapping(), heuristic)
+    mapping = best_legal(program, search.mapping(), heuristic, *starts)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
     return Mapped(mapping, clock.seconds, info=info)
 

@@ -21,8 +21,10 @@ from agent.config import save_config
 from agent.learning.learner import make_iteration
 from agent.learning.state import init_state
 from agent.run.best_store import BestStore
-from agent.run.checkpoint import Checkpoints, Counters, untrained
+from agent.run.checkpoint import Checkpoints, Counters, load_agent
+from agent.run.loaded import untrained
 from agent.run.play import _larger, play
+from agent.run.shipped import save_shipped
 from agent.run.warm_start import all_lessons, start_from, taught
 from agent.selfplay.best import Best
 from gamekit.checked import checked
@@ -211,6 +213,10 @@ def test_fine_tuning_begins_with_the_networks_and_nothing_else(tmp_path):
             *map(jax.tree.leaves, (getattr(state, name), getattr(fresh, name))), strict=True
         )
         assert all(a is b for a, b in pairs)
+    save_shipped(tmp_path / "shipped", load_agent(tmp_path / "base"), {})
+    config = small_config(train={"start_from": str(tmp_path / "shipped")})
+    pairs = zip(*map(jax.tree.leaves, (start_from(config, game.spec, fresh), state)), strict=True)
+    assert all(np.array_equal(jax.device_get(a), jax.device_get(b)) for a, b in pairs)
     _refused(tmp_path, game)
 
 

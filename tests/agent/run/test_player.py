@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 import evaluate
-from agent.config import save_config
-from agent.run import checkpoint
-from gamekit.environment import spec_record
+from agent.run.loaded import untrained
 from gamekit.evaluation import plan
 from gamekit.observation import ObservationSpec, plain
 from mallocgame.domain import DOMAIN
@@ -18,7 +16,7 @@ from mallocgame.game.options import GAME_VERSION
 from mallocgame.program import load_program
 from mallocgame.program.mapping import all_slow, save_mapping
 from mallocgame.suites import SUITES
-from tests.support.agent_setup import small_config
+from tests.support.agent_setup import save_run, small_config
 from tests.support.evaluations import NAME, OTHER, PATH, SAMPLE, command, one_line, rows_of
 
 MALLOC_GAME = {"name": "mallocgame"}
@@ -31,15 +29,7 @@ def a_run(
     config = small_config(game=MALLOC_GAME)
     spec = DOMAIN.build(DOMAIN.instances([SAMPLE]), config.game.options).spec
     spec = dataclasses.replace(spec, version=version, observation=observation or spec.observation)
-    folder.mkdir()
-    save_config(config, folder / "config.yaml")
-    agent = checkpoint.untrained(config, spec)
-    metadata = {checkpoint.SPEC_KEY: spec_record(spec)}
-    with checkpoint.Checkpointer((folder / "checkpoints").absolute()) as checkpointer:
-        checkpointer.save_checkpointables(
-            1, {"agent": checkpoint._flatten(agent)}, custom_metadata=metadata
-        )
-    return folder
+    return save_run(folder, config, untrained(config, spec), spec)
 
 
 def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path, capsys):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agent.networks import ValueScale, networks
-from agent.run.checkpoint import untrained
+from agent.run.loaded import untrained
 from agent.run.play import play
 from agent.search import (
     Path,

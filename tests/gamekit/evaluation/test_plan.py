@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gamekit.evaluation import plan
+from gamekit.probe import DOMAIN as PROBES
 from mallocgame.domain import DOMAIN
 
 
@@ -16,6 +17,10 @@ def test_plans():
     assert "played_on" not in plan.choose_solvers(DOMAIN, None, True)
     needed = plan.choose_solvers(DOMAIN, "hybrid", True)
     assert set(needed) == {"hybrid", "agent", "production", "played", "trained_best"}
+    assert "polished" in plan.contestants(DOMAIN)
+    assert "polished" not in plan.contestants(PROBES)
+    assert plan.names_agent("greedy, played_on") == "played_on"
+    assert plan.names_agent("all") is plan.names_agent(None) is None
     one = plan.expand(DOMAIN, ("milp", "msa"), (5.0,), (0, 3))
     assert [(e.label, e.budget_s, e.seed) for e in one] == [
         ("milp", 5.0, 0), ("milp", 5.0, 3), ("msa", None, None),
