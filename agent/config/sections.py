@@ -99,7 +99,8 @@ class SearchConfig:
 
     model: "learned" (MuZero), or "game": the tree is built with the game itself (AlphaZero). One
         ply in the game learned fastest on CPU cores (docs/results/ablations.md).
-    simulations, max_depth: size of the tree.
+    simulations, max_depth: size of the tree. Without simulations the policy is the network's. One
+        ply in the game looks at every answer, and has a tree no more.
     advantage_logits: how many logits an advantage of typical size is worth in the improved policy;
         the typical size is measured while playing.
     """
@@ -111,7 +112,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         _one_of(self, ("learned", "game"), "model")
-        _positive(self, "simulations", "max_depth", "advantage_logits")
+        not_negative(self, "simulations")
+        _positive(self, "max_depth", "advantage_logits")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -147,7 +147,8 @@ def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, ga
 def _larger(search: SearchConfig) -> SearchConfig:
     """Deeper only with the game as model: the learned one is no good beyond what it was trained."""
     deeper = search.max_depth + (search.model == "game")
-    return dataclasses.replace(search, simulations=search.simulations * MORE, max_depth=deeper)
+    more = max(search.simulations, 1) * MORE
+    return dataclasses.replace(search, simulations=more, max_depth=deeper)
 
 
 def _best_of(

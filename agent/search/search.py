@@ -69,20 +69,28 @@ def search(
     scores = functools.partial(
         scaled_values, scale=config.search.advantage_logits / typical_advantage
     )
+    if not config.search.simulations:
+        values = jnp.broadcast_to(root_value[:, None], legal.shape)
+        return _at_once(root.prior_logits, root_value, values, legal, gumbel)
     if model.one_ply is not None:
         values = model.one_ply(params)
-        improved = root.prior_logits + config.search.advantage_logits / typical_advantage * (
-            values - root_value[:, None]
-        )
-        action = jnp.argmax(jnp.where(legal, gumbel + improved, -jnp.inf), axis=-1)
-        policy = jax.nn.softmax(_masked(improved, legal))
-        return _result(action.astype(jnp.int32), policy, root_value, values, legal)
+        scale = config.search.advantage_logits / typical_advantage
+        logits = root.prior_logits + scale * (values - root_value[:, None])
+        return _at_once(logits, root_value, values, legal, gumbel)
     tree = _grow(config, params, root, model, legal, gumbel, scores, keys[0])
     action, policy = _choose(root.prior_logits, legal, gumbel, scores, tree)
     summary = tree.summary()
     visited = legal & (summary.visit_counts > 0)
     values = jnp.where(visited, summary.qvalues, root_value[:, None])
     return _result(action, policy, root_value, values, visited)
+
+
+def _at_once(
+    logits: jax.Array, raw_value: jax.Array, values: jax.Array, legal: jax.Array, gumbel: jax.Array
+) -> SearchResult:
+    """The result where the values [B, A] of all actions are known without a tree."""
+    action = jnp.argmax(jnp.where(legal, gumbel + logits, -jnp.inf), axis=-1).astype(jnp.int32)
+    return _result(action, jax.nn.softmax(_masked(logits, legal)), raw_value, values, legal)
 
 
 def _grow(

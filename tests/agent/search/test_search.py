@@ -326,3 +326,29 @@ def test_one_ply_needs_no_tree():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
     deeper = small_config(search={"model": "game", "max_depth": 2})
     assert game_model(deeper, game, state, scale).one_ply is None
+
+
+def test_without_simulations_the_policy_is_the_networks():
+    game = checked(together(delayed(8, delay=2)))
+    config = small_config(search={"model": "game", "simulations": 0})
+    params = disturbed(config, game.spec)
+    state = game.init(jnp.zeros(16, jnp.int32))
+    legal = game.legal_actions(state)
+    result = search(
+        params,
+        observe(game, state),
+        legal,
+        jax.random.key(9),
+        config=config,
+        spec=game.spec,
+        model=tree_model(config, game, state, ValueScale(jnp.zeros(1), jnp.ones(1))),
+        typical_advantage=jnp.float32(0.1),
+        noise=0.0,
+    )
+    model = networks.Model(config.network, game.spec, params)
+    prediction = model.predict(model.represent(observe(game, state)))
+    expected = jax.nn.softmax(jnp.where(legal, prediction.policy_logits, -jnp.inf))
+    np.testing.assert_allclose(result.policy, expected, atol=1e-6)
+    np.testing.assert_array_equal(result.action, jnp.argmax(expected, axis=1))
+    np.testing.assert_allclose(result.value, result.raw_value, rtol=1e-5)
+    assert not result.advantage.any()
