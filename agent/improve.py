@@ -59,7 +59,16 @@ def improve(options: argparse.Namespace) -> None:
     for instance in domain.instances(names):
         game = domain.build([instance], config.game.options)
         key = jax.random.key(options.seed)
-        played = play(game, agent, config, 0, key, games=options.games, seconds=options.seconds)
+        played = play(
+            game,
+            agent,
+            config,
+            0,
+            key,
+            games=options.games,
+            seconds=options.seconds,
+            openings=domain.openings(instance, config.game.options),
+        )
         made = domain.solution(game, instance, 0, played.moves)
         kept = store.offer(instance, made, played.score)
         word = f" (a new best {domain.words.solution})" if kept else ""

@@ -261,6 +261,12 @@ class Domain(abc.ABC):
         """
         raise InputError(f"variants: the game {self.name!r} has none")
 
+    def openings(self, instance: Instance, options: Any) -> list[np.ndarray]:
+        """Answers that are known without search and worth a try, as `lessons` gives them; a player
+        may begin with games that follow them."""
+        del instance, options
+        return []
+
     def compared(self, rows: Sequence[Row]) -> list[Row]:
         """Rows of one instance with what the reference makes of each: the figure `gain`."""
         reference = next(

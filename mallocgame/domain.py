@@ -98,6 +98,7 @@ class MallocGame(Domain):
         "greedy": _mapper("greedy"),
         "random": _mapper("random", seeded=True),
         "belady": _mapper("belady", on_demand=True),
+        "relaxed": _mapper("relaxed", on_demand=True),
         "msa": _mapper("msa", on_demand=True),
         "msa_library": _mapper("msa_library", on_demand=True),
         "local_search": _mapper("local_search", on_demand=True, searches=True, seeded=True),
@@ -229,6 +230,12 @@ class MallocGame(Domain):
             if mapping is not None:
                 found.append(lesson(instance.content, options, mapping))
         return found
+
+    def openings(self, instance: Instance, options: GameConfig) -> list[np.ndarray]:
+        """The relaxation's optimum, rounded in several ways."""
+        from mallocgame.mappers.in_game.imitate import relaxed_openings
+
+        return relaxed_openings(instance.content, options)
 
     def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
         from mallocgame.synthetic.variants import variants

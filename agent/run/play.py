@@ -1,6 +1,7 @@
 """Playing with a trained agent: many games of one instance at once, the best one counts.
 
-The first game takes the best action everywhere, the others of the first round sample as in
+The first game takes the best action everywhere.  Of the others of the first round up to half follow
+the instance's openings, answers that its domain works out without search; the rest sample as in
 self-play, with noise that grows from game to game.  As long as there is time more rounds follow:
 most of their games are guided by the best game so far (`agent.selfplay.guidance`); and when a round
 brings nothing and time allows, the next one searches with more simulations.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from agent.networks import Agent, ValueScale
 from agent.search import observe, search, tree_model
 from agent.selfplay.guidance import (
     Guides,
+    Plan,
     ask,
     declined_arrivals,
     draw_guides,
@@ -78,11 +81,13 @@ def play(
     games: int = 32,
     noise: float = 1.0,
     seconds: float = 0.0,
+    openings: Sequence[np.ndarray] = (),
 ) -> Played:
     """Plays `games` games of an instance, by its number, and returns the best; the key is consumed.
 
     seconds: while they last, more rounds of as many games follow; with 0 there is one round. One
         game without a budget is the greedy policy.
+    openings: int8 [Q] each, answers by the number of the question, as `Domain.openings`.
     """
     started = time.perf_counter()
     game = checked(environment)
@@ -91,14 +96,14 @@ def play(
     headroom = float(game.headroom(game.init(index[:1]))[0])
     unasked = np.full(game.spec.num_questions, -1, np.int32)
     best = _BestGame(np.zeros(0, np.int32), unasked, -np.inf, 0)
-    guides, noises = no_guides(games), np.linspace(0.0, 1.0, games)
+    guides, noises, told = _openings(game, openings[: games // 2], games)
     rng = np.random.default_rng(0)
     every: list[np.ndarray] = []
     total_moves, took, known = 0, 0.0, 0
     while not every or seconds - (time.perf_counter() - started) > took:
         began = time.perf_counter()
         key, round_key, guides_key = jax.random.split(key, 3)
-        guided = guides, jnp.asarray(best.answers)
+        guided = guides, jnp.broadcast_to(jnp.asarray(told), (games, told.shape[-1]))
         noise_now = jnp.asarray(noise * noises, jnp.float32)
         state, answers, count = _finish(
             config, game, agent, scale, index, noise_now, guided, round_key
@@ -119,7 +124,7 @@ def play(
         remaining = seconds - (time.perf_counter() - started)
         if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
             config = dataclasses.replace(config, search=_larger(config.search))
-        guides = _guides(game, guides_key, best, games)
+        guides, told = _guides(game, guides_key, best, games), best.answers
         noises = rng.random(games)
     return Played(
         moves=best.moves,
@@ -132,6 +137,19 @@ def play(
         rounds=len(every),
         simulations=known,
     )
+
+
+def _openings(
+    game: GuidingEnvironment[State], openings: Sequence[np.ndarray], games: int
+) -> tuple[Guides, np.ndarray, np.ndarray]:
+    """Guides of the first round, its games' noise [K], and what they are told [K, Q]."""
+    told = np.full((games, game.spec.num_questions), -1, np.int32)
+    for k, opening in enumerate(openings, start=1):
+        told[k, : len(opening)] = opening
+    follows = (told >= 0).any(axis=1)
+    noises = np.where(follows, 0.0, np.linspace(0.0, 1.0, games))
+    plan = jnp.where(jnp.asarray(follows), int(Plan.FOLLOW), int(Plan.NONE)).astype(jnp.int32)
+    return dataclasses.replace(no_guides(games), plan=plan), noises, told
 
 
 def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, games: int) -> Guides:
@@ -181,9 +199,9 @@ def _finish(
     """Plays new games [K] to their end; returns their states, their answers by the number of the
     question [K, Q] (-1 without), and the number of steps.
 
-    guided: how each game follows the best one, and that one's answers [Q].
+    guided: how each game follows another one, and that one's answers [K, Q].
     """
-    guides, best = guided
+    guides, told = guided
     games = jnp.arange(len(index))
 
     def running(carry: tuple) -> jax.Array:
@@ -193,6 +211,7 @@ def _finish(
         state, guides, answers, key, count = carry
         key, search_key, follow_key = jax.random.split(key, 3)
         legal = game.legal_actions(state)
+        model, play = tree_model(config, game, state, scale)
         result = search(
             agent.params,
             observe(game, state),
@@ -200,20 +219,20 @@ def _finish(
             search_key,
             config=config,
             spec=game.spec,
-            model=tree_model(config, game, state, scale),
+            model=model,
             typical_advantage=agent.typical_advantage,
             noise=noise,
         )
         asked = ask(game, state, legal, guides)
         number = asked.question.number
         guides, action, _ = follow(
-            game.spec, guides, asked, best[number], result.action, follow_key, games
+            game.spec, guides, asked, told[games, number], result.action, follow_key, games
         )
         answered = jnp.where(game.done(state), answers[games, number], action)
         answers = answers.at[games, number].set(answered)
-        return game.step(state, action)[0], guides, answers, key, count + 1
+        return play(action)[0], guides, answers, key, count + 1
 
-    answers = jnp.full((len(index), len(best)), -1, jnp.int32)
+    answers = jnp.full(told.shape, -1, jnp.int32)
     start = (game.init(index), guides, answers, key, jnp.int32(0))
     state, _, answers, _, count = jax.lax.while_loop(running, move, start)
     return state, answers, count

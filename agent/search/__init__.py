@@ -7,6 +7,7 @@ from agent.search.models import (
     game_model,
     learned_model,
     observe,
+    one_ply_model,
     tree_model,
     walk,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "game_model",
     "learned_model",
     "observe",
+    "one_ply_model",
     "scaled_values",
     "search",
     "tree_model",

@@ -12,7 +12,7 @@ import mctx as _mctx
 
 from agent.config import Config
 from agent.networks import Model, Params, ValueScale, decode_reward, decode_value
-from gamekit.environment import Environment, Spec, State
+from gamekit.environment import Environment, Spec, State, Step
 
 # Its annotations are chex types, which type checkers do not understand.
 mctx: Any = _mctx
@@ -39,13 +39,21 @@ class TreeModel(NamedTuple):
     one_ply: Callable[[Params], jax.Array] | None = None
 
 
+# From legal actions [B] to the states after them, and what they led to.
+Play = Callable[[jax.Array], tuple[Any, Step]]
+
+
 def tree_model(
     config: Config, game: Environment[State], state: State, scale: ValueScale
-) -> TreeModel:
-    """The model that `search.model` names, for searches from `state`."""
-    if config.search.model == "game":
-        return game_model(config, game, state, scale)
-    return learned_model(config, game.spec)
+) -> tuple[TreeModel, Play]:
+    """The model that `search.model` names, for searches from `state`, and how the game goes on from
+    there: one ply has played all answers already."""
+    play = functools.partial(game.step, state)
+    if config.search.model == "learned":
+        return learned_model(config, game.spec), play
+    if config.search.max_depth == 1 and config.search.simulations:
+        return one_ply_model(config, game, state, scale)
+    return game_model(config, game, state, scale), play
 
 
 def observe(game: Environment[State], state: State) -> jax.Array:
@@ -113,28 +121,42 @@ def game_model(
         )
         return output, path
 
-    look = functools.partial(one_ply, config, game, root, scale)
-    return TreeModel(start, recurrent, look if config.search.max_depth == 1 else None)
+    return TreeModel(start, recurrent)
 
 
-def one_ply(
-    config: Config, game: Environment[State], root: State, scale: ValueScale, params: Params
-) -> jax.Array:
-    """Float32 [B, A]: the value of every action, its reward included; illegal ones mean nothing.
+def one_ply_model(
+    config: Config, game: Environment[State], root: State, scale: ValueScale
+) -> tuple[TreeModel, Play]:
+    """Looks at every answer in the game itself: all of all games are played as one batch.
 
-    All actions of all games are played at once, as one batch.
+    Where an action is not legal a legal one is played; its value means nothing.
     """
-    count = game.spec.num_actions
+    count, legal = game.spec.num_actions, game.legal_actions(root)
+    games = legal.shape[0]
     wide = jax.tree.map(lambda x: jnp.concatenate([x] * count, axis=-1) if x.ndim else x, root)
-    games = game.done(wide).shape[0] // count
-    action = jnp.repeat(jnp.arange(count, dtype=jnp.int32), games)
-    after, step = game.step(wide, action)
-    lost = game.headroom(wide) - game.headroom(after)
-    model = Model(config.network, game.spec, params)
-    prediction = model.predict(model.represent(observe(game, after)))
-    value = jnp.where(game.done(after), 0.0, decode_value(prediction.value_logits))
-    value += scale.of_return(step.reward, game.instance(after), lost)
-    return value.reshape(count, games).T
+    actions = jnp.where(legal, jnp.arange(count), jnp.argmax(legal, axis=1)[:, None])
+    after, step = game.step(wide, actions.T.reshape(-1).astype(jnp.int32))
+
+    def values(params: Params) -> jax.Array:
+        lost = game.headroom(wide) - game.headroom(after)
+        model = Model(config.network, game.spec, params)
+        prediction = model.predict(model.represent(observe(game, after)))
+        ahead = jnp.where(game.done(after), 0.0, decode_value(prediction.value_logits))
+        ahead += scale.of_return(step.reward, game.instance(after), lost)
+        return ahead.reshape(count, games).T
+
+    def play(action: jax.Array) -> tuple[State, Step]:
+        def chosen(x: jax.Array) -> jax.Array:
+            if not x.ndim:
+                return x
+            ways = [x[..., a * games : (a + 1) * games] for a in range(count)]
+            return functools.reduce(
+                lambda found, a: jnp.where(action == a, ways[a], found), range(1, count), ways[0]
+            )
+
+        return jax.tree.map(chosen, after), Step(*map(chosen, step))
+
+    return game_model(config, game, root, scale)._replace(one_ply=values), play
 
 
 def _extended(path: Path, action: jax.Array) -> Path:

@@ -26,6 +26,7 @@ class Plan(enum.IntEnum):
     WINDOW = 2  # It answers a few questions otherwise in a window of moves, and comes back.
     TOPIC = 3  # It answers all questions about one topic alike from one move on.
     ROOM = 4  # It makes room for one thing that the best game declined.
+    FOLLOW = 5  # It answers as it is told, as far as that is legal, to its end.
 
 
 # The expected number of moves that a game with a window answers otherwise.
@@ -186,6 +187,8 @@ def follow(
     actions = spec.num_actions
     noise = draw(lambda k: jax.random.uniform(k, (actions + 2,)), key, number)
     comes_back = guides.plan >= Plan.WINDOW
+    told = or_another(spec, asked.legal, answer)
+    answer = jnp.where(guides.plan == Plan.FOLLOW, told, answer)
     copies = _copies(guides, asked, answer)
     guides = _open_topic(spec, guides, asked, answer, copies)
     leaves = jnp.where(

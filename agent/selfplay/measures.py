@@ -60,7 +60,7 @@ def search_only(
             key,
             config=config,
             spec=game.spec,
-            model=tree_model(config, game, lanes.state, agent.scale),
+            model=tree_model(config, game, lanes.state, agent.scale)[0],
             typical_advantage=agent.typical_advantage,
             number=lanes.number,
         )

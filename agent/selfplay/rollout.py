@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Generic, NamedTuple
+from typing import Any, Generic, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +25,7 @@ from agent.selfplay.guidance import (
     no_guides,
     or_another,
 )
-from gamekit.environment import GuidingEnvironment, State
+from gamekit.environment import GuidingEnvironment, State, Step
 
 
 @struct.dataclass
@@ -77,7 +77,7 @@ class Lanes(Generic[State]):
 
 
 class _Decision(NamedTuple):
-    """What a lane's next move is made from: see `Moves`."""
+    """What a lane's next move is made from (see `Moves`), and the state that it leads to."""
 
     observation: jax.Array
     legal: jax.Array
@@ -86,6 +86,8 @@ class _Decision(NamedTuple):
     guides: Guides
     action: jax.Array
     branched: jax.Array
+    after: Any
+    step: Step
 
 
 def init_lanes(
@@ -157,6 +159,7 @@ def _decide(
 ) -> _Decision:
     """Searches, and follows the best game where the lane is guided."""
     observation, legal = observe(game, lanes.state), game.legal_actions(lanes.state)
+    model, play = tree_model(config, game, lanes.state, agent.scale)
     result = search(
         agent.params,
         observation,
@@ -164,7 +167,7 @@ def _decide(
         search_key,
         config=config,
         spec=game.spec,
-        model=tree_model(config, game, lanes.state, agent.scale),
+        model=model,
         typical_advantage=agent.typical_advantage,
         noise=explore.noise,
         number=lanes.number,
@@ -180,7 +183,8 @@ def _decide(
         given = jax.nn.one_hot(shown, game.spec.num_actions)
         share = jnp.where(shown >= 0, explore.taught, 0.0)[:, None]
         result = result._replace(policy=(1 - share) * result.policy + share * given)
-    return _Decision(observation, legal, result, asked, guides, action, branched)
+    after, step = play(action)
+    return _Decision(observation, legal, result, asked, guides, action, branched, after, step)
 
 
 def _play(
@@ -197,7 +201,7 @@ def _play(
     games = jnp.arange(len(action))
     answers = lanes.answers.at[games, decision.asked.question.number].set(action)
     headroom = game.headroom(lanes.state)
-    state, step = game.step(lanes.state, action)
+    state, step = decision.after, decision.step
     score = game.score(state)
 
     def with_new() -> Best:

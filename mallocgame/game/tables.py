@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mallocgame.program import Program
-from mallocgame.relaxation.prices import Prices, shadow_prices
+from mallocgame.relaxation.prices import Prices, prices_of
 
 # Kinds of stops.
 READ, DEFINE, UPDATE, ENTRY, EXIT = range(5)
@@ -137,7 +137,7 @@ class Tables:
     @functools.cached_property
     def prices(self) -> Prices:
         """The relaxation's, which is solved when they are first asked for."""
-        return shadow_prices(self.program)
+        return prices_of(self.program)
 
     @property
     def capacity(self) -> int:

@@ -57,6 +57,7 @@ MAPPERS: dict[str, Mapper] = {
     "all_fast": _rule(lambda tables, _: rules.all_fast(tables)),
     "greedy": _rule(lambda tables, _: rules.greedy(tables)),
     "belady": _rule(lambda tables, _: rules.belady(tables)),
+    "relaxed": _rule(lambda tables, _: rules.relaxed(tables)),
     "random": _rule(rules.random),
     "msa": msa,
     "msa_library": msa_library,

@@ -9,6 +9,7 @@ the best plans after a yes and after a no tells what each answer is worth.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import NamedTuple
 
@@ -77,6 +78,29 @@ class Prices:
     limit: float
     arrivals: dict[tuple[int, int], Worth]
     stays: dict[tuple[int, int], Worth]
+
+
+class _Known:
+    """A program that is equal to others of the same content."""
+
+    def __init__(self, program: Program):
+        self.program = program
+
+    def __hash__(self) -> int:
+        return hash(self.program.fingerprint)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Known) and self.program.fingerprint == other.program.fingerprint
+
+
+def prices_of(program: Program) -> Prices:
+    """The shadow prices, remembered for the last few programs."""
+    return _prices_of(_Known(program))
+
+
+@functools.lru_cache(maxsize=8)
+def _prices_of(known: _Known) -> Prices:
+    return shadow_prices(known.program)
 
 
 def shadow_prices(program: Program, time_limit_s: float = PATIENCE_S) -> Prices:

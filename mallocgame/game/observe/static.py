@@ -76,7 +76,7 @@ def question_features(tables: Tables) -> np.ndarray:
     distance = np.where(flags & LATER, rows.hold_end - 1 - rows.slot, 0)
     access, hold = densities(tables)
     alive, rivals, rivals_in = _competition(tables, hold)
-    prices, worth = tables.prices, _worth(tables)
+    prices, worth = tables.prices, worths_of_yes(tables)
     rent = np.append(0.0, np.cumsum(prices.memory))
     columns = {
         "size": compress(size, 100.0),
@@ -112,8 +112,8 @@ def question_features(tables: Tables) -> np.ndarray:
     return found.astype(np.float32)
 
 
-def _worth(tables: Tables) -> np.ndarray:
-    """Float64 [Q, fields of Worth]: what the relaxation says about a yes to each question."""
+def worths_of_yes(tables: Tables) -> np.ndarray:
+    """Float64 [Q, fields of `Worth`]: what the relaxation says about a yes to each question."""
     prices, found = tables.prices, []
     for row in map(QuestionRow._make, tables.questions.tolist()):
         known = prices.stays if row.kind == ASK_DEPART else prices.arrivals

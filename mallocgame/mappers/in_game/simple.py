@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mallocgame.game.observe.static import densities
+from mallocgame.game.observe.static import densities, worths_of_yes
 from mallocgame.game.tables import (
     ASK_DEPART,
     ASK_READ,
@@ -18,6 +18,9 @@ from mallocgame.mappers.in_game.plans import Answer
 from mallocgame.program.mapping import Mapping, Residency, Transfer
 
 THRESHOLDS = 64  # plans of a rule that are played at once
+# Of `relaxed`: the share of a value that the optimum wants at least; quantiles of the worth that a
+# hold may lack.
+SHARES, LEVELS = (0.3, 0.5, 0.9), (0.1, 0.25, 0.5)
 
 
 def all_fast(tables: Tables) -> np.ndarray:
@@ -73,6 +76,24 @@ def belady(tables: Tables) -> np.ndarray:
     later = departs & ((rows.flags & LATER) > 0)
     near = np.where(later, 1.0 / np.maximum(rows.hold_end - 1 - rows.slot, 1), 0.0)
     return _in_time_and_late(~departs | (near >= levels_of(near)[:, None]))
+
+
+def relaxed(tables: Tables) -> np.ndarray:
+    """Answers as the linear relaxation plans: plans [K, Q].
+
+    It says yes where the optimum says so for at least a share of a value, and to holds whose worth
+    at the shadow prices is above a level, none of them first.  Each is tried with waiting and
+    without it; the best game counts.
+    """
+    worth = worths_of_yes(tables)
+    gain = np.maximum(worth[:, 0], worth[:, 1])
+    known = np.abs(gain[gain != 0])
+    levels = [np.inf, 0.0, *-np.quantile(known, LEVELS)] if known.size else [np.inf]
+    holds = tables.questions[:, QuestionRow._fields.index("kind")] == ASK_DEPART
+    wanted = [
+        (worth[:, 2] >= share) | (holds & (gain > level)) for share in SHARES for level in levels
+    ]
+    return _in_time_and_late(np.array(wanted))
 
 
 def _in_time_and_late(wanted: np.ndarray) -> np.ndarray:

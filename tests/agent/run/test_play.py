@@ -67,6 +67,32 @@ def demonstrated(instance: Instance, names: list[str], folder: Path) -> Best:
     return taught(game, state, all_lessons(config, [instance], folder)).best
 
 
+def test_openings_are_followed_to_their_end():
+    """Of three openings the best one counts; a fresh agent by itself finds nothing as good."""
+    game = together(delayed(30, delay=5))
+    config = small_config(search={"simulations": 0})
+    agent = untrained(config, game.spec)
+    count, rng = game.spec.num_questions, np.random.default_rng(0)
+    openings = [rng.integers(0, 3, count).astype(np.int8) for _ in range(3)]
+    seen = checked(game)
+    scores = []
+    for opening in openings:
+        state = seen.init(jnp.zeros(1, jnp.int32))
+        while not bool(seen.done(state)[0]):
+            legal = np.asarray(seen.legal_actions(state))[0]
+            told = int(opening[int(seen.question(state).number[0])])
+            accepting = [a for a in range(3) if legal[a] and a != DECLINE]
+            told = told if legal[told] else (accepting or [DECLINE])[0]
+            state, _ = seen.step(state, jnp.array([told], jnp.int32))
+        scores.append(float(seen.score(state)[0]))
+    key = jax.random.key(1)
+    played = play(game, agent, config, 0, key, games=8, openings=openings)
+    np.testing.assert_allclose(played.every[1:4], scores, atol=1e-6)
+    half = play(game, agent, config, 0, key, games=4, openings=openings)
+    np.testing.assert_allclose(half.every[1:3], scores[:2], atol=1e-6)
+    assert half.every[3] != pytest.approx(scores[2])
+
+
 def test_more_seconds_are_more_rounds_and_never_worse():
     game = together(delayed(30, delay=5))
     config = small_config(search={"simulations": 2, "max_depth": 2})

@@ -125,7 +125,7 @@ def test_the_tree_is_built_with_the_model_of_the_configuration():
     state, scale = game.init(jnp.zeros(2, jnp.int32)), ValueScale(jnp.zeros(1), jnp.ones(1))
     latent = jnp.zeros((2, 32))
     roots = [
-        tree_model(small_config(search={"model": model}), game, state, scale).root(latent)
+        tree_model(small_config(search={"model": model}), game, state, scale)[0].root(latent)
         for model in ("learned", "game")
     ]
     assert roots[0] is latent
@@ -180,7 +180,7 @@ def test_one_ply_in_the_game_is_a_look_at_every_answer():
             jax.random.key(9),
             config=config,
             spec=game.spec,
-            model=game_model(config, game, state, scale),
+            model=tree_model(config, game, state, scale)[0],
             typical_advantage=jnp.float32(typical),
             noise=0.0,
         )
@@ -320,12 +320,18 @@ def test_one_ply_needs_no_tree():
             typical_advantage=jnp.float32(0.1),
         )
 
-    model = game_model(config, game, state, scale)
+    model, play = tree_model(config, game, state, scale)
     assert model.one_ply is not None
-    for one, other in zip(look(model), look(model._replace(one_ply=None)), strict=True):
+    tree = game_model(config, game, state, scale)
+    for one, other in zip(look(model), look(tree), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    action = look(model).action
+    for one, other in zip(
+        jax.tree.leaves(play(action)), jax.tree.leaves(game.step(state, action)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
     deeper = small_config(search={"model": "game", "max_depth": 2})
-    assert game_model(deeper, game, state, scale).one_ply is None
+    assert tree_model(deeper, game, state, scale)[0].one_ply is None
 
 
 def test_without_simulations_the_policy_is_the_networks():
@@ -341,7 +347,7 @@ def test_without_simulations_the_policy_is_the_networks():
         jax.random.key(9),
         config=config,
         spec=game.spec,
-        model=tree_model(config, game, state, ValueScale(jnp.zeros(1), jnp.ones(1))),
+        model=tree_model(config, game, state, ValueScale(jnp.zeros(1), jnp.ones(1)))[0],
         typical_advantage=jnp.float32(0.1),
         noise=0.0,
     )

@@ -11,11 +11,15 @@ import pytest
 
 import evaluate
 from mallocgame.game.compile_program import compile_program
-from mallocgame.game.environment import build_game
+from mallocgame.game.environment import COPY, DROP, build_game, unobserved_game
+from mallocgame.game.observe.static import worths_of_yes
 from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import ASK_DEPART, QuestionRow
 from mallocgame.judge import simulate, verify
-from mallocgame.mappers.in_game.plans import play_plans
-from mallocgame.mappers.in_game.simple import imitate
+from mallocgame.mappers.in_game import simple
+from mallocgame.mappers.in_game.imitate import relaxed_openings
+from mallocgame.mappers.in_game.plans import Answer, play_plans, score_plans
+from mallocgame.mappers.in_game.simple import SHARES, THRESHOLDS, imitate
 from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.layouts.local_search import LayoutSearch, fast_accesses, local_search
 from mallocgame.mappers.layouts.stays import possible_stays
@@ -25,7 +29,11 @@ from mallocgame.program import load_program
 from mallocgame.program.mapping import Mapping, all_slow
 from mallocgame.relaxation.bound import lower_bound
 from mallocgame.suites import SUITES, find_programs, load_production
-from mallocgame.synthetic.random_programs import known_optimum_program, random_program
+from mallocgame.synthetic.random_programs import (
+    known_optimum_program,
+    random_program,
+    sized_program,
+)
 
 CONFIG = GameConfig()
 SAMPLE = SUITES / "tpu_v4_sample"
@@ -50,6 +58,31 @@ def test_every_mapper_makes_a_legal_mapping_between_bound_and_all_slow():
     assert latency["evolution"] <= latency["greedy"] * (1 + 1e-9)
     assert latency["local_search"] <= latency["msa"] * (1 + 1e-9)
     assert latency["local_search"] < slow
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_rounded_relaxation_is_a_rule_and_opens_games(seed):
+    program = sized_program(np.random.default_rng([23, seed]), accesses=50)
+    tables = compile_program(program, CONFIG)
+    plans = simple.relaxed(tables)
+    openings = relaxed_openings(program, CONFIG)
+    assert len(plans) == 2 * len(openings) <= THRESHOLDS
+    scores = score_plans(unobserved_game(tables, CONFIG), plans)
+    made = MAPPERS["relaxed"](program, CONFIG, 0.0, 0)
+    assert verify(program, made.mapping) == []
+    assert simulate(program, made.mapping).saved_fraction >= scores.max() - 1e-5
+    limit = tables.prices.limit
+    assert 0.5 * limit < scores.max() <= limit + 1e-6
+    # The first plan says yes where the optimum has at least a share of the value.
+    worth = worths_of_yes(tables)
+    np.testing.assert_array_equal(plans[0] == Answer.IN_TIME, worth[:, 2] >= SHARES[0])
+    # An opening has the answer of its plan at the number of each question.
+    rows = QuestionRow(*tables.questions.T)
+    late = plans[(plans == Answer.YES).any(axis=1)]
+    for plan, opening in zip(late, openings, strict=True):
+        for i in range(len(plan)):
+            number = 2 * int(rows.stop[i]) + int(rows.kind[i] == ASK_DEPART)
+            assert opening[number] == (COPY if plan[i] == Answer.YES else DROP)
 
 
 def _fresh_cost(layout: MemoryLayout) -> float:
