@@ -44,12 +44,13 @@ EVERYTHING: dict[str, Any] = {
 
 
 def test_schedules_go_linearly_to_their_ends_and_stay():
-    schedule = ScheduleConfig(iterations=10, noise=0.5, guided=3.0, learning_rate=0.1)
-    found = [exploration(schedule, 0.4, jnp.int32(i)) for i in (0, 5, 10, 99)]
-    expected = [(1.0, 0.4), (0.75, 0.8), (0.5, 1.0), (0.5, 1.0)]
+    schedule = ScheduleConfig(iterations=10, noise=0.5, guided=3.0, taught=0.2, learning_rate=0.1)
+    found = [exploration(schedule, 0.4, jnp.int32(i), 0.5) for i in (0, 5, 10, 99)]
+    expected = [(1.0, 0.4, 0.5), (0.75, 0.8, 0.3), (0.5, 1.0, 0.1), (0.5, 1.0, 0.1)]
     np.testing.assert_allclose(np.array(found), expected, rtol=1e-6)
     constant = exploration(ScheduleConfig(), 0.4, jnp.int32(7))
     assert (float(constant.noise), float(constant.guided)) == (1.0, pytest.approx(0.4))
+    assert float(constant.taught) == 0.0
 
 
 def test_the_learning_rate_warms_up_and_falls_by_the_iteration():
