@@ -17,6 +17,7 @@ from mallocgame.game import finish
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.finish import FinishedGame, finish_game
 from mallocgame.game.options import GameConfig
+from mallocgame.game.tables import ENTRY, NEVER, StopRow
 from mallocgame.judge import simulate, verify
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle, Origin, Question, Stay
 from mallocgame.packing.host import pack
@@ -324,3 +325,19 @@ def test_games_of_several_programs_are_finished_by_their_index(programs, game):
     many = finish_game(game, programs[index], moves, index)
     assert one.mapping == many.mapping and one.mapping.residencies
     assert one.saved_fraction == many.saved_fraction == pytest.approx(float(alone.score(state)))
+
+
+def test_both_questions_of_an_entry_marker_are_one(game):
+    kinds = np.asarray(game.stops)[:, :, StopRow._fields.index("kind")]
+    slots = np.asarray(game.stops)[:, :, StopRow._fields.index("slot")]
+    entries = 0
+    for index, stop in np.argwhere(slots < NEVER):
+        arrival, departure = 2 * stop, 2 * stop + 1
+        if kinds[index, stop] == ENTRY:
+            entries += 1
+            for number in (arrival, departure):
+                assert finish._question(game, index, number) == {arrival, departure}
+        else:
+            assert finish._question(game, index, arrival) == {arrival}
+            assert finish._question(game, index, departure) == {departure}
+    assert entries
