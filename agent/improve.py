@@ -67,7 +67,7 @@ def improve(options: argparse.Namespace) -> None:
             key,
             games=options.games,
             seconds=options.seconds,
-            openings=domain.openings(instance, config.game.options),
+            openings=domain.openings(game, instance),
         )
         made = domain.solution(game, instance, 0, played.moves)
         kept = store.offer(instance, made, played.score)

@@ -19,7 +19,9 @@ from typing import Any
 
 import jax
 
-from agent.run.checkpoint import untrained
+from agent.config import Config
+from agent.networks import Agent
+from agent.run.loaded import untrained
 from agent.run.play import play
 from agent.run.shipped import load_either
 from gamekit.domain import Instance
@@ -41,9 +43,12 @@ def main() -> None:
     parser.add_argument("--untrained", action="store_true", help="with fresh networks")
     parser.add_argument("--no-openings", dest="openings", action="store_false")
     options = parser.parse_args()
+    agent, config, spec = load_either(options.checkpoint)
+    if options.untrained:
+        agent = untrained(config, spec)
     rows = []
     for instance in DOMAIN.instances(options.suite):
-        rows.append(_row(instance, options))
+        rows.append(_row(instance, agent, config, options))
         print(json.dumps(rows[-1]), flush=True)
     means: dict[str, Any] = {f"{k}_mean": statistics.fmean(r[k] for r in rows) for k in GAINS}
     means["better"] = sum(row["in_time"] > 0 for row in rows)
@@ -52,16 +57,15 @@ def main() -> None:
     print(json.dumps({"program": "mean", "programs": len(rows), **means}))
 
 
-def _row(instance: Instance, options: argparse.Namespace) -> dict[str, Any]:
-    agent, config, spec = load_either(options.checkpoint)
-    if options.untrained:
-        agent = untrained(config, spec)
+def _row(
+    instance: Instance, agent: Agent, config: Config, options: argparse.Namespace
+) -> dict[str, Any]:
     program, rules = instance.content, config.game.options
     assert instance.reference is not None, f"{instance.name}: has no production mapping"
     production = simulate(program, instance.reference).saved_fraction
     started = time.perf_counter()
     game = DOMAIN.build([instance], rules)
-    openings = DOMAIN.openings(instance, rules) if options.openings else []
+    openings = DOMAIN.openings(game, instance) if options.openings else []
     key = jax.random.key(options.seed)
 
     def played(seconds: float):

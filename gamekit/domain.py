@@ -261,10 +261,11 @@ class Domain(abc.ABC):
         """
         raise InputError(f"variants: the game {self.name!r} has none")
 
-    def openings(self, instance: Instance, options: Any) -> list[np.ndarray]:
+    def openings(self, environment: Any, instance: Instance) -> list[np.ndarray]:
         """Answers that are known without search and worth a try, as `lessons` gives them; a player
-        may begin with games that follow them."""
-        del instance, options
+        of `environment`, which may play other instances too, may begin with games that follow them.
+        """
+        del environment, instance
         return []
 
     def compared(self, rows: Sequence[Row]) -> list[Row]:

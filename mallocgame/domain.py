@@ -51,13 +51,9 @@ def _bound(instance: Instance, options: GameConfig, budget_s: float, seed: int) 
     import time
 
     started = time.perf_counter()
-    try:
-        from mallocgame.relaxation.bound import lower_bound
+    from mallocgame.relaxation.bound import lower_bound
 
-        bound_s = lower_bound(instance.content).latency_s
-    except ImportError:  # without scipy: everything that fits in fast memory at no cost
-        program = instance.content
-        bound_s = simulate(program, all_slow(program)).floor_latency_s
+    bound_s = lower_bound(instance.content).latency_s
     return Solved(None, time.perf_counter() - started, figures={"bound_s": bound_s})
 
 
@@ -231,11 +227,11 @@ class MallocGame(Domain):
                 found.append(lesson(instance.content, options, mapping))
         return found
 
-    def openings(self, instance: Instance, options: GameConfig) -> list[np.ndarray]:
+    def openings(self, environment: Game, instance: Instance) -> list[np.ndarray]:
         """The relaxation's optimum, rounded in several ways."""
         from mallocgame.mappers.in_game.imitate import relaxed_openings
 
-        return relaxed_openings(instance.content, options)
+        return relaxed_openings(instance.content, environment.config)
 
     def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
         from mallocgame.synthetic.variants import variants

@@ -99,7 +99,7 @@ class RunPlayer:
             jax.random.key(entry.seed or 0),
             games=self.games,
             seconds=budget_s,
-            openings=domain.openings(instance, config.game.options),
+            openings=domain.openings(environment, instance),
         )
         made = domain.solution(environment, instance, 0, played.moves)
         self._compiled.add(_shape(environment))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import evaluate
+from gamekit.domain import Instance
+from mallocgame.domain import DOMAIN
 from mallocgame.game.compile_program import compile_program
 from mallocgame.game.environment import COPY, DROP, build_game, unobserved_game
 from mallocgame.game.observe.static import worths_of_yes
@@ -273,3 +275,19 @@ def test_evaluate_measures_gaps_against_the_bound(tmp_path, capsys):
     assert evaluate.main([*arguments, "--budget", "-1", "--out", str(tmp_path / "other")]) == 2
     said = "evaluate.py: --budget must be seconds, at least 0, got -1.0\n"
     assert capsys.readouterr().err == said
+
+
+def test_openings_answer_the_questions_of_the_game_that_is_played():
+    """With other options of the rules a game has other questions."""
+    program = sized_program(np.random.default_rng([23, 0]), accesses=50)
+    instance = Instance(program.name, program.fingerprint, "", program)
+    lengths = set()
+    for fraction in (0.0, 0.02):
+        config = GameConfig(inert_fraction=fraction)
+        openings = DOMAIN.openings(
+            unobserved_game(compile_program(program, config), config), instance
+        )
+        stops = len(compile_program(program, config).stops)
+        assert {len(opening) for opening in openings} == {2 * stops}
+        lengths.add(stops)
+    assert len(lengths) == 2
