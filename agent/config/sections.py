@@ -100,7 +100,7 @@ class SearchConfig:
     model: "learned" (MuZero), or "game": the tree is built with the game itself (AlphaZero). One
         ply in the game learned fastest on CPU cores (docs/results/ablations.md).
     simulations, max_depth: size of the tree. Without simulations the policy is the network's. One
-        ply in the game looks at every answer, and has a tree no more.
+        ply in the game looks at every answer and needs no tree.
     advantage_logits: how many logits an advantage of typical size is worth in the improved policy;
         the typical size is measured while playing.
     """

@@ -12,6 +12,7 @@ from mallocgame.game.environment import unobserved_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.tables import Tables
 from mallocgame.mappers.base import Clock, Mapped, Mapper
+from mallocgame.mappers.exact import milp
 from mallocgame.mappers.in_game import simple as rules
 from mallocgame.mappers.in_game.evolution import evolution
 from mallocgame.mappers.in_game.game_search import game_search
@@ -29,14 +30,6 @@ def _rule(plans: Callable[[Tables, int], np.ndarray]) -> Mapper:
         return Mapped(played.mapping, clock.seconds, played.decisions, played.drop_backups)
 
     return play
-
-
-def _milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    try:
-        from mallocgame.mappers.exact import milp
-    except ImportError as error:
-        raise InputError("mapper 'milp': needs scipy; pip install 'mallocgame[mappers]'") from error
-    return milp(program, config, budget_s, seed)
 
 
 def _learned(name: str) -> Mapper:
@@ -64,6 +57,6 @@ MAPPERS: dict[str, Mapper] = {
     "local_search": local_search,
     "game_search": game_search,
     "evolution": evolution,
-    "milp": _milp,
+    "milp": milp,
     **{name: _learned(name) for name in LEARNED},
 }

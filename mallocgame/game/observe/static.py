@@ -37,7 +37,6 @@ STATIC_FEATURES = (
     "must_be_kept", "is_input", "is_output", "weight", "enters_loop", "asks_read", "asks_define",
     "alive_over_hold", "rivals_over_hold", "worth_dirty", "rent_of_hold",
 )  # fmt: skip
-HOLD_END = QuestionRow._fields.index("hold_end")
 RIVALS = tuple(f"rivals_in_{ahead}" for ahead in TIMES)
 # What is known of each slot, for each time ahead of it.
 SLOT_FEATURES = ("alive", "supply", "memory_price", "due_price", "released_price", "planned_use")
@@ -78,6 +77,7 @@ def question_features(tables: Tables) -> np.ndarray:
     alive, rivals, rivals_in = _competition(tables, hold)
     prices, worth = tables.prices, worths_of_yes(tables)
     rent = np.append(0.0, np.cumsum(prices.memory))
+    held = QuestionRow(*tables.questions.T)
     columns = {
         "size": compress(size, 100.0),
         "saving": compress(tables.own * count, 10.0),
@@ -102,10 +102,7 @@ def question_features(tables: Tables) -> np.ndarray:
         "worth": compress_signed(worth[:, 0] * count, 10.0),
         "worth_dirty": compress_signed(worth[:, 1] * count, 10.0),
         "planned": worth[:, 2],
-        "rent_of_hold": compress(
-            size * (rent[tables.questions[:, HOLD_END]] - rent[tables.questions[:, 0]]) * count,
-            10.0,
-        ),
+        "rent_of_hold": compress(size * (rent[held.hold_end] - rent[held.slot]) * count, 10.0),
     }
     named = [columns[name].astype(float) for name in STATIC_FEATURES]
     found = np.concatenate([np.stack(named, axis=1), compress(rivals_in, 1.0)], axis=1)

@@ -89,7 +89,7 @@ def relaxed(tables: Tables) -> np.ndarray:
     gain = np.maximum(worth[:, 0], worth[:, 1])
     known = np.abs(gain[gain != 0])
     levels = [np.inf, 0.0, *-np.quantile(known, LEVELS)] if known.size else [np.inf]
-    holds = tables.questions[:, QuestionRow._fields.index("kind")] == ASK_DEPART
+    holds = QuestionRow(*tables.questions.T).kind == ASK_DEPART
     wanted = [
         (worth[:, 2] >= share) | (holds & (gain > level)) for share in SHARES for level in levels
     ]

@@ -17,6 +17,8 @@ from mallocgame.mappers.layouts.stays import PlannedStay, possible_stays
 from mallocgame.mappers.msa import msa
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping, all_slow
+from mallocgame.relaxation.bound import dual_bound, solve
+from mallocgame.relaxation.relaxation import relax, wanted_accesses
 
 # Shares of the all-slow latency: the loss that a step may accept at first and at last, and the
 # least gain that counts.
@@ -133,13 +135,8 @@ class LayoutSearch:
     def learn_prices(self, time_limit_s: float) -> None:
         """Starts from the linear relaxation's optimum and learns what memory is worth at each slot.
 
-        Without scipy, or if time runs out first, all slots cost the same.
+        If time runs out first, all slots cost the same.
         """
-        try:
-            from mallocgame.relaxation.bound import dual_bound, solve
-            from mallocgame.relaxation.relaxation import relax, wanted_accesses
-        except ImportError:
-            return
         model = relax(self.program)
         solution = solve(model, time_limit_s) if model is not None else None
         if model is None or solution is None:
