@@ -203,6 +203,7 @@ class LearnerConfig:
     unroll: steps the learned model is unrolled; 0 trains none, for search.model = "game".
     updates: updates of one iteration.
     learning_rate (after `warmup` updates), weight_decay, max_gradient_norm: AdamW.
+    dropout: share of the hidden units that an update leaves out of the networks.
     """
 
     batch_size: int = 256
@@ -212,10 +213,12 @@ class LearnerConfig:
     warmup: int = 100
     weight_decay: float = 1e-4
     max_gradient_norm: float = 5.0
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _positive(self, "batch_size", "updates", "learning_rate", "max_gradient_norm")
         not_negative(self, "unroll", "warmup", "weight_decay")
+        check(self, "at least 0 and below 1", lambda value: 0 <= value < 1, "dropout")
 
 
 @dataclasses.dataclass(frozen=True)

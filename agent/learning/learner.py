@@ -23,6 +23,7 @@ from agent.learning.state import AXIS, TrainState, init_state, make_optimiser, s
 from agent.learning.targets import Targets, replay_targets
 from agent.learning.weighting import cell_weights
 from agent.networks import Params, ValueScale
+from agent.randomness import keys_of
 from agent.selfplay.best import Best
 from agent.selfplay.measures import play_metrics, search_only
 from agent.selfplay.rollout import Moves, play_moves
@@ -225,12 +226,15 @@ def _draw_batch(
     key: jax.Array,
 ) -> Batch:
     """This device's samples of one update; importance: [T, B]; the key is consumed."""
-    cells_key, search_key = jax.random.split(key)
+    cells_key, search_key, dropout_key = jax.random.split(key, 3)
     drawn = draw_cells(urn, config.learner.batch_size, cells_key, AXIS)
     batch = hand_out(_batch(config, state, targets, importance, drawn), drawn.here, AXIS)
+    first = jax.lax.axis_index(AXIS) * local_batch
+    if config.learner.dropout:
+        number = first + jnp.arange(local_batch)
+        batch = batch._replace(dropout=keys_of(dropout_key, number))
     if target is None:
         return batch
-    first = jax.lax.axis_index(AXIS) * local_batch
     scale, typical = state.scale, state.typical_advantage
     return reanalyse(config, game.spec, target, scale, typical, batch, search_key, first)
 

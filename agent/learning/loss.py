@@ -24,12 +24,14 @@ class Batch(NamedTuple):
 
     moves: [N, K+1]. value: targets as unscaled returns [N, K+1]. usable: bool [N, K+1].
     importance: weights of the samples [N].
+    dropout: keys of the samples [N], None without dropout.
     """
 
     moves: Moves
     value: jax.Array
     usable: jax.Array
     importance: jax.Array
+    dropout: jax.Array | None = None
 
 
 class _Scaled(NamedTuple):
@@ -50,7 +52,7 @@ def loss_fn(
     policy behind the end, count for nothing.
     """
     moves = batch.moves
-    model = Model(config.network, spec, params)
+    model = Model(config.network, spec, params, config.learner.dropout, batch.dropout)
     unroll = moves.reward.shape[1] - 1
     target = _scaled(batch, scale)
     latent = _unrolled(model, moves)

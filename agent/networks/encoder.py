@@ -18,14 +18,16 @@ _SMALL = nn.initializers.normal(0.02)
 
 
 class Block(nn.Module):
-    """A pre-normalised residual block."""
+    """A pre-normalised residual block; `dropout` is the share of its hidden units left out."""
 
     hidden: int
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = nn.LayerNorm()(x)
         y = nn.relu(nn.Dense(self.hidden)(y))
+        y = nn.Dropout(self.dropout, deterministic=not self.dropout)(y)
         return x + nn.Dense(x.shape[-1])(y)
 
 
@@ -34,6 +36,7 @@ class PartsEncoder(nn.Module):
 
     config: NetworkConfig
     spec: ObservationSpec
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
@@ -51,7 +54,7 @@ class PartsEncoder(nn.Module):
             found.append(_Tokens(c.width, c.heads, c.attention_layers)(read(part)))
         x = nn.Dense(c.latent)(jnp.concatenate(found, axis=-1))
         for _ in range(c.representation_blocks):
-            x = Block(c.hidden)(x)
+            x = Block(c.hidden, self.dropout)(x)
         return x
 
 

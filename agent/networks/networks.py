@@ -36,9 +36,11 @@ class _Head(nn.Module):
 
     hidden: int
     outputs: int
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.Dropout(self.dropout, deterministic=not self.dropout)(x)
         x = nn.relu(nn.Dense(self.hidden)(x))
         return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
 
@@ -47,29 +49,31 @@ class MuZeroNetwork(nn.Module):
     """Representation, dynamics and prediction over a normalised latent of width `latent`.
 
     spec: of the game; the networks depend on its actions and on the parts of its observation.
+    dropout: share of the units left out, which needs random numbers named "dropout"; 0 needs none.
     """
 
     config: NetworkConfig
     spec: Spec
+    dropout: float = 0.0
 
     def setup(self) -> None:
         c = self.config
-        blocks = [Block(c.hidden) for _ in range(c.representation_blocks)]
+        blocks = [Block(c.hidden, self.dropout) for _ in range(c.representation_blocks)]
         is_flat = c.encoder == "flat"
         self.encoder = (
             nn.Sequential([nn.Dense(c.latent), *blocks])
             if is_flat
-            else PartsEncoder(c, self.spec.observation)
+            else PartsEncoder(c, self.spec.observation, self.dropout)
         )
         self.representation_norm = nn.LayerNorm()
         self.action_embedding = nn.Embed(self.spec.num_actions, c.latent)
         self.transition = nn.Dense(c.latent)
-        self.transition_blocks = [Block(c.hidden) for _ in range(c.dynamics_blocks)]
+        self.transition_blocks = [Block(c.hidden, self.dropout) for _ in range(c.dynamics_blocks)]
         self.dynamics_norm = nn.LayerNorm()
-        self.reward_head = _Head(c.hidden, c.atoms)
-        self.policy_head = _Head(c.hidden, self.spec.num_actions)
-        self.value_head = _Head(c.hidden, c.atoms)
-        self.legal_head = _Head(c.hidden, self.spec.num_actions)
+        self.reward_head = _Head(c.hidden, c.atoms, self.dropout)
+        self.policy_head = _Head(c.hidden, self.spec.num_actions, self.dropout)
+        self.value_head = _Head(c.hidden, c.atoms, self.dropout)
+        self.legal_head = _Head(c.hidden, self.spec.num_actions, self.dropout)
 
     def represent(self, observation: jax.Array) -> jax.Array:
         """Observation [B, F] to latent [B, D]."""
@@ -116,11 +120,16 @@ class Model(NamedTuple):
     """The networks' functions for given parameters, in the configured precision.
 
     Whatever they compute in, parameters, latents and all that leaves them is float32.
+
+    dropout: share of the units left out, while learning; keys: [B], by which they are drawn, one
+        for each sample of a batch.  A sample loses the same units at every step of an unroll.
     """
 
     config: NetworkConfig
     spec: Spec
     params: Params
+    dropout: float = 0.0
+    keys: jax.Array | None = None
 
     def represent(self, observation: jax.Array) -> jax.Array:
         """See `MuZeroNetwork.represent`."""
@@ -141,8 +150,14 @@ class Model(NamedTuple):
     def _call(self, method: str, *inputs: jax.Array) -> Any:
         dtype = jnp.dtype(self.config.dtype)
         params, inputs = _cast((self.params, inputs), dtype)
-        network = MuZeroNetwork(self.config, self.spec)
-        return _cast(network.apply(params, *inputs, method=method), jnp.float32)
+        network = MuZeroNetwork(self.config, self.spec, self.dropout)
+
+        def call(key: jax.Array | None, *inputs: jax.Array) -> Any:
+            rngs = None if key is None else {"dropout": key}
+            return network.apply(params, *inputs, method=method, rngs=rngs)
+
+        found = call(None, *inputs) if self.keys is None else jax.vmap(call)(self.keys, *inputs)
+        return _cast(found, jnp.float32)
 
 
 def _cast(tree: Any, dtype: Any) -> Any:

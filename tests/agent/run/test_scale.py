@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[3]
 SECTIONS = {
     "rollout": {"guided_fraction": 0.5},
     "reanalyse": {"every": 8},
+    "learner": {"dropout": 0.25},
 }
 
 
