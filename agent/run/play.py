@@ -226,7 +226,14 @@ def _finish(
         asked = ask(game, state, legal, guides)
         number = asked.question.number
         guides, action, _ = follow(
-            game.spec, guides, asked, told[games, number], result.action, follow_key, games
+            game.spec,
+            guides,
+            asked,
+            told[games, number],
+            result.action,
+            result.policy,
+            follow_key,
+            games,
         )
         answered = jnp.where(game.done(state), answers[games, number], action)
         answers = answers.at[games, number].set(answered)
