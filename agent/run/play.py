@@ -2,9 +2,10 @@
 
 The first game takes the best action everywhere.  Of the others of the first round up to half follow
 the instance's openings, answers that its domain works out without search; the rest sample as in
-self-play, with noise that grows from game to game.  As long as there is time more rounds follow:
-most of their games are guided by the best game so far (`agent.selfplay.guidance`); and when a round
-brings nothing and time allows, the next one searches with more simulations.
+self-play, with noise that grows from game to game.  As long as there is time more rounds follow,
+most of whose games are guided by the best game so far (`agent.selfplay.guidance`).  With time for
+rounds nothing is searched: the network's policy plays several times as many games instead, and on
+programs that were not trained on these find more (docs/results/unseen_programs.md).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agent.config import Config, SearchConfig
+from agent.config import Config
 from agent.networks import Agent, ValueScale
 from agent.search import observe, search, tree_model
 from agent.selfplay.guidance import (
@@ -35,8 +36,6 @@ from gamekit.environment import Environment, GuidingEnvironment, State
 
 # Of the games of a later round those that are guided, and of these those that come back.
 GUIDED, DEVIATING = 0.75, 0.75
-# Growth and limit of the simulations, and seconds that compiling a new search may take.
-MORE, MOST, COMPILE_S = 4, 128, 20.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +46,6 @@ class Played:
     score: the best game's; greedy: the noiseless game's; every: each game's, round after round
         [K * rounds].
     total_moves, seconds: of all games together.
-    simulations: of the last round's searches.
     """
 
     moves: np.ndarray
@@ -58,7 +56,6 @@ class Played:
     total_moves: int
     seconds: float
     rounds: int
-    simulations: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +82,8 @@ def play(
 ) -> Played:
     """Plays `games` games of an instance, by its number, and returns the best; the key is consumed.
 
-    seconds: while they last, more rounds of as many games follow; with 0 there is one round. One
-        game without a budget is the greedy policy.
+    seconds: while they last, rounds of as many games follow, without search; with 0 there is one
+        round, which searches as configured. One game then is the greedy policy.
     openings: int8 [Q] each, answers by the number of the question, as `Domain.openings`.
     """
     started = time.perf_counter()
@@ -99,7 +96,10 @@ def play(
     guides, noises, told = _openings(game, openings[: games // 2], games)
     rng = np.random.default_rng(0)
     every: list[np.ndarray] = []
-    total_moves, took, known = 0, 0.0, 0
+    total_moves, took = 0, 0.0
+    if seconds:
+        search_nothing = dataclasses.replace(config.search, simulations=0)
+        config = dataclasses.replace(config, search=search_nothing)
     while not every or seconds - (time.perf_counter() - started) > took:
         began = time.perf_counter()
         key, round_key, guides_key = jax.random.split(key, 3)
@@ -111,19 +111,14 @@ def play(
         score = np.asarray(game.score(state))
         total_moves += int(count) * games
         every.append(score)
-        improved = score.max() > best.score
-        if improved:
+        if score.max() > best.score:
             best = _best_of(game, state, answers, score)
             # What these games attain tells more of an unknown instance than others do.
             share = jnp.clip(best.score / max(headroom, 1e-9), 0.0, 1.0)
             scale = dataclasses.replace(scale, baseline=jnp.full_like(scale.baseline, share))
-        # A round that had to compile says little about the next one.
-        if known == config.search.simulations:
+        # The first round may have had to compile, which says little about the next one.
+        if len(every) > 1:
             took = time.perf_counter() - began
-        known = config.search.simulations
-        remaining = seconds - (time.perf_counter() - started)
-        if not improved and known * MORE <= MOST and 2 * (MORE * took + COMPILE_S) < remaining:
-            config = dataclasses.replace(config, search=_larger(config.search))
         guides, told = _guides(game, guides_key, best, games), best.answers
         noises = rng.random(games)
     return Played(
@@ -135,7 +130,6 @@ def play(
         total_moves=total_moves,
         seconds=time.perf_counter() - started,
         rounds=len(every),
-        simulations=known,
     )
 
 
@@ -160,13 +154,6 @@ def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, ga
     return draw_guides(
         key, jnp.arange(games), length, declined, GUIDED, DEVIATING, game.spec.has_topics
     )
-
-
-def _larger(search: SearchConfig) -> SearchConfig:
-    """Deeper only with the game as model: the learned one is no good beyond what it was trained."""
-    deeper = search.max_depth + (search.model == "game")
-    more = max(search.simulations, 1) * MORE
-    return dataclasses.replace(search, simulations=more, max_depth=deeper)
 
 
 def _best_of(
@@ -231,7 +218,6 @@ def _finish(
             asked,
             told[games, number],
             result.action,
-            result.policy,
             follow_key,
             games,
         )

@@ -1,7 +1,7 @@
 """Games that follow the best game so far: where they leave it, and how they come back to it.
 
 The game is deterministic, so following is a restart from a state that was reached before.  A guided
-game copies the best game up to a random move, and then changes it by one of five plans (`Plan`).
+game copies the best game up to a random move, and then changes it by one of four plans (`Plan`).
 """
 
 from __future__ import annotations
@@ -27,16 +27,12 @@ class Plan(enum.IntEnum):
     TOPIC = 3  # It answers all questions about one topic alike from one move on.
     ROOM = 4  # It makes room for one thing that the best game declined.
     FOLLOW = 5  # It answers as it is told, as far as that is legal, to its end.
-    DOUBT = 6  # It answers otherwise where the policy does, now and then, and comes back.
 
 
 # The expected number of moves that a game with a window answers otherwise.
 DEVIATIONS = 3
-# Shares: of the games that come back, those that doubt; of the others, those that make room; of the
-# others, those with a topic.
-DOUBTING, MAKING_ROOM, BY_TOPIC = 0.5, 1 / 3, 0.5
-# A game with doubts takes the policy's word for at least so much of its doubts, and at most all.
-LEAST_DOUBT = 0.02
+# Shares: of the games that come back, those that make room; of the others, those with a topic.
+MAKING_ROOM, BY_TOPIC = 1 / 3, 0.5
 # Room is made for at most so much of the game's time before something comes in.
 LONGEST_ROOM = 32
 # `Guides.topic` until the game meets its topic, and `Guides.goal` without a goal.
@@ -55,7 +51,6 @@ class Guides:
     room: ROOM: for how long before the goal it keeps others out.
     beyond: ROOM: only what would stay beyond the goal is kept out.
     returns: ROOM: after the goal it copies the best game again, else it plays by itself.
-    doubt: DOUBT: the share of the policy's probability for other answers that it deviates with.
     """
 
     plan: jax.Array
@@ -67,7 +62,6 @@ class Guides:
     room: jax.Array
     beyond: jax.Array
     returns: jax.Array
-    doubt: jax.Array
 
 
 class Asked(NamedTuple):
@@ -96,7 +90,6 @@ def no_guides(games: int) -> Guides:
         room=zero,
         beyond=no,
         returns=no,
-        doubt=jnp.zeros(games),
     )
 
 
@@ -122,19 +115,17 @@ def draw_guides(
     share = draw(jax.random.uniform, leave_key, number)
     leave = jnp.where(is_guided, (share * length).astype(jnp.int32), 0)
     # Windows of all lengths, from a few moves to the whole game, each equally likely.
-    mark = draw(lambda k: jax.random.uniform(k, (5,)), window_key, number)
+    mark = draw(lambda k: jax.random.uniform(k, (3,)), window_key, number)
     width = jnp.maximum(length, 2).astype(jnp.float32) ** mark[:, 0]
     comes_back = is_guided & (mark[:, 1] < deviating)
     width = jnp.where(comes_back, 1 + width.astype(jnp.int32), 0)
 
     dice = draw(lambda k: jax.random.uniform(k, (5,)), room_key, number)
     goal = _pick(declined, dice[:, 0])
-    doubts = comes_back & (mark[:, 3] < DOUBTING)
-    makes_room = comes_back & ~doubts & (dice[:, 1] < MAKING_ROOM) & (goal != NO_GOAL)
-    by_topic = comes_back & ~doubts & ~makes_room & (mark[:, 2] < BY_TOPIC) & has_topics
+    makes_room = comes_back & (dice[:, 1] < MAKING_ROOM) & (goal != NO_GOAL)
+    by_topic = comes_back & ~makes_room & (mark[:, 2] < BY_TOPIC) & has_topics
     plan = jnp.where(comes_back, int(Plan.WINDOW), int(Plan.LEAVE))
     plan = jnp.where(by_topic, int(Plan.TOPIC), jnp.where(makes_room, int(Plan.ROOM), plan))
-    plan = jnp.where(doubts, int(Plan.DOUBT), plan)
     centred = jnp.maximum(leave - width // 2, 0)
     return dataclasses.replace(
         no_guides(len(number)),
@@ -145,7 +136,6 @@ def draw_guides(
         room=(LONGEST_ROOM ** dice[:, 2]).astype(jnp.int32),
         beyond=dice[:, 3] < 0.5,
         returns=dice[:, 4] < 0.5,
-        doubt=LEAST_DOUBT ** mark[:, 4],
     )
 
 
@@ -181,14 +171,13 @@ def follow(
     asked: Asked,
     answer: jax.Array,
     action: jax.Array,
-    policy: jax.Array,
     key: jax.Array,
     number: jax.Array,
 ) -> tuple[Guides, jax.Array, jax.Array]:
     """The actions [B] of games.
 
     answer: int32 [B], the best game's answer to the question, -1 if it was not asked.
-    action: int32 [B], what the games would do by themselves. policy: [B, A], what for.
+    action: int32 [B], what the games would do by themselves.
     number: [B], the games' numbers; the key is consumed.
 
     Returns:
@@ -202,17 +191,13 @@ def follow(
     answer = jnp.where(guides.plan == Plan.FOLLOW, told, answer)
     copies = _copies(guides, asked, answer)
     guides = _open_topic(spec, guides, asked, answer, copies)
-    doubted, rival = _doubted(guides, asked, answer, policy, noise)
     leaves = jnp.where(
-        comes_back,
-        _deviates(guides, asked, noise[:, actions]) | doubted,
-        asked.move == guides.leave,
+        comes_back, _deviates(guides, asked, noise[:, actions]), asked.move == guides.leave
     )
-    action = jnp.where(doubted, rival, action)
     follows = copies & ~leaves & (comes_back | (asked.move < guides.leave))
     # A game that leaves for good answers otherwise; in a window half of the deviations do, and
     # half are the game's own.
-    at_random = ~comes_back | ((noise[:, actions + 1] < 0.5) & ~doubted)
+    at_random = ~comes_back | (noise[:, actions + 1] < 0.5)
     other, has_other = _other(asked.legal, answer, noise[:, :actions])
     branched = copies & leaves & at_random & has_other
     action = jnp.where(follows, answer, jnp.where(branched, other, action))
@@ -266,21 +251,6 @@ def _deviates(guides: Guides, asked: Asked, dice: jax.Array) -> jax.Array:
     inside = (asked.move >= guides.leave) & (asked.move < guides.leave + guides.width)
     often = dice * jnp.maximum(guides.width, 2 * DEVIATIONS) < DEVIATIONS
     return inside & often & (guides.plan == Plan.WINDOW)
-
-
-def _doubted(
-    guides: Guides, asked: Asked, answer: jax.Array, policy: jax.Array, noise: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """DOUBT: which games [B] take another answer of the policy [B, A], and which; noise [B, > A].
-
-    All in all each other answer is taken with its probability times `Guides.doubt`.
-    """
-    actions = policy.shape[1]
-    others = jnp.where(answer[:, None] == jnp.arange(actions), 0.0, policy * asked.legal)
-    doubts = noise[:, actions] < guides.doubt * jnp.sum(others, axis=1)
-    # The largest of u ** (1 / p) is the one of p with probability p / sum(p).
-    drawn = jnp.where(others > 0, jnp.log(noise[:, :actions]) / jnp.maximum(others, 1e-9), -jnp.inf)
-    return doubts & (guides.plan == Plan.DOUBT), jnp.argmax(drawn, axis=1)
 
 
 def _other(legal: jax.Array, answer: jax.Array, dice: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -175,14 +175,7 @@ def _decide(
     asked = ask(game, lanes.state, legal, lanes.guides)
     answer = known.answers[lanes.instance, asked.question.number]
     guides, action, branched = follow(
-        game.spec,
-        lanes.guides,
-        asked,
-        answer,
-        result.action,
-        result.policy,
-        follow_key,
-        lanes.number,
+        game.spec, lanes.guides, asked, answer, result.action, follow_key, lanes.number
     )
     if lessons is not None:
         shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)

@@ -23,7 +23,7 @@ from agent.learning.state import init_state
 from agent.run.best_store import BestStore
 from agent.run.checkpoint import Checkpoints, Counters, load_agent
 from agent.run.loaded import untrained
-from agent.run.play import _larger, play
+from agent.run.play import play
 from agent.run.shipped import save_shipped
 from agent.run.warm_start import all_lessons, start_from, taught
 from agent.selfplay.best import Best
@@ -97,7 +97,9 @@ def test_more_seconds_are_more_rounds_and_never_worse():
     game = together(delayed(30, delay=5))
     config = small_config(search={"simulations": 2, "max_depth": 2})
     agent = untrained(config, game.spec)
-    once = play(game, agent, config, 0, jax.random.key(1), games=8)
+    # With time for rounds nothing is searched.
+    policy = small_config(search={"simulations": 0})
+    once = play(game, agent, policy, 0, jax.random.key(1), games=8)
     longer = play(game, agent, config, 0, jax.random.key(1), games=8, seconds=4.0)
     assert once.rounds == 1 < longer.rounds
     assert once.every.shape == (8,) and longer.every.shape == (8 * longer.rounds,)
@@ -109,13 +111,6 @@ def test_more_seconds_are_more_rounds_and_never_worse():
         state, _ = game.step(state, jnp.full(1, int(move)))
     assert bool(game.done(state)[0])
     assert float(game.score(state)[0]) == pytest.approx(longer.score)
-
-
-@pytest.mark.parametrize(("model", "depth"), [("learned", 2), ("game", 3)])
-def test_a_larger_search_is_a_deeper_one_only_in_the_game(model: str, depth: int):
-    search = small_config(search={"simulations": 2, "max_depth": 2, "model": model}).search
-    larger = _larger(search)
-    assert (larger.simulations, larger.max_depth) == (8, depth)
 
 
 def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, instance):

@@ -12,15 +12,11 @@ import pytest
 from agent.config.schedule import Exploration
 from agent.networks import Agent, ValueScale, init_params
 from agent.search import learned_model, search
-from agent.selfplay import guidance
 from agent.selfplay.best import Best, init_best
 from agent.selfplay.guidance import (
-    DOUBTING,
-    LEAST_DOUBT,
     MAKING_ROOM,
     NO_GOAL,
     OPEN_TOPIC,
-    Asked,
     Guides,
     Plan,
     draw_guides,
@@ -28,7 +24,7 @@ from agent.selfplay.guidance import (
 )
 from agent.selfplay.rollout import draw_instances, init_lanes, play_moves
 from gamekit.checked import checked
-from gamekit.environment import GuidingEnvironment, Question
+from gamekit.environment import GuidingEnvironment
 from gamekit.probe import DECLINE, FIRST, SECOND, Probe, delayed, together, trap
 from tests.support.agent_setup import small_config
 
@@ -160,29 +156,6 @@ def test_deviating_games_come_back_to_the_best_game():
     ).all()
 
 
-def test_games_with_doubts_deviate_as_the_policy_would():
-    spec, games = together(delayed(30, delay=3)).spec, 40_000
-    policy = jnp.broadcast_to(jnp.array([0.5, 0.2, 0.3]), (games, 3))
-    guides = plan(Plan.DOUBT, games, doubt=0.5)
-    zero = jnp.zeros(games, jnp.int32)
-    question = Question(*(zero for _ in Question._fields))
-    legal = jnp.ones((games, 3), bool)
-    own = jnp.full(games, 2)
-
-    def answered(legal: jax.Array) -> np.ndarray:
-        asked = Asked(question, question, legal, zero)
-        answer = jnp.zeros(games, jnp.int32)
-        key, numbers = jax.random.key(0), jnp.arange(games)
-        after, action, branched = guidance.follow(
-            spec, guides, asked, answer, own, policy, key, numbers
-        )
-        assert not branched.any() and (after.plan == Plan.DOUBT).all()
-        return np.bincount(action, minlength=3) / games
-
-    np.testing.assert_allclose(answered(legal), [0.75, 0.1, 0.15], atol=0.01)
-    np.testing.assert_allclose(answered(legal.at[:, 2].set(False)), [0.9, 0.1, 0.0], atol=0.01)
-
-
 @pytest.mark.parametrize("accepts", [False, True])
 def test_games_with_a_topic_answer_all_questions_about_it_alike(accepts):
     probe = delayed(30, delay=3)
@@ -251,18 +224,14 @@ def test_windows_of_deviations_have_all_lengths():
     assert 0.4 < (width > 0).mean() < 0.6
     np.testing.assert_array_equal(goal != NO_GOAL, kind == Plan.ROOM)
     assert len(set(goal[goal != NO_GOAL])) > 10
-    doubts = kind == Plan.DOUBT
-    assert abs(doubts[width > 0].mean() - DOUBTING) < 0.1
-    assert abs((kind[(width > 0) & ~doubts] == Plan.ROOM).mean() - MAKING_ROOM) < 0.15
-    alone = (width > 0) & (goal == NO_GOAL) & ~doubts
+    assert abs((kind[width > 0] == Plan.ROOM).mean() - MAKING_ROOM) < 0.1
+    alone = (width > 0) & (goal == NO_GOAL)
     assert 0.4 < (kind[alone] == Plan.TOPIC).mean() < 0.6
     np.testing.assert_array_equal(kind[alone] != Plan.TOPIC, kind[alone] == Plan.WINDOW)
     assert (np.asarray(after.guides.topic) == OPEN_TOPIC).all()
     chosen = width[width > 0]
     assert chosen.min() <= 2 and chosen.max() >= 20
     assert 3 < np.median(chosen) < 10  # of lengths equally likely in their logarithm
-    doubt = np.asarray(after.guides.doubt)
-    assert LEAST_DOUBT <= doubt.min() < 0.04 and 0.5 < doubt.max() <= 1.0
     assert float(best.score[0]) == 9.0
 
 
