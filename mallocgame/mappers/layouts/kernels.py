@@ -21,6 +21,7 @@ another file has changed.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -96,8 +97,10 @@ PART_SLOT, PART_TIME, PART_NEXT, REFERENCES = range(4)
 PART_WORDS = 4
 
 # Functions that only others of this file call need no entry from Python.
-_inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy")
-_kernel = njit(cache=True, error_model="numpy", nogil=True)
+_inner: Any = njit(  # type: ignore[call-overload]
+    no_cpython_wrapper=True, no_cfunc_wrapper=True, error_model="numpy"
+)
+_kernel = njit(cache=True, error_model="numpy")
 
 
 @_inner

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mallocgame.mappers.layouts import kernels as k
@@ -73,8 +75,8 @@ class MemoryLayout:
         k.remove(self.words, self.floats, self.address(stay))
         k.settle(self.words)
 
-    def address(self, stay: int | np.ndarray) -> int | np.ndarray:
-        """Where stays of some numbers are in the memory."""
+    def address(self, stay: Any) -> Any:
+        """Where a stay is in the memory, by its number; also for an array of them."""
         return self.words[k.STAYS] + stay * k.STAY_WORDS
 
     def mapping(self) -> Mapping:
@@ -232,7 +234,7 @@ class _Memory:
         floats[:-1, k.SLOW + k.BUS] = times.fixed_bus
         side = np.where(times.reads, k.READ, k.WRITE)
         np.add.at(floats, (times.slot, k.SLOW + side), times.slow)
-        np.add.at(floats, (times.slot, k.SLOW + k.BUS), times.bus)
+        np.add.at(floats[:, k.SLOW + k.BUS], times.slot, times.bus)
 
     def _fill_stays(self, row: int, value: int, gain: int, hope: np.ndarray) -> None:
         stays = self.stays

@@ -28,12 +28,11 @@ def check_layout(layout: MemoryLayout) -> None:
     for i, access in enumerate(program.accesses):
         side[access.kind == "read"][access.instruction] += times.slow[i]
         bus[access.instruction] += times.bus[i]
-    full, stall, living = np.zeros(total, np.int64), 0.0, 0
+    full, stall = np.zeros(total, np.int64), 0.0
     starting: list[set[int]] = [set() for _ in range(total)]
     taken: list[list[tuple[int, int]]] = [[] for _ in range(total)]
     for number in layout.placed.tolist():
         stay, record = Stay(*stays.row[number].tolist()), layout.table[number]
-        living += 1
         for g in range(stay.gain, stay.gain_end):
             t = stays.gain_slot[g]
             side[True][t] -= stays.gain[g, 0]
