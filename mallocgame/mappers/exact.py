@@ -48,9 +48,7 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
     if answer.x is not None:
         search = LayoutSearch(program, seed)
         search.lay(wanted_accesses(model, answer.x))
-        while clock.expects(0.0) and search.best_cost > bound + TOLERANCE:
-            if not search.step():
-                break
+        search.run(clock, bound + TOLERANCE)
         mapping = best_legal(program, search.mapping())
     latency_s = simulate(program, mapping).latency_s
     bound_s = min(bound * model.scale_s, latency_s)

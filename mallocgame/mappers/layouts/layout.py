@@ -1,45 +1,21 @@
-"""A mapping under construction: stays are put in and taken out, and its latency is always known.
+"""A mapping under construction: the memory that the kernels work on, and the mapping it stands for.
 
-Costs are exact for the copies as they are laid out here: prefetches take the latest idle supply
-before their read, evictions the earliest after their last write.  If more accesses become fast
-later and slots then lack supply, the missing part counts as a stall.  The judge, which feeds copies
-earliest deadline first, finds the same latency or a smaller one.
+`.kernels` says what is where.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
-from mallocgame.mappers.layouts.stays import PlannedStay
+import numpy as np
+
+from mallocgame.mappers.layouts import kernels as k
+from mallocgame.mappers.layouts.stays import Stay, Stays, possible_stays
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.program.times import Times
 
-
-class LayoutPart(NamedTuple):
-    """The slots [start, end) of one interval of a stay."""
-
-    start: int
-    end: int
-
-
-class Placed(NamedTuple):
-    """A stay in the layout.
-
-    fetch, evict: (slot, time) of supply that its copies take.
-    fetch_start, evict_end: where the prefetch begins and the eviction ends; -1 without an eviction.
-    stall: weighted time of copies without supply.
-    parts: its intervals in fast memory.
-    """
-
-    stay: PlannedStay
-    offset: int
-    fetch: tuple[tuple[int, float], ...]
-    fetch_start: int
-    evict: tuple[tuple[int, float], ...]
-    evict_end: int
-    stall: float
-    parts: tuple[LayoutPart, ...]
+PARTS = 8  # of copies, for each slot and each value worth a place, that there is memory for
 
 
 class MemoryLayout:
@@ -47,286 +23,81 @@ class MemoryLayout:
 
     Times are in units of the all-slow latency.
 
-    cost: the latency with everything in the layout.
-    compute, read, write, bus, elapsed, idle: [T], the current times of each slot.
-    used: [T], supply that copies take.
-    full: [T], bytes in use.
-    at, starting: [T], the places in use in each slot, and those that begin there, by stay.
-    placed: the stays in the layout, by number.
+    stays: all that could be there, S in number.
+    words, floats: the memory of the kernels, as whole numbers and as floats.
+    table: int64 [S, words of a stay], the stays in it; hope: float64 [S], the most that each could
+        save.
+    worthwhile: bool [V], whether a value is worth a place.
     """
 
-    def __init__(self, program: Program):
+    def __init__(self, program: Program, seed: int = 0):
         self.program = program
-        self.times = times = Times(program)
+        times = Times(program)
         self.unit_s = times.scale_s or 1.0
-        total = len(program.instructions)
-        self.weight = times.weight.tolist()
-        self.compute = times.compute.tolist()
-        read, write, bus = (
-            array.tolist() for array in (times.fixed_read, times.fixed_write, times.fixed_bus)
-        )
-        for i, t in enumerate(times.slot.tolist()):
-            side = read if times.reads[i] else write
-            side[t] += float(times.slow[i])
-            bus[t] += float(times.bus[i])
-        self.read, self.write, self.bus = read, write, bus
-        self.elapsed = [max(c) for c in zip(self.compute, read, write, strict=True)]
-        self.idle = [max(0.0, e - b) for e, b in zip(self.elapsed, bus, strict=True)]
-        self.used = [0.0] * total
-        self.cost = sum(w * e for w, e in zip(self.weight, self.elapsed, strict=True))
-        self.capacity = program.machine.fast_capacity_bytes
-        self.reserved = [program.machine.align(i.reserved_bytes) for i in program.instructions]
-        self.has_reserved = any(self.reserved)
-        self.full = [0] * total  # bytes in use
-        self.at: list[dict[int, tuple[int, int]]] = [{} for _ in range(total)]
-        self.starting: list[dict[int, tuple[int, int]]] = [{} for _ in range(total)]
-        self.placed: dict[int, Placed] = {}
-        self.of_value: dict[int, list[int]] = {}
-        self.number = 0
+        self.stays = possible_stays(program, times)
+        self.hope = _hope(times, self.stays)
+        most = np.zeros(len(program.values))
+        np.maximum.at(most, self.stays.row[:, k.VALUE], self.hope)
+        self.worthwhile = most > k.WORTH
+        self.words = _Memory(program, times, self.stays, self.hope, most).words
+        self.floats = self.words.view(np.float64)
+        self.words[k.DRAW] = np.uint64(seed % 2**64).astype(np.int64)
+        end = self.words[k.STAYS_END]
+        self.table = self.words[self.words[k.STAYS] : end].reshape(-1, k.STAY_WORDS)
+        k.refresh(self.words, self.floats)
 
-    def saving(self, stay: PlannedStay) -> float:
-        """The latency that a stay's accesses would save now, without its copies."""
-        saved = 0.0
-        unit = self.unit_s
-        for t, read, write, _ in stay.gains:
-            now = max(self.compute[t], self.read[t] - read / unit, self.write[t] - write / unit)
-            saved += self.weight[t] * (self.elapsed[t] - now)
-        return saved
+    @property
+    def cost(self) -> float:
+        """The latency with everything in the layout."""
+        return float(self.floats[k.COST])
 
-    def most(self, stay: PlannedStay) -> float:
-        """The latency that a stay's accesses could save at best, whatever else is fast."""
-        times, unit = self.times, self.unit_s
-        spread = times.slow_elapsed - times.floor
-        return sum(
-            self.weight[t] * min(max(read, write) / unit, float(spread[t]))
-            for t, read, write, _ in stay.gains
-        )
+    @property
+    def best_cost(self) -> float:
+        """The latency of the best layout that was noted."""
+        return float(self.floats[k.BEST])
 
-    def try_place(self, stay: PlannedStay, least: float, offset: int = -1) -> int:
-        """Puts a stay in if it fits and saves more than `least`; returns its number, or -1.
+    @property
+    def placed(self) -> np.ndarray:
+        """The numbers of the stays in the layout."""
+        return np.flatnonzero(self.table[:, k.OFFSET] >= 0)
+
+    def place(self, stay: int, least: float = -np.inf, offset: int = -1) -> bool:
+        """Puts a stay in if it fits and saves more than `least`; whether it did.
 
         offset: where it must be; -1 for best fit.
         """
-        for start, end in ((stay.first, stay.end), stay.result[1:]):
-            if start >= 0 and max(self.full[start:end]) + stay.size > self.capacity:
-                return -1
-        if self._is_served(stay):
-            return -1
-        before = self.cost
-        self._shift(stay, -1.0)
-        evict, evict_end, late = self._evict(stay)
-        begin = stay.fetch_from
-        while True:
-            fetch, fetch_start, missing = self._fetch(stay, begin)
-            stall = missing + late
-            worth = before - self.cost - stall > least
-            if not worth or not self._orderly(stay, fetch_start, evict_end):
-                break
-            parts = _parts(stay, fetch_start, evict_end)
-            place = self._find(stay.size, parts) if offset < 0 else offset
-            if place >= 0 and (offset < 0 or self._is_free(stay.size, parts, offset)):
-                return self._put(
-                    Placed(stay, place, fetch, fetch_start, evict, evict_end, stall, parts)
-                )
-            # Without room for the whole copy, it may begin later and stall.
-            room = self._room_from(stay, fetch_start, offset)
-            if room <= fetch_start:
-                break
-            begin = room
-        self._shift(stay, 1.0)
-        self.cost = before
-        return -1
-
-    def _room_from(self, stay: PlannedStay, start: int, offset: int) -> int:
-        """The first slot from `start` on that has room until the copy is complete."""
-        low, high = offset, offset + stay.size
-        for t in range(stay.fetch_by - 1, start - 1, -1):
-            if offset < 0:
-                taken = self.full[t] + stay.size > self.capacity
-            else:
-                taken = any(a < high and b > low for a, b in self.at[t].values())
-            if taken:
-                return t + 1
-        return start
-
-    def _put(self, placed: Placed) -> int:
-        for t, seconds in (*placed.fetch, *placed.evict):
-            self.used[t] += seconds  # idle time, so it stalls nothing
-        self.cost += placed.stall
-        number, self.number = self.number, self.number + 1
-        self._occupy(number, placed)
-        return number
-
-    def _occupy(self, number: int, placed: Placed) -> None:
-        stay = placed.stay
-        self.placed[number] = placed
-        self.of_value.setdefault(stay.value, []).append(number)
-        if stay.result[0] >= 0:
-            self.of_value.setdefault(stay.result[0], []).append(number)
-        lies = (placed.offset, placed.offset + stay.size)
-        for start, end in placed.parts:
-            self.starting[start][number] = lies
-            for t in range(start, end):
-                if number not in self.at[t]:  # a result takes its parameter's place
-                    self.full[t] += stay.size
-                    self.at[t][number] = lies
-
-    def remove(self, number: int) -> Placed:
-        """Takes a stay out of the layout."""
-        placed = self.placed.pop(number)
-        stay = placed.stay
-        self.of_value[stay.value].remove(number)
-        if stay.result[0] >= 0:
-            self.of_value[stay.result[0]].remove(number)
-        for start, end in placed.parts:
-            del self.starting[start][number]
-            for t in range(start, end):
-                if number in self.at[t]:
-                    self.full[t] -= stay.size
-                    del self.at[t][number]
-        for t, seconds in (*placed.fetch, *placed.evict):
-            self._use(t, -seconds)
-        self.cost -= placed.stall
-        self._shift(stay, 1.0)
+        placed = k.place(self.words, self.floats, self.address(stay), least, offset)
+        k.settle(self.words)
         return placed
 
-    def restore(self, placed: Placed) -> int:
-        """Puts back what `remove` returned, unchanged; its place must be free."""
-        self._shift(placed.stay, -1.0)
-        for t, seconds in (*placed.fetch, *placed.evict):
-            self._use(t, seconds)
-        self.cost += placed.stall
-        number, self.number = self.number, self.number + 1
-        self._occupy(number, placed)
-        return number
+    def remove(self, stay: int) -> None:
+        """Takes a stay out of the layout."""
+        k.remove(self.words, self.floats, self.address(stay))
+        k.settle(self.words)
 
-    def _use(self, t: int, seconds: float) -> None:
-        self.cost -= self.weight[t] * max(0.0, self.used[t] - self.idle[t])
-        self.used[t] = max(0.0, self.used[t] + seconds)
-        self.cost += self.weight[t] * max(0.0, self.used[t] - self.idle[t])
-
-    def _shift(self, stay: PlannedStay, sign: float) -> None:
-        """Moves the accesses of a stay into fast memory (sign -1) or back."""
-        factor = sign / self.unit_s
-        for t, read, write, bus in stay.gains:
-            before = self.elapsed[t] + max(0.0, self.used[t] - self.idle[t])
-            self.read[t] += factor * read
-            self.write[t] += factor * write
-            self.bus[t] += factor * bus
-            now = max(self.compute[t], self.read[t], self.write[t])
-            self.elapsed[t] = now
-            self.idle[t] = idle = max(0.0, now - self.bus[t])
-            self.cost += self.weight[t] * (now + max(0.0, self.used[t] - idle) - before)
-
-    def _fetch(
-        self, stay: PlannedStay, begin: int
-    ) -> tuple[tuple[tuple[int, float], ...], int, float]:
-        """Supply for a prefetch not before `begin`, latest first; its start; the weighted stall."""
-        if not stay.copied:
-            return (), stay.start, 0.0
-        demand, t = stay.demand / self.unit_s, stay.fetch_by
-        taken = []
-        start = t
-        while demand > 0 and t > begin:
-            t -= 1
-            left = self.idle[t] - self.used[t]
-            if left > 0:
-                part = min(left, demand)
-                demand -= part
-                taken.append((t, part))
-                start = t
-        return tuple(taken), start, demand * self.weight[stay.fetch_by]
-
-    def _evict(self, stay: PlannedStay) -> tuple[tuple[tuple[int, float], ...], int, float]:
-        """Supply for the eviction, earliest first; its end; the weighted stall."""
-        if stay.evict_from < 0:
-            return (), -1, 0.0
-        demand, t = stay.demand / self.unit_s, stay.evict_from
-        taken = []
-        end = t
-        while demand > 0 and t < stay.evict_to:
-            left = self.idle[t] - self.used[t]
-            t += 1
-            if left > 0:
-                part = min(left, demand)
-                demand -= part
-                taken.append((t - 1, part))
-                end = t
-        return tuple(taken), end, demand * self.weight[stay.evict_from - 1]
-
-    def _is_served(self, stay: PlannedStay) -> bool:
-        """Whether another stay already serves some of the accesses."""
-        for value, first, last in stay.spans:
-            for number in self.of_value.get(value, ()):
-                for other, other_first, other_last in self.placed[number].stay.spans:
-                    if other == value and first < other_last and other_first < last:
-                        return True
-        return False
-
-    def _orderly(self, stay: PlannedStay, fetch_start: int, evict_end: int) -> bool:
-        """Whether slow memory holds what this and later prefetches of the same value copy."""
-        leaves = stay.spans[-1][0]
-        for number in self.of_value.get(leaves, ()):
-            other = self.placed[number]
-            copies = other.stay.copied and other.stay.value == leaves
-            if copies and other.stay.first >= stay.last and evict_end > other.fetch_start:
-                return False
-        if stay.copied:
-            for number in self.of_value.get(stay.value, ()):
-                other = self.placed[number]
-                if other.stay.first < stay.first and other.evict_end > fetch_start:
-                    return False
-        return True
-
-    def _find(self, size: int, parts: tuple[LayoutPart, ...]) -> int:
-        """The smallest sufficient gap over all parts, the lowest of equals; -1 if there is none."""
-        if not size:
-            return 0
-        blocks = self._blocks(parts)
-        best, place = self.capacity + 1, -1
-        top = max(max(self.reserved[s:e]) for s, e in parts) if self.has_reserved else 0
-        for low, high in blocks:
-            gap = low - top
-            if size <= gap < best:
-                best, place = gap, top
-            if high > top:
-                top = high
-        gap = self.capacity - top
-        return top if size <= gap < best else place
-
-    def _is_free(self, size: int, parts: tuple[LayoutPart, ...], offset: int) -> bool:
-        if self.has_reserved and max(max(self.reserved[s:e]) for s, e in parts) > offset:
-            return False
-        return offset + size <= self.capacity and all(
-            high <= offset or low >= offset + size for low, high in self._blocks(parts)
-        )
-
-    def _blocks(self, parts: tuple[LayoutPart, ...]) -> list[tuple[int, int]]:
-        """The places [low, high) in use during any of the parts, sorted."""
-        found: set[tuple[int, int]] = set()
-        for start, end in parts:
-            found.update(self.at[start].values())
-            for t in range(start + 1, end):
-                if self.starting[t]:
-                    found.update(self.starting[t].values())
-        return sorted(found)
+    def address(self, stay: Any) -> Any:
+        """Where a stay is in the memory, by its number; also for an array of them."""
+        return self.words[k.STAYS] + stay * k.STAY_WORDS
 
     def mapping(self) -> Mapping:
         """The mapping; each copy has the widest window that it uses."""
         residencies, prefetches, evictions = [], [], []
-        for placed in self.placed.values():
-            stay, start = placed.stay, placed.parts[0].start
+        placements = self.table[:, k.OFFSET : k.COPIES].tolist()
+        for number in self.placed.tolist():
+            stay = Stay(*self.stays.row[number].tolist())
+            offset, fetch_start, evict_end = placements[number]
+            start, end = fetch_start, stay.end if stay.result >= 0 else max(stay.end, evict_end)
             arrival = COPIED if stay.copied else DEFINED
-            owner = stay.value
-            residencies.append(Residency(owner, placed.offset, start, placed.parts[0].end, arrival))
+            residencies.append(Residency(stay.value, offset, start, end, arrival))
             if stay.copied:
-                prefetches.append(Transfer(owner, start, stay.fetch_by))
-            if stay.result[0] >= 0:
-                owner = stay.result[0]
-                start, end = placed.parts[1]
-                residencies.append(Residency(owner, placed.offset, start, end, DEFINED))
-            if placed.evict_end >= 0:
-                evictions.append(Transfer(owner, stay.evict_from, placed.evict_end))
+                prefetches.append(Transfer(stay.value, start, stay.start))
+            owner = stay.value
+            if stay.result >= 0:
+                owner, start, end = stay.result, stay.result_start, stay.result_end
+                end = max(end, evict_end)
+                residencies.append(Residency(owner, offset, start, end, DEFINED))
+            if evict_end >= 0:
+                evictions.append(Transfer(owner, stay.evict_from, evict_end))
         program = self.program
         return Mapping(
             program.name,
@@ -337,8 +108,167 @@ class MemoryLayout:
         )
 
 
-def _parts(stay: PlannedStay, fetch_start: int, evict_end: int) -> tuple[LayoutPart, ...]:
-    if stay.result[0] < 0:
-        return (LayoutPart(fetch_start, max(stay.end, evict_end)),)
-    _, begin, end = stay.result
-    return (LayoutPart(fetch_start, stay.end), LayoutPart(begin, max(end, evict_end)))
+def _hope(times: Times, stays: Stays) -> np.ndarray:
+    """The latency that each stay could save at best, whatever else is fast: [S]."""
+    slot = stays.gain_slot
+    spread = (times.slow_elapsed - times.floor)[slot]
+    most = times.weight[slot] * np.minimum(stays.gain[:, :2].max(axis=1, initial=0.0), spread)
+    total = np.concatenate([[0.0], np.cumsum(most)])
+    return total[stays.row[:, k.GAIN_END]] - total[stays.row[:, k.GAIN]]
+
+
+class _Memory:
+    """Lays out the memory of an empty layout.
+
+    words: int64, the memory.
+    """
+
+    def __init__(
+        self, program: Program, times: Times, stays: Stays, hope: np.ndarray, most: np.ndarray
+    ):
+        self.program, self.stays, self.most = program, stays, most
+        total, values, many = len(program.instructions), len(program.values), len(stays.row)
+        heights = max(total - 1, 0).bit_length() + 1
+        lists = [(total >> height) + 1 for height in range(heights)]
+        worth = np.flatnonzero(most > k.WORTH)
+        near, near_first = self._near(most > k.WORTH, total)
+        busy = np.flatnonzero(np.diff(near_first))
+        parts = PARTS * (total + len(worth)) + 1
+        blocks = -(-total // k.BLOCK)
+        self.size = k.HEAD_WORDS
+        slots = self._take((total + 1) * k.SLOT_WORDS)
+        row, value, gain = (
+            self._take(n * words)
+            for n, words in (
+                (many, k.STAY_WORDS),
+                (values, k.VALUE_WORDS),
+                (len(stays.gain), k.GAIN_WORDS),
+            )
+        )
+        part = self._take(parts * k.PART_WORDS)
+        by_slot = {field: self._take(total) for field in (k.FULL, k.RESERVED, k.STARTING)}
+        by_block = {
+            field: self._take(blocks) for field in (k.FULL_PEAK, k.RESERVED_PEAK, k.SUPPLIED)
+        }
+        crossing, head = self._take(heights), [self._take(n) for n in lists]
+        chosen, nearby, used = (self._take(len(numbers)) for numbers in (worth, near, busy))
+        room = {
+            k.CHANGED_AT: many,
+            k.TOUCHED_AT: total,
+            k.ADDED_AT: many,
+            k.REMOVED_AT: many * (k.PLACEMENT + 1),
+            **{field: 4 * many + 2 for field in (k.MET, k.LOWS, k.TOPS)},
+            k.KEYS: many,
+            k.ORDER: many,
+            k.POOL: 2 * (values + k.MOST_OTHERS),
+        }
+        places = {field: self._take(n) for field, n in room.items()}
+        self.words = np.zeros(self.size, np.int64)
+        self.floats = self.words.view(np.float64)
+        for field, address in {
+            k.SLOTS: slots,
+            k.STAYS: row,
+            k.STAYS_END: row + many * k.STAY_WORDS,
+            **by_slot,
+            **by_block,
+            k.CROSSING: crossing,
+            k.VALUES: chosen,
+            k.VALUES_END: chosen + len(worth),
+            k.NEAR: nearby,
+            k.BUSY: used,
+            k.BUSY_END: used + len(busy),
+            **places,
+            k.CYCLE: k.FIRST_CYCLE,
+            k.CAPACITY: program.machine.fast_capacity_bytes,
+            k.ALIGNMENT: program.machine.alignment_bytes,
+            k.TOTAL: total,
+            k.HEIGHTS: heights,
+            k.FREE: part,
+            k.SPARE: parts,
+        }.items():
+            self.words[field] = address
+        self.floats[[k.BEST, k.LIMIT]] = np.inf, -np.inf
+        self.words[crossing : crossing + heights] = head
+        self.words[chosen : chosen + len(worth)] = value + worth * k.VALUE_WORDS
+        self.words[nearby : nearby + len(near)] = value + near * k.VALUE_WORDS
+        self.words[used : used + len(busy)] = busy
+        self._fill_slots(slots, times, nearby + near_first)
+        self._fill_stays(row, value, gain, hope)
+        self._fill_values(value, row, gain)
+        table, floats = self._table(gain, len(stays.gain), k.GAIN_WORDS)
+        table[:, k.GAIN_SLOT] = stays.gain_slot
+        floats[:, k.GAIN_READ : k.GAIN_BUS + 1] = stays.gain
+        table, _ = self._table(part, parts, k.PART_WORDS)
+        table[:-1, k.PART_NEXT] = part + np.arange(1, parts) * k.PART_WORDS
+        self._reserve(by_slot[k.RESERVED], by_block[k.RESERVED_PEAK])
+
+    def _take(self, words: int) -> int:
+        """The address of the next words."""
+        address = self.size
+        self.size += words
+        return address
+
+    def _table(self, address: int, rows: int, words: int) -> tuple[np.ndarray, np.ndarray]:
+        """Some records, as whole numbers and as floats: [rows, words]."""
+        table = self.words[address : address + rows * words].reshape(rows, words)
+        return table, table.view(np.float64)
+
+    def _near(self, worth: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]:
+        """The values worth a place by the slots where they are used; where each slot begins."""
+        stays = self.stays
+        of_values = np.repeat(np.arange(len(worth)), np.diff(stays.gain_of_value))
+        groups = stays.row[stays.row[:, k.RESULT] >= 0]
+        of_groups = [np.arange(row[k.GAIN], row[k.GAIN_END]) for row in groups]
+        gain = np.concatenate([np.arange(len(of_values)), *of_groups])
+        lengths = [len(gains) for gains in of_groups]
+        value = np.concatenate([of_values, np.repeat(groups[:, k.VALUE], lengths)])
+        used = np.unique(np.stack([stays.gain_slot[gain], value])[:, worth[value]], axis=1)
+        return used[1], np.searchsorted(used[0], np.arange(total + 1))
+
+    def _fill_slots(self, slots: int, times: Times, near: np.ndarray) -> None:
+        table, floats = self._table(slots, len(near), k.SLOT_WORDS)
+        table[:, k.NEAR_FIRST] = near
+        floats[:-1, k.WEIGHT], floats[:-1, k.COMPUTE] = times.weight, times.compute
+        floats[:-1, k.SLOW + k.READ] = times.fixed_read
+        floats[:-1, k.SLOW + k.WRITE] = times.fixed_write
+        floats[:-1, k.SLOW + k.BUS] = times.fixed_bus
+        side = np.where(times.reads, k.READ, k.WRITE)
+        np.add.at(floats, (times.slot, k.SLOW + side), times.slow)
+        np.add.at(floats[:, k.SLOW + k.BUS], times.slot, times.bus)
+
+    def _fill_stays(self, row: int, value: int, gain: int, hope: np.ndarray) -> None:
+        stays = self.stays
+        table, floats = self._table(row, len(stays.row), k.STAY_WORDS)
+        table[:, : len(Stay._fields)] = stays.row
+        table[:, k.VALUE] = value + stays.row[:, k.VALUE] * k.VALUE_WORDS
+        result = stays.row[:, k.RESULT]
+        table[:, k.RESULT] = np.where(result >= 0, value + result * k.VALUE_WORDS, 0)
+        for field in (k.GAIN, k.GAIN_END):
+            table[:, field] = gain + stays.row[:, field] * k.GAIN_WORDS
+        floats[:, k.DEMAND], floats[:, k.HOPE] = stays.demand, hope
+        table[:, [k.OFFSET, k.BEST_PLACEMENT]] = -1
+        address = row + np.arange(len(table)) * k.STAY_WORDS
+        table[:, k.OWN + k.OWNER] = table[:, k.OTHER + k.OWNER] = address
+
+    def _fill_values(self, value: int, row: int, gain: int) -> None:
+        stays, many, total = self.stays, len(self.most), len(self.program.instructions)
+        table, floats = self._table(value, many, k.VALUE_WORDS)
+        table[:, k.STAY_FIRST] = row + stays.of_value[:-1] * k.STAY_WORDS
+        table[:, k.STAY_END] = row + stays.of_value[1:] * k.STAY_WORDS
+        table[:, k.GAIN_FIRST] = gain + stays.gain_of_value[:-1] * k.GAIN_WORDS
+        table[:, k.GAIN_STOP] = gain + stays.gain_of_value[1:] * k.GAIN_WORDS
+        first, last, size = np.full(many, total), np.zeros(many, np.int64), np.ones(many)
+        of = stays.row[:, k.VALUE]
+        np.minimum.at(first, of, stays.row[:, k.START])
+        np.maximum.at(last, of, stays.row[:, k.LAST])
+        np.maximum.at(size, of, stays.row[:, k.SIZE])
+        floats[:, k.MOST] = self.most
+        floats[:, k.LOG_MOST] = np.log(np.maximum(self.most, k.WORTH))
+        floats[:, k.LOG_AREA] = np.log(size * np.maximum(1, last - first))
+
+    def _reserve(self, reserved: int, peak: int) -> None:
+        align = self.program.machine.align
+        numbers = np.array([align(i.reserved_bytes) for i in self.program.instructions], np.int64)
+        self.words[reserved : reserved + len(numbers)] = numbers
+        blocks = np.pad(numbers, (0, -len(numbers) % k.BLOCK)).reshape(-1, k.BLOCK)
+        self.words[peak : peak + len(blocks)] = blocks.max(axis=1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import random
+import functools
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,22 +12,21 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.judge.reading import Reading
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.layouts.layout import MemoryLayout, Placed
-from mallocgame.mappers.layouts.stays import PlannedStay, possible_stays
+from mallocgame.mappers.layouts import kernels
+from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.msa import msa
-from mallocgame.program import Program
+from mallocgame.program import Access, Instruction, Program, Value
+from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
 from mallocgame.relaxation.bound import dual_bound, solve
 from mallocgame.relaxation.relaxation import relax, wanted_accesses
 
-# Shares of the all-slow latency: the loss that a step may accept at first and at last, and the
-# least gain that counts.
-HOT, COLD, WORTH = 5e-4, 1e-6, 1e-9
-TRUST = 0.02  # weight of what a stay saves only together with others: `LayoutSearch.insert`
-# Shares of the steps that make room for one stay, and of those that clear some slots.
-WANTED, WINDOWS = 0.5, 0.35
 PRICING = 0.2  # share of the budget that the linear relaxation may take
-FIRST_CYCLE = 3000  # steps from hot to cold; each further cycle takes 1.5 times as many
+# Seconds that writing the relaxation down takes for each access, and solving it again as long.
+RELAX_S = 5e-4
+TASTES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)  # of the fillings that search starts from
+AT_ONCE_S = 0.02  # seconds of steps between two looks at the clock
+FIRST_STEPS = 16  # steps before it is known how long one takes
 
 
 def local_search(
@@ -41,22 +40,38 @@ def local_search(
     """Ruins and recreates a layout until time is up or the lower bound is reached.
 
     It starts from fillings by density, from MSA and from the mappings `starts`, and is never worse
-    than MSA or one of these.  It obeys the
-    judge's rules rather than the game's: it lays out the whole program at once and may accept a
-    stall for a copy that is worth it.  `config` has no effect.
+    than MSA or one of these.  It obeys the judge's rules rather than the game's: it lays out the
+    whole program at once and may accept a stall for a copy that is worth it.  `config` has no
+    effect.  What is compiled on a machine's first calls does not count towards the budget.
     """
+    whole = Clock(budget_s)
+    compile_kernels()
     clock = Clock(budget_s)
     heuristic = msa(program, config, budget_s, seed).mapping
     search = LayoutSearch(program, seed)
     search.start()
     for start in (heuristic, *starts):
         search.lay(fast_accesses(program, start))
-    search.learn_prices(PRICING * budget_s)
-    while clock.expects(0.0) and not search.optimal and search.step():
-        pass
+    if RELAX_S * len(program.accesses) <= PRICING * budget_s:
+        search.learn_prices(PRICING * budget_s)
+    search.run(clock)
     mapping = best_legal(program, search.mapping(), heuristic, *starts)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
-    return Mapped(mapping, clock.seconds, info=info)
+    return Mapped(mapping, whole.seconds, info=info)
+
+
+@functools.cache
+def compile_kernels() -> None:
+    """Compiles the kernels, or loads them where an earlier process has compiled them."""
+    machine = Machine("", 16, 1, 1.0, 2.0)
+    accesses = (Access(0, 0, "read", (0,), 8), Access(1, 0, "read", (0,), 8))
+    program = Program(
+        "", machine, (Instruction("a"), Instruction("b")), (Value("v", 8, is_input=True),), accesses
+    )
+    search = LayoutSearch(program, 0)
+    search.start()
+    search.lay(fast_accesses(program, msa(program, GameConfig(), 0.0, 0).mapping))
+    kernels.search(*search.memory, 1)
 
 
 def best_legal(program: Program, *mappings: Mapping) -> Mapping:
@@ -78,59 +93,34 @@ def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
 
 
 class LayoutSearch:
-    """A layout, the best one found, and the moves between layouts.
-
-    stays: the possible stays of each value.
-    hope: the most that each stay could save.
-    values: the values worth a place; worth: the most that one of a value's stays could save; reach:
-        the
-    first and last slot of any of them.
-    near: per slot, the values used there; busy: the slots with any.
-    best, best_cost: the best layout found; limit: a cost that no layout can go below.
-    since, cycle: steps done and to be done from hot to cold.
-    price: for each value, the relaxation's price of each of its stays.
-    """
+    """A layout, the best one found, and the moves between layouts."""
 
     def __init__(self, program: Program, seed: int):
-        self.program, self.rng = program, random.Random(seed)
-        self.layout = MemoryLayout(program)
-        self.slow = self.layout.cost
-        self.stays = possible_stays(program)
-        self.reach: dict[int, tuple[int, int]] = {}
-        self.worth: dict[int, float] = {}
-        self.hope: dict[PlannedStay, float] = {}
-        for v, stays in enumerate(self.stays):
-            for stay in stays:
-                self.hope[stay] = self.layout.most(stay)
-            most = max((self.hope[s] for s in stays), default=0.0)
-            if most > WORTH:
-                self.worth[v] = most
-                self.reach[v] = (min(s.first for s in stays), max(s.last for s in stays))
-        self.values = list(self.worth)
-        self.near: list[list[int]] = [[] for _ in program.instructions]
-        for v in self.values:
-            for t in {gain.slot for stay in self.stays[v] for gain in stay.gains}:
-                self.near[t].append(v)
-        self.busy = [t for t, row in enumerate(self.near) if row]
-        self.best_cost = math.inf
-        self.best: list[Placed] = []
-        self.steps = self.improvements = self.since = self.cycles = 0
-        self.cycle = FIRST_CYCLE
-        self.price: dict[int, list[float]] = {}
-        self.limit = -math.inf
+        self.program = program
+        self.layout = MemoryLayout(program, seed)
+        self.memory = self.layout.words, self.layout.floats
+
+    @property
+    def steps(self) -> int:
+        """Steps made so far."""
+        return int(self.layout.words[kernels.STEPS])
+
+    @property
+    def improvements(self) -> int:
+        """How often a better layout was found."""
+        return int(self.layout.words[kernels.IMPROVEMENTS])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing to search, or nothing left to gain."""
+        limit = float(self.layout.floats[kernels.LIMIT]) + kernels.WORTH
+        return not self.layout.worthwhile.any() or self.layout.best_cost <= limit
 
     def start(self) -> None:
         """Fills an empty layout by density, with several tastes, and keeps the best."""
-        for taste in (0.0, 0.25, 0.5, 0.75, 1.0, 1.25):
-            for number in list(self.layout.placed):
-                self.layout.remove(number)
-            order = sorted(self.values, key=lambda v: -self._density(v, taste))
-            for v in order:
-                self.insert(v, 0.0, 0.0)
-            for v in order:
-                self.insert(v, 0.0, TRUST)
-            self._note()
-        self._back_to_best()
+        for taste in TASTES:
+            kernels.fill(*self.memory, taste)
+        kernels.recall(*self.memory)
 
     def learn_prices(self, time_limit_s: float) -> None:
         """Starts from the linear relaxation's optimum and learns what memory is worth at each slot.
@@ -142,224 +132,54 @@ class LayoutSearch:
         if model is None or solution is None:
             return
         prices = np.maximum(0.0, -solution.of_ub[model.capacity_rows :])
-        total = np.concatenate([[0.0], np.cumsum(prices)]) / self.layout.capacity
-        for v in self.values:
-            self.price[v] = [
-                stay.size * float(total[min(stay.last, len(prices))] - total[stay.first])
-                for stay in self.stays[v]
-            ]
-        self.limit = dual_bound(model, solution.of_ub, solution.of_eq)
+        total = np.concatenate([[0.0], np.cumsum(prices)])
+        total /= self.program.machine.fast_capacity_bytes
+        row = self.layout.stays.row
+        slots = total[np.minimum(row[:, kernels.LAST], len(prices))] - total[row[:, kernels.START]]
+        table = self.layout.table.view(np.float64)
+        table[:, kernels.PRICE] = row[:, kernels.SIZE] * slots
+        limit = dual_bound(model, solution.of_ub, solution.of_eq)
+        self.layout.floats[kernels.LIMIT] = limit
         self.lay(wanted_accesses(model, solution.x))
 
-    @property
-    def optimal(self) -> bool:
-        """Whether there is nothing left to gain."""
-        return self.best_cost <= self.limit + WORTH
+    def search(self, steps: int) -> None:
+        """Makes as many ruin and recreate steps; fewer if the limit is reached."""
+        if not self.is_over:
+            kernels.search(*self.memory, steps)
 
-    def _density(self, v: int, taste: float) -> float:
-        """Worth per byte and slot, these to the power of `taste`."""
-        first, last = self.reach[v]
-        area = max(1, self.stays[v][0].size) * (last - first)
-        return self.worth[v] / area**taste
-
-    def _note(self) -> None:
-        if self.layout.cost < self.best_cost - 1e-12:
-            self.best_cost = self.layout.cost
-            self.best = list(self.layout.placed.values())
-            self.improvements += 1
-
-    def _back_to_best(self) -> None:
-        for number in list(self.layout.placed):
-            self.layout.remove(number)
-        for placed in self.best:
-            self.layout.restore(placed)
-
-    def insert(self, v: int, rent: float, trust: float, priced: float = 0.0) -> None:
-        """Puts in the best stays of a value, after paying rent for bytes times slots.
-
-        Args:
-          rent: latency for each byte and slot.
-          trust: weight of what a stay would save if other accesses became fast too; an instruction
-            may need several accesses in fast memory before it becomes faster at all.
-          priced: share of the relaxation's prices that is charged as well.
-        """
-        rated: list[tuple[float, float, int, PlannedStay]] = []
-        prices = self.price.get(v, ())
-        priced = priced if prices else 0.0
-        for i, stay in enumerate(self.stays[v]):
-            hope = trust * self.hope[stay]
-            due = rent * stay.size * (stay.last - stay.first) - hope
-            if priced:
-                due += priced * prices[i]
-            score = self.layout.saving(stay) - due
-            if score > 0 and self.hope[stay] > WORTH:
-                rated.append((score, due, -i, stay))
-        rated.sort(key=lambda r: r[:3], reverse=True)
-        taken: list[PlannedStay] = []
-        for _, due, _, stay in rated:
-            free = all(s.last <= stay.first or stay.last <= s.first for s in taken)
-            if free and self.layout.try_place(stay, due if due < 0 else max(due, WORTH)) >= 0:
-                taken.append(stay)
-
-    def step(self) -> bool:
-        """One ruin and recreate step; False if there is nothing to search."""
-        if not self.values:
-            return False
-        self.steps += 1
-        self.since += 1  # steps of this cycle
-        layout, rng = self.layout, self.rng
-        before = layout.cost
-        kind = rng.random()
-        wanted: tuple[PlannedStay, int] | None = None
-        if kind < WANTED:
-            wanted, ruin = self._want()
-        elif kind < WANTED + WINDOWS:
-            ruin = self._window()
-        else:
-            ruin = self._some()
-        removed = [layout.remove(number) for number in ruin]
-        kept_after = layout.number
-        if wanted is not None:
-            layout.try_place(wanted[0], -math.inf, wanted[1])
-        pool = list(dict.fromkeys([p.stay.value for p in removed] + self._others(removed, wanted)))
-        self._recreate(pool)
-        temperature = HOT * (COLD / HOT) ** (self.since / self.cycle)
-        change = layout.cost - before
-        if change <= 0 or rng.random() < math.exp(-change / temperature):
-            self._note()
-        else:
-            for number in [n for n in layout.placed if n >= kept_after]:
-                layout.remove(number)
-            for placed in removed:
-                layout.restore(placed)
-        if self.since >= self.cycle:
-            self._restart()
-        return True
-
-    def _restart(self) -> None:
-        """Continues from the best layout, or every other time from a new filling."""
-        self.since, self.cycle = 0, self.cycle * 3 // 2
-        self.cycles += 1
-        self._back_to_best()
-        if self.cycles % 2:
-            for number in list(self.layout.placed):
-                self.layout.remove(number)
-            self._recreate(self.values)
-            self._note()
-
-    def _recreate(self, pool: list[int]) -> None:
-        """Puts values in, ordered by density with a random taste and noise."""
-        rng = self.rng
-        rent = 0.0
-        if rng.random() < 0.5:
-            rent = 10 ** rng.uniform(-2, 0) * (self.slow / len(self.program.instructions))
-            rent /= self.layout.capacity
-        taste = rng.choice((0.0, 0.5, 1.0))
-        noise = rng.uniform(0.0, 1.5)
-        trust = rng.choice((0.0, TRUST, 0.3))
-        priced = rng.choice((0.0, 0.0, 0.5, 0.8, 0.95))
-        keys = {v: math.log(self._density(v, taste)) + rng.gauss(0, noise) for v in pool}
-        for v in sorted(pool, key=lambda v: -keys[v]):
-            self.insert(v, rent, trust, priced)
-
-    def _others(self, removed: list[Placed], wanted: tuple[PlannedStay, int] | None) -> list[int]:
-        """Some values that are used at about the same time."""
-        anchors = [p.stay for p in removed] or ([wanted[0]] if wanted else [])
-        if not anchors:
-            return []
-        stay = self.rng.choice(anchors)
-        t = self.rng.randint(stay.first, max(stay.first, min(stay.last, len(self.near)) - 1))
-        width = int(self.rng.expovariate(1 / 4))
-        some = [v for row in self.near[max(0, t - width) : t + width + 1] for v in row]
-        self.rng.shuffle(some)
-        return some[: self.rng.randint(0, 12)]
-
-    def _want(self) -> tuple[tuple[PlannedStay, int] | None, list[int]]:
-        """A stay that is not in the layout, a place for it, and the stays in its way."""
-        rng, layout = self.rng, self.layout
-        for _ in range(20):
-            v = rng.choice(self.near[rng.choice(self.busy)])
-            stay = rng.choice(self.stays[v])
-            if layout.saving(stay) + TRUST * self.hope[stay] > WORTH:
-                break
-        else:
-            return None, []
-        clash = {
-            n for value in {stay.value, stay.result[0]} for n in layout.of_value.get(value, ())
-        }
-        span = range(max(0, stay.first - 1), min(stay.last + 1, len(layout.at)))
-        lies: dict[int, tuple[int, int]] = {}
-        for t in span:
-            lies.update(layout.at[t])
-        top = layout.capacity - stay.size
-        if top < 0:
-            return None, []
-        alignment = self.program.machine.alignment_bytes
-        top -= top % alignment
-        edges = {0, top}
-        for low, high in lies.values():
-            edges.update((high, low - stay.size))
-        places = [e for e in edges if 0 <= e <= top]
-        best: tuple[float, int, list[int]] = (math.inf, 0, [])
-        for place in rng.sample(places, min(6, len(places))):
-            hits = [
-                n for n, (low, high) in lies.items() if low < place + stay.size and high > place
-            ]
-            value = sum(self.worth.get(layout.placed[n].stay.value, 0.0) for n in hits)
-            value *= rng.uniform(0.5, 1.5)
-            if value < best[0]:
-                best = (value, place, hits)
-        ruin = list(clash.union(best[2]))
-        return (stay, best[1]), ruin
-
-    def _window(self) -> list[int]:
-        """Most of the stays in fast memory over a few slots."""
-        rng, layout = self.rng, self.layout
-        t = rng.choice(self.busy)
-        width = 1 + int(rng.expovariate(1 / 3))
-        rate = rng.choice((0.2, 0.5, 1.0))
-        found: dict[int, None] = {}
-        for slot in range(t, min(t + width, len(layout.at))):
-            found.update(dict.fromkeys(layout.at[slot]))
-        some = [n for n in found if rng.random() < rate]
-        if len(some) > 24:
-            some = rng.sample(some, 24)
-        return some
-
-    def _some(self) -> list[int]:
-        """A few stays of values that are used near each other."""
-        layout, rng = self.layout, self.rng
-        t = rng.choice(self.busy)
-        width = 1 + int(rng.expovariate(1 / 8))
-        numbers = {
-            n for row in self.near[t : t + width] for v in row for n in layout.of_value.get(v, ())
-        }
-        return rng.sample(sorted(numbers), min(len(numbers), rng.randint(1, 8)))
+    def run(self, clock: Clock, limit: float = -np.inf) -> None:
+        """Makes steps until the time is up or the best cost is at most `limit`."""
+        steps = FIRST_STEPS
+        while clock.expects(0.0) and not self.is_over and self.layout.best_cost > limit:
+            begin = time.perf_counter()
+            self.search(steps)
+            seconds = max(time.perf_counter() - begin, 1e-9)
+            steps = max(1, int(min(2.0, AT_ONCE_S / seconds) * steps))
 
     def mapping(self) -> Mapping:
         """The mapping of the best layout found."""
-        self._back_to_best()
+        kernels.recall(*self.memory)
         return self.layout.mapping()
 
     def lay(self, wanted: dict[int, set[int]]) -> None:
         """Tries the layout that has the given values in fast memory at the given slots."""
-        slots: dict[int, list[int]] = {}
-        for access in self.program.accesses:
-            slots.setdefault(access.value, []).append(access.instruction)
-        for number in list(self.layout.placed):
-            self.layout.remove(number)
-        chosen = []
-        for owner in self.values:
-            fitting = []
-            for stay in self.stays[owner]:
-                served = {
-                    (v, t) for v, first, end in stay.spans for t in slots[v] if first <= t < end
-                }
-                if all(t in wanted.get(v, ()) for v, t in served):
-                    fitting.append((len(served), stay))
-            fitting.sort(key=lambda item: -item[0])
-            chosen += [stay for _, stay in fitting]
-        for stay in sorted(chosen, key=lambda s: -self.hope[s] / max(1, s.size)):
-            self.layout.try_place(stay, -math.inf)
-        self._note()
-        self._back_to_best()
+        stays, row = self.layout.stays, self.layout.stays.row
+        value = np.repeat(np.arange(len(self.program.values)), np.diff(stays.gain_of_value))
+        slot = stays.gain_slot[: len(value)]
+        is_wanted = [
+            t in wanted.get(v, ()) for v, t in zip(value.tolist(), slot.tolist(), strict=True)
+        ]
+        # A group's gain may be of two values.
+        pairs = stays.merged >= 0
+        missing = pairs & ~np.array([*is_wanted, True])[stays.merged]
+        served, lacking = (
+            np.concatenate([[0], np.cumsum(of.sum(axis=1))]) for of in (pairs, missing)
+        )
+        first, end = row[:, kernels.GAIN], row[:, kernels.GAIN_END]
+        worthwhile = self.layout.worthwhile[row[:, kernels.VALUE]]
+        chosen = np.flatnonzero(worthwhile & (lacking[end] == lacking[first]))
+        density = self.layout.hope / np.maximum(1, row[:, kernels.SIZE])
+        keys = (-(served[end] - served[first]), row[:, kernels.VALUE], -density)
+        order = chosen[np.lexsort([key[chosen] for key in keys])]
+        kernels.place_all(*self.memory, self.layout.address(order))
+        kernels.recall(*self.memory)

@@ -8,6 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
+from mallocgame.mappers.msa import kernels
+
 
 @dataclasses.dataclass(eq=False)
 class HeapBlock:
@@ -27,10 +31,10 @@ class Heap:
     def __init__(self, capacity: int, reserved: Sequence[int]):
         """reserved: bytes from offset 0 that are reserved at each time."""
         self.capacity = capacity
-        self.reserved = list(reserved)
+        self.reserved = np.array(reserved if any(reserved) else [], np.int64)
         self.blocks: dict[int, HeapBlock] = {}
-        self.at: list[dict[int, HeapBlock]] = [{} for _ in reserved]
-        self.starting: list[dict[int, HeapBlock]] = [{} for _ in reserved]
+        self.taken = np.zeros((5, 64), np.int64)  # as `kernels.find` reads it, with blocks' ids
+        self.count = 0
 
     def add(self, block: HeapBlock) -> None:
         """Puts a block at its offset."""
@@ -46,46 +50,31 @@ class Heap:
     def remove(self, block: HeapBlock) -> None:
         """Removes a block."""
         del self.blocks[id(block)]
-        for start, end in block.spans:
-            self.starting[start].pop(id(block), None)
-            for time in range(start, end + 1):
-                self.at[time].pop(id(block), None)
+        kept = np.flatnonzero(self.taken[4, : self.count] != id(block))
+        self.count = len(kept)
+        self.taken[:, : self.count] = self.taken[:, kept]
 
     def _occupy(self, block: HeapBlock, span: tuple[int, int]) -> None:
-        self.starting[span[0]][id(block)] = block
-        for time in range(span[0], span[1] + 1):
-            self.at[time][id(block)] = block
-
-    def _met(self, spans: Sequence[tuple[int, int]]) -> dict[int, HeapBlock]:
-        met: dict[int, HeapBlock] = {}
-        for start, end in spans:
-            met.update(self.at[start])
-            for time in range(start + 1, end + 1):
-                if self.starting[time]:
-                    met.update(self.starting[time])
-        return met
+        if self.count == self.taken.shape[1]:
+            self.taken = np.concatenate([self.taken, np.zeros_like(self.taken)], axis=1)
+        self.count = kernels.occupy(
+            self.taken, self.count, block.offset, block.size, *span, id(block)
+        )
 
     def find(
         self, size: int, spans: Sequence[tuple[int, int]], preferred: int | None = None
     ) -> int | None:
         """An offset free over all spans: `preferred`, or else the smallest gap, then the lowest."""
-        taken = sorted(
-            (block.offset, block.offset + block.size)
-            for block in self._met(spans).values()
-            if block.size
+        place = kernels.find(
+            self.taken,
+            self.count,
+            np.array(spans, np.int64),
+            size,
+            -1 if preferred is None else preferred,
+            self.reserved,
+            self.capacity,
         )
-        floor = max(max(self.reserved[start : end + 1]) for start, end in spans)
-        if preferred is not None:
-            free = preferred >= floor and preferred + size <= self.capacity
-            clear = all(high <= preferred or low >= preferred + size for low, high in taken)
-            return preferred if free and (clear or not size) else None
-        best, place, top = self.capacity + 1, None, floor
-        for low, high in [*taken, (self.capacity, self.capacity)]:
-            gap = low - top
-            if size <= gap < best:
-                best, place = gap, top
-            top = max(top, high)
-        return place
+        return place if place >= 0 else None
 
     def find_lasting(
         self, size: int, start: int, end: int, later_uses: Sequence[int]
@@ -94,16 +83,11 @@ class Heap:
 
         later_uses: times after `end`, ascending, up to which the buffer would ideally stay.
         """
-        if self.find(size, [(start, end)]) is None:
-            return None
-        low, high = 0, len(later_uses)  # some offset is free up to use `low`
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.find(size, [(start, later_uses[middle - 1])]) is None:
-                high = middle - 1
-            else:
-                low = middle
-        return self.find(size, [(start, later_uses[low - 1] if low else end)])
+        uses = np.array(later_uses, np.int64)
+        place = kernels.find_lasting(
+            self.taken, self.count, start, end, uses, size, self.reserved, self.capacity
+        )
+        return place if place >= 0 else None
 
     def repack(self) -> bool:
         """Packs all blocks anew, longest and then largest first; False if one does not fit."""
@@ -111,14 +95,17 @@ class Heap:
             self.blocks.values(),
             key=lambda b: (-(max(s[1] for s in b.spans) - min(s[0] for s in b.spans)), -b.size),
         )
-        fresh = Heap(self.capacity, self.reserved)
-        offsets = []
-        for block in order:
-            offset = fresh.find(block.size, block.spans)
-            if offset is None:
-                return False
-            fresh.add(HeapBlock(block.size, offset, block.spans))
-            offsets.append(offset)
-        for block, offset in zip(order, offsets, strict=True):
+        offsets, taken, count = kernels.repack(
+            np.array([b.size for b in order], np.int64),
+            np.array([span for b in order for span in b.spans], np.int64).reshape(-1, 2),
+            np.cumsum([0, *(len(b.spans) for b in order)]),
+            np.array([id(b) for b in order], np.int64),
+            self.reserved,
+            self.capacity,
+        )
+        if len(offsets) < len(order):
+            return False
+        self.taken, self.count = taken, count
+        for block, offset in zip(order, offsets.tolist(), strict=True):
             block.offset = offset
         return True

@@ -7,9 +7,11 @@ All intervals are exclusive: a copy (start, end) overlaps with start+1 .. end-1.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+from mallocgame.mappers.msa import kernels
 
 EXPLORED = 100  # earlier starts to try once the later ones are used up
 RETRY_FACTOR = 2.0  # growth of an eviction's preferred length with every retry
@@ -49,22 +51,18 @@ class IntervalPicker:
         trips: float = 5.0,
         start_nesting: Sequence[int] | None = None,
     ):
-        self.nesting, self.ratios, self.trips = list(nesting), ratios, trips
-        self.start_nesting = self.nesting if start_nesting is None else list(start_nesting)
+        self.ratios = ratios
+        self.nesting = np.array(nesting, np.int64)
+        self.start_nesting = (
+            self.nesting if start_nesting is None else np.array(start_nesting, np.int64)
+        )
         self.most_s = ratios.most * memory_copy_s
-        weighted = np.array(elapsed) * trips ** np.array(nesting, dtype=np.float64)
-        self.total = np.cumsum(weighted).tolist()
-        self.loops = any(self.nesting)
+        self.scale = trips ** np.arange(max(nesting) + 1, dtype=np.float64)
+        self.total = np.cumsum(np.array(elapsed) * self.scale[self.nesting])
 
     def overlap(self, start: int, end: int) -> float:
         """Seconds of the instructions between `start` and `end`, both exclusive."""
-        start = max(start, 0)
-        if end <= start:
-            return 0.0
-        if not self.loops:
-            return self.total[end - 1] - self.total[start]
-        level = min(self.nesting[start : min(end, len(self.nesting) - 1) + 1])
-        return (self.total[end - 1] - self.total[start]) / self.trips**level
+        return kernels.overlap(self.total, self.nesting, self.scale, start, end)
 
     def may_stay(self, start: int, end: int) -> bool:
         """Whether a value may be kept from one use to the next without a copy."""
@@ -73,73 +71,29 @@ class IntervalPicker:
     def latest_start(self, start: int, end: int, copy_s: float, gain_s: float) -> int:
         """The latest start of a prefetch for a use at `end`; below `start` if there is none."""
         least = self.ratios.least * copy_s
-        time = end - 1
-        while time >= start and (
-            self.start_nesting[time] != self.nesting[end]
-            or least > self.overlap(time, end) + gain_s
-        ):
-            time -= 1
-        return time
+        level = self.nesting[end]
+        return kernels.latest_start(
+            self._overlaps(start, end), start, end, self.start_nesting, level, least, gain_s
+        )
 
-    def starts(self, start: int, end: int, copy_s: float, gain_s: float) -> Iterator[int]:
+    def starts(self, start: int, end: int, copy_s: float, gain_s: float) -> list[int]:
         """Starts to try: the preferred one first, then later and earlier ones in turns.
 
         start: the earliest allowed; gain_s: seconds that the use itself becomes shorter.
         """
-        latest = self.latest_start(start, end, copy_s, gain_s)
-        earliest = start
-        while earliest < latest and (
-            self.start_nesting[earliest] != self.nesting[end]
-            or self.most_s < self.overlap(earliest, end)
-        ):
-            earliest += 1
-        if earliest > latest:
-            return
-        first = self._preferred(earliest, latest, end, copy_s)
-        yield first
-        later, earlier = self._later(first + 1, latest, end), first - 1
-        stride = self.overlap(earliest, end) / EXPLORED
-        if later > latest:
-            earlier = self._earlier(earlier, earliest, end, self.overlap(first, end) + stride)
-        else:
-            earlier = self._earlier(earlier, earliest, end, 0.0)
-        turn_later = True
-        while later <= latest or earlier >= earliest:
-            if later <= latest and (turn_later or earlier < earliest):
-                yield later
-                later = self._later(later + 1, latest, end)
-                turn_later = False
-                continue
-            yield earlier
-            target = self.overlap(earlier, end) + stride if later > latest else 0.0
-            earlier = self._earlier(earlier - 1, earliest, end, target)
-            turn_later = True
+        ratios = self.ratios
+        times = (ratios.least * copy_s, ratios.preferred * copy_s, self.most_s, gain_s)
+        found, level = self._overlaps(start, end), self.nesting[end]
+        return kernels.starts(
+            found, start, end, self.start_nesting, level, times, EXPLORED
+        ).tolist()
 
     def eviction_end(self, start: int, latest: int, copy_s: float, retry: int) -> int:
         """The preferred end of an eviction that starts at `start`."""
         wanted = (1 + RETRY_FACTOR * retry) * self.ratios.preferred * copy_s
-        for end in range(start + 1, latest + 1):
-            if self.overlap(start, end) >= wanted:
-                return end
-        return latest
+        return kernels.eviction_end(
+            self.total, self.nesting, self.scale, start, latest, float(wanted)
+        )
 
-    def _preferred(self, earliest: int, latest: int, end: int, copy_s: float) -> int:
-        wanted = self.ratios.preferred * copy_s
-        best, distance = earliest, abs(wanted - self.overlap(earliest, end))
-        for time in range(earliest + 1, latest + 1):
-            there = abs(wanted - self.overlap(time, end))
-            if self.start_nesting[time] == self.nesting[end] and there < distance:
-                best, distance = time, there
-        return best
-
-    def _later(self, time: int, latest: int, end: int) -> int:
-        while time <= latest and self.start_nesting[time] != self.nesting[end]:
-            time += 1
-        return time
-
-    def _earlier(self, time: int, earliest: int, end: int, target: float) -> int:
-        while time >= earliest and (
-            self.start_nesting[time] != self.nesting[end] or self.overlap(time, end) < target
-        ):
-            time -= 1
-        return time
+    def _overlaps(self, start: int, end: int) -> np.ndarray:
+        return kernels.overlaps(self.total, self.nesting, self.scale, start, end)

@@ -9,6 +9,10 @@ import bisect
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
+from mallocgame.mappers.msa import kernels
+
 # Tolerance in comparing supply with demand, as a fraction: sums of seconds round differently.
 SLACK = 1e-9
 
@@ -36,6 +40,7 @@ class CopyResource:
         self.supply = list(supply)
         self.copies: list[_Copy] = []
         self.longest = 0  # of the copies' intervals
+        self.intervals = np.zeros((64, 2), np.int64)  # of the copies, in their order
 
     def has_enough(self, start: int, end: int, seconds: float) -> bool:
         """Whether a copy could be added."""
@@ -53,6 +58,11 @@ class CopyResource:
         position, new, moved = served
         for copy, used in moved:
             copy.used = used
+        n = len(self.copies)
+        if n == len(self.intervals):
+            self.intervals = np.concatenate([self.intervals, np.zeros_like(self.intervals)])
+        self.intervals[position + 1 : n + 1] = self.intervals[position:n]
+        self.intervals[position] = start, end
         self.copies.insert(position, new)
         self.longest = max(self.longest, end - start)
 
@@ -69,6 +79,8 @@ class CopyResource:
         if position == len(self.copies):
             raise ValueError(f"there is no copy ({start}, {end}) of {seconds} s")
         gone = self.copies.pop(position)
+        n = len(self.copies)
+        self.intervals[position:n] = self.intervals[position + 1 : n + 1]
         horizon = gone.used[-1][0] if gone.used else -1
         before = self._used(position, start)
         for other in self.copies[position:]:
@@ -81,12 +93,7 @@ class CopyResource:
 
     def under_way(self, start: int, end: int) -> int:
         """The number of copies whose intervals meet (start, end)."""
-        count = 0
-        position = bisect.bisect_left(self.copies, end, key=lambda c: c.start)
-        while position > 0 and self.copies[position - 1].start > start - self.longest:
-            position -= 1
-            count += self.copies[position].end > start
-        return count
+        return kernels.under_way(self.intervals, len(self.copies), start, end, self.longest)
 
     def left(self) -> list[float]:
         """The supply that no copy uses, per time."""

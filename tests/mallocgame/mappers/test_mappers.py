@@ -1,10 +1,9 @@
-"""Mappers: one interface, everything legal, and the layout that local search works on."""
+"""Mappers: one interface, everything legal."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import random
 
 import numpy as np
 import pytest
@@ -22,9 +21,7 @@ from mallocgame.mappers.in_game import simple
 from mallocgame.mappers.in_game.imitate import relaxed_openings
 from mallocgame.mappers.in_game.plans import Answer, play_plans, score_plans
 from mallocgame.mappers.in_game.simple import SHARES, THRESHOLDS, imitate
-from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.layouts.local_search import LayoutSearch, fast_accesses, local_search
-from mallocgame.mappers.layouts.stays import possible_stays
 from mallocgame.mappers.msa import msa
 from mallocgame.mappers.registry import LEARNED, MAPPERS
 from mallocgame.program import load_program
@@ -87,88 +84,12 @@ def test_the_rounded_relaxation_is_a_rule_and_opens_games(seed):
             assert opening[number] == (COPY if plan[i] == Answer.YES else DROP)
 
 
-def _fresh_cost(layout: MemoryLayout) -> float:
-    """The cost of what is in the layout, put into an empty one."""
-    other = MemoryLayout(layout.program)
-    for placed in layout.placed.values():
-        other.restore(placed)
-    return other.cost
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_a_layout_knows_its_cost_and_forgets_nothing(seed):
-    program = random_program(np.random.default_rng([22, seed]))
-    rng = random.Random(seed)
-    layout = MemoryLayout(program)
-    empty = layout.cost
-    stays = [stay for row in possible_stays(program) for stay in row]
-    for _ in range(150):
-        if layout.placed and rng.random() < 0.4:
-            number = rng.choice(list(layout.placed))
-            before = layout.cost
-            placed = layout.remove(number)
-            if rng.random() < 0.5:
-                layout.restore(placed)
-                assert layout.cost == pytest.approx(before, abs=1e-12)
-        elif stays:
-            before = layout.cost
-            if layout.try_place(rng.choice(stays), -1e9) < 0:
-                assert layout.cost == before
-    assert layout.cost == pytest.approx(_fresh_cost(layout), abs=1e-10)
-    mapping = layout.mapping()
-    assert verify(program, mapping) == []
-    latency = simulate(program, mapping).latency_s / layout.unit_s
-    assert latency <= layout.cost + 1e-9
-    for number in list(layout.placed):
-        layout.remove(number)
-    assert layout.cost == pytest.approx(empty, abs=1e-10)
-    assert not any(layout.full)
-    assert not any(layout.at)
-
-
-def test_a_layout_without_copies_that_clash_agrees_with_the_judge():
-    """Held values alone: no supply is shared, so the cost is the latency."""
-    for seed in range(20):
-        program = random_program(np.random.default_rng([23, seed]), loop_depth=0)
-        layout = MemoryLayout(program)
-        for row in possible_stays(program):
-            for stay in row:
-                if not stay.copied and stay.evict_from < 0:
-                    layout.try_place(stay, -1e9)
-        latency = simulate(program, layout.mapping()).latency_s / layout.unit_s
-        assert latency == pytest.approx(layout.cost, abs=1e-12)
-
-
-def test_stays_of_a_value_read_twice():
-    """A value that is defined at 0 and read at 2 and 4: produced for either read, or fetched."""
-    from mallocgame.program import Access, Instruction, Program, Value
-    from mallocgame.program.machine import Machine
-
-    accesses = [Access(0, 0, "write", (), 8, defines=True)]
-    accesses += [Access(t, 0, "read", (), 8) for t in (2, 4)]
-    program = Program(
-        "twice", Machine("m", 64, 8, 1.0, 10.0), tuple(Instruction(f"i{t}") for t in range(5)),
-        (Value("v", 8),), tuple(accesses),
-    )  # fmt: skip
-    stays = possible_stays(program)[0]
-    found = {(s.first, s.end, s.copied, s.fetch_from, s.evict_from, s.evict_to) for s in stays}
-    assert found == {
-        (0, 1, False, 0, 1, 2),
-        (0, 3, False, 0, 1, 4),
-        (0, 5, False, 0, -1, -1),
-        (2, 3, True, 1, -1, -1),
-        (2, 5, True, 1, -1, -1),
-        (4, 5, True, 1, -1, -1),
-    }
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_local_search_finds_known_optima_nearly(seed):
     program, optimum, _ = known_optimum_program(np.random.default_rng(seed), turns=5, lanes=3)
     search = LayoutSearch(program, 0)  # by steps, not seconds: a busy machine is no failure
     search.start()
-    for _ in range(2500):
-        search.step()
+    search.search(2500)
     mapping = search.mapping()
     assert verify(program, mapping) == []
     saved = simulate(program, mapping).saved_fraction
@@ -193,8 +114,7 @@ def test_local_search_is_no_worse_than_what_it_starts_from():
     program = load_program(SAMPLE / "resnet50_b1_inference_v4_4mib.program.json.gz")
     elsewhere = LayoutSearch(program, 7)
     elsewhere.start()
-    for _ in range(500):
-        elsewhere.step()
+    elsewhere.search(500)
     start = elsewhere.mapping()
 
     def latency(*starts: Mapping) -> float:
