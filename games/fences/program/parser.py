@@ -244,7 +244,7 @@ class _Parser:
     def _figures(self, keys: tuple[str, ...]) -> list[tuple[str, float | None, Token]]:
         """`key number` again and again, at least once."""
         found: list[tuple[str, float | None, Token]] = []
-        while not found or (self._next.kind == "name" and self._is_figure()):
+        while not found or self._is_figure():
             key = self._next
             if key.text not in keys:
                 self._fail(f"one of {', '.join(keys)}")
@@ -265,7 +265,9 @@ class _Parser:
         return found
 
     def _is_figure(self) -> bool:
-        """Whether the name that follows is a further key, not the next statement."""
+        """Whether what follows is a further key and not the next statement."""
+        if self._next.kind not in ("name", "keyword"):
+            return False
         after = self._tokens[self._at + 1]
         return after.kind == "number" or after.text == "none"
 
