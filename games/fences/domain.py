@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,21 @@ def naive_cost(program: Program) -> float:
     return judged.figures.cost
 
 
+def _mapper(name: str, **facts: Any) -> Solver:
+    """An opponent of `games.fences.mappers.registry`, which is imported when it runs."""
+
+    def run(instance: Instance, options: Any, budget_s: float, seed: int) -> Solved:
+        from games.fences.mappers.registry import MAPPERS
+
+        started = time.perf_counter()
+        made = MAPPERS[name](instance.content, budget_s)
+        text = text_of(instance.content, made.placements)
+        seconds = time.perf_counter() - started
+        return Solved(text, seconds, figures={"proven": made.proven})
+
+    return Solver(run, **facts)
+
+
 class FencesDomain(Domain):
     """Instances are programs, solutions are texts of schedules.
 
@@ -49,8 +65,17 @@ class FencesDomain(Domain):
 
     name, version = "fences", GAME_VERSION
     words = Words(instance="program", solution="schedule", score="saved")
-    solvers: Mapping[str, Solver] = {}
+    solvers: Mapping[str, Solver] = {
+        "naive": _mapper("naive"),
+        "batching": _mapper("batching"),
+        "critical_path": _mapper("critical_path"),
+        "exhaustive": _mapper("exhaustive", searches=True),
+        "cpsat": _mapper(
+            "cpsat", searches=True, on_demand=True, package="ortools", extra="mappers"
+        ),
+    }
     blank_figures: Mapping[str, Any] = {
+        "proven": False,
         "cost": None,
         "instructions": None,
         "fences": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from gamekit.environment import History, Spec, Step
 from games.fences.game import rules
 from games.fences.game.actions import ACTION_NAMES, GAME_VERSION, most_moves
 from games.fences.game.observe import SPEC, observe
 from games.fences.game.state import State, start
 from games.fences.game.tables import Tables, build_tables
 from games.fences.program.program import Program
-from gamekit.environment import History, Spec, Step
 
 
 @struct.dataclass
@@ -37,7 +38,7 @@ class Game:
         def one(number: jax.Array) -> State:
             t = jax.tree.map(lambda table: table[number], self.tables)
             fresh = start(number, operations, outcomes, moves)
-            return fresh.replace(bound=rules.rest(t, fresh))
+            return dataclasses.replace(fresh, bound=rules.rest(t, fresh))
 
         depth = instance.ndim
         return _over_batch(one, depth, (0,), state_out=True)(instance)

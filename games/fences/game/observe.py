@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gamekit.observation import ObservationSpec, Part
 from games.fences.game.actions import ACTION_NAMES, FENCE, NEXT, OFFERED
 from games.fences.game.rules import (
     BYTE,
@@ -21,7 +22,6 @@ from games.fences.game.rules import (
 )
 from games.fences.game.state import NOBODY, State
 from games.fences.game.tables import Tables
-from gamekit.observation import ObservationSpec, Part
 
 # So many operations that are not placed yet are shown.
 COMING = 16

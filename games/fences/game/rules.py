@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -82,9 +83,7 @@ def legal(t: Tables, s: State) -> jax.Array:
     return chosen | is_done(t, s)
 
 
-def place(
-    t: Tables, s: State, operation: jax.Array, device: jax.Array, point: jax.Array
-) -> State:
+def place(t: Tables, s: State, operation: jax.Array, device: jax.Array, point: jax.Array) -> State:
     """An operation comes to the end of a device's stream, behind a sync on a fence at `point` of
     the other stream, without them where that is -1."""
     numbers, devices = jnp.arange(len(t.valid)), jnp.arange(2)
@@ -107,7 +106,8 @@ def place(
         (waits, at_end, split, passed, ended, joins, shares, reads)
     )
     joined = jnp.where(waits & (numbers == point), s.joined - split, s.joined)
-    return s.replace(
+    return dataclasses.replace(
+        s,
         device=jnp.where(mine, device, s.device),
         order=jnp.where(mine, jnp.sum(s.device != NOBODY), s.order),
         finish=jnp.where(mine[:, None], ended, s.finish),
@@ -146,17 +146,17 @@ def play(t: Tables, s: State, action: jax.Array) -> State:
     operation, device, point, window, asks = jax.lax.optimization_barrier(
         (operation, device, point, window, asks)
     )
-    question = s.replace(asked=operation, asked_device=device, point=point)
-    turned = s.replace(window=s.window + 1)
+    question = dataclasses.replace(s, asked=operation, asked_device=device, point=point)
+    turned = dataclasses.replace(s, window=s.window + 1)
     placed = place(t, s, operation, device, point)
-    placed = placed.replace(bound=cost(t, placed) + rest(t, placed))
+    placed = dataclasses.replace(placed, bound=cost(t, placed) + rest(t, placed))
 
     def choose(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
         return jnp.where(window, a, jnp.where(asks, b, c))
 
     after = jax.tree.map(choose, turned, question, placed)
     log = jnp.where(jnp.arange(len(s.moves)) == s.length, action, s.moves)
-    after = after.replace(moves=log, length=s.length + 1)
+    after = dataclasses.replace(after, moves=log, length=s.length + 1)
     over = is_done(t, s)
     return jax.tree.map(lambda old, new: jnp.where(over, old, new), s, after)
 

@@ -107,7 +107,7 @@ def _row(program: Program, n: int, k: int) -> dict[str, np.ndarray]:
     cost, span = naive_cost(program)
     if cost <= 0:
         raise InputError(f"{program.name}: its naive schedule costs nothing; give it weights")
-    return row | {"naive": np.float32(cost), "span": np.float32(span)}
+    return row | {"naive": np.array(cost, np.float32), "span": np.array(span, np.float32)}
 
 
 def naive_cost(program: Program) -> tuple[float, float]:
@@ -135,4 +135,3 @@ def naive_cost(program: Program) -> tuple[float, float]:
     w = program.weights
     cost = w.instruction * (len(program.operations) + ifs) + (w.fence + w.sync) * fences
     return cost + w.byte * moved + w.time * span, span
-

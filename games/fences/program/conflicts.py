@@ -81,9 +81,7 @@ def conflicts_of(flat: Flat, annotations: Sequence[Annotation]) -> list[Conflict
     if not any(isinstance(a, Before) for c in found for a in c.annotations):
         found += _unordered(flat, annotations)
     unique = {frozenset(map(id, c.annotations)): c for c in reversed(found)}
-    return sorted(
-        unique.values(), key=lambda c: (len(c.annotations), c.place.line, c.place.column)
-    )
+    return sorted(unique.values(), key=lambda c: (len(c.annotations), c.place.line, c.place.column))
 
 
 def _about(flat: Flat, annotation: On | Cost, operation: int) -> bool:
@@ -103,9 +101,9 @@ def _devices(flat: Flat, annotations: Sequence[Annotation]) -> Iterator[Conflict
     for number, raw in enumerate(flat.operations):
         against: list[list[Annotation]] = [[], []]
         for annotation in annotations:
-            device = _excluded(annotation)
-            if device is not None and isinstance(annotation, On | Cost):
-                if _about(flat, annotation, number):
+            if isinstance(annotation, On | Cost) and _about(flat, annotation, number):
+                device = _excluded(annotation)
+                if device is not None:
                     against[device].append(annotation)
         nature = host_only(raw)
         if nature:
@@ -126,11 +124,11 @@ def host_only(raw: Raw) -> str:
     return "input()" if reads_input(raw.value) else ""
 
 
-def _excluded(annotation: Annotation) -> int | None:
+def _excluded(annotation: On | Cost) -> int | None:
     """The device that an annotation leaves no room for."""
     if isinstance(annotation, On):
         return 1 - DEVICE_NAMES.index(annotation.device)
-    if isinstance(annotation, Cost) and annotation.value is None:
+    if annotation.value is None:
         return CPU if annotation.key == "cpu" else GPU
     return None
 

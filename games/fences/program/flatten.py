@@ -150,10 +150,7 @@ def reads_input(value: Expression | None) -> bool:
 
 def _data(operations: Sequence[Raw], raw: Raw, conditions: Sequence[str]) -> tuple[int, ...]:
     """The operations that may make what an operation reads."""
-    if raw.prints:
-        reads = [Variable(raw.name, raw.place)]
-    else:
-        reads = list(variables(raw.value))
+    reads = [Variable(raw.name, raw.place)] if raw.prints else list(variables(raw.value))
     found: set[int] = set()
     for depth, (name, _) in enumerate(raw.guard):
         # A condition must be there wherever its `if` is reached.
@@ -178,7 +175,9 @@ def _makers(
     for outcome in itertools.product((False, True), repeat=len(conditions)):
         run = dict(zip(conditions, outcome, strict=True))
         if _holds(reader.guard, run) and not any(_holds(operations[i].guard, run) for i in makers):
-            asked = {c for i in makers for c, _ in operations[i].guard} | {c for c, _ in reader.guard}
+            asked = {c for i in makers for c, _ in operations[i].guard} | {
+                c for c, _ in reader.guard
+            }
             told = [f"{c} is {'true' if v else 'false'}" for c, v in run.items() if c in asked]
             where = " and ".join(told) or "it is read"
             raise variable.place.error(f"{name!r} is not defined where {where}")

@@ -184,9 +184,7 @@ def _nested(program: Program, entries: Sequence[Entry]) -> Iterator[Instruction]
     yield from _grouped(program, list(enumerate(run)), 0)
 
 
-def _grouped(
-    program: Program, run: Sequence[tuple[int, int]], depth: int
-) -> Iterator[Instruction]:
+def _grouped(program: Program, run: Sequence[tuple[int, int]], depth: int) -> Iterator[Instruction]:
     """Neighbours under one condition share an `if`. run: (position, operation)."""
     at = 0
     while at < len(run):

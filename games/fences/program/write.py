@@ -40,9 +40,7 @@ def program_text(file: File, assigned: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _statements(
-    statements: Sequence[Statement], depth: int, fresh: Iterator[str]
-) -> Iterator[str]:
+def _statements(statements: Sequence[Statement], depth: int, fresh: Iterator[str]) -> Iterator[str]:
     pad = INDENT * depth
     for statement in statements:
         if isinstance(statement, Assign):
