@@ -1,8 +1,8 @@
 """The whole problem as a constraint program, solved by CP-SAT of OR-Tools (extra `mappers`).
 
 Streams are circuits: an arc from one operation to the next of its device, with a node 0 for both
-ends.  `fence[i, j]` says that a fence stands right behind i, and a sync on it right before j, on the
-other device.  What is needed is handed over by a fence not before it and a sync not after its
+ends.  `fence[i, j]` says that a fence stands right behind i, and a sync on it right before j, on
+the other device.  What is needed is handed over by a fence not before it and a sync not after its
 reader; positions tell what is before what.  Times are whole ticks, one variable for each outcome of
 the conditions.
 """

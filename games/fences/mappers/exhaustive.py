@@ -15,8 +15,6 @@ from games.fences.mappers.simple import batching, critical_path
 from games.fences.program.program import Program
 from games.fences.program.schedule import Placement
 
-# Programs of more operations are not for this search, unless it is asked for.
-MOST_OPERATIONS = 12
 SLACK = 1e-9
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from games.fences.mappers.cpsat import cpsat
-from games.fences.mappers.exhaustive import MOST_OPERATIONS, exhaustive
+from games.fences.mappers.exhaustive import exhaustive
 from games.fences.mappers.simple import batching, critical_path
 from games.fences.program.naive import naive_placements
 from games.fences.program.program import Program
@@ -39,4 +39,3 @@ MAPPERS: Mapping[str, Callable[[Program, float], Mapped]] = {
     "exhaustive": _exhaustive,
     "cpsat": _cpsat,
 }
-__all__ = ["MAPPERS", "MOST_OPERATIONS", "Mapped"]
