@@ -81,7 +81,9 @@ def conflicts_of(flat: Flat, annotations: Sequence[Annotation]) -> list[Conflict
     if not any(isinstance(a, Before) for c in found for a in c.annotations):
         found += _unordered(flat, annotations)
     unique = {frozenset(map(id, c.annotations)): c for c in reversed(found)}
-    return sorted(unique.values(), key=lambda c: (len(c.annotations), c.place.line, c.place.column))
+    # What is in conflict by a part of it alone says nothing more than that part.
+    smallest = [c for own, c in unique.items() if not any(other < own for other in unique)]
+    return sorted(smallest, key=lambda c: (len(c.annotations), c.place.line, c.place.column))
 
 
 def _about(flat: Flat, annotation: On | Cost, operation: int) -> bool:

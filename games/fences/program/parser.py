@@ -147,7 +147,9 @@ class _Parser:
             yes = self._braces(self._statement)
             no = self._braces(self._statement) if self.takes("else") else ()
             return If(condition, yes, no, start.place)
-        if outside and self._sees(*DEVICES, "cost", "weights", "deterministic"):
+        if self._sees(*DEVICES, "cost", "weights", "deterministic"):
+            if not outside:
+                raise start.place.error(f"the annotation {start} must stand outside of every if")
             return self._annotation()
         if self._sees("print"):
             return self._print_or_before(outside)

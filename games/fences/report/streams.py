@@ -53,9 +53,7 @@ def timeline(program: Program, schedule: Schedule, outcome: int = -1) -> Timelin
                     of, when, _ = fences[entry.name]
                     clock[device] = max(begin, when + program.weights.latency)
                     fences[entry.name] = (of, when, clock[device])
-                    bars[device].append(
-                        Bar(f"sync({entry.name})", "sync", begin, clock[device])
-                    )
+                    bars[device].append(Bar(f"sync({entry.name})", "sync", begin, clock[device]))
                 elif program.runs[entry.operation][outcome]:
                     op = program.operations[entry.operation]
                     clock[device] += op.time(device)
