@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", required=True, help="a training run's folder")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="a training run's folder")
     parser.add_argument("--suite", nargs="+", default=list(SUITES))
     parser.add_argument("--seconds", type=float, default=2.0, help="for the agent, a program")
     parser.add_argument("--games", type=int, default=32)
