@@ -55,7 +55,7 @@ SIBLING_MAY_IMPORT = {
 }
 MAY_IMPORT |= {
     f"games.{folder.name}{room}": (*(f"games.{folder.name}{of}" for of in allowed), "gamekit")
-    for folder in sorted((ROOT / "games").glob("*/"))
+    for folder in sorted((ROOT / "games").glob("[!_]*/"))
     for room, allowed in SIBLING_MAY_IMPORT.items()
 }
 # Single files that stand above their room.

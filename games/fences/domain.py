@@ -70,9 +70,7 @@ class FencesDomain(Domain):
         "batching": _mapper("batching"),
         "critical_path": _mapper("critical_path"),
         "exhaustive": _mapper("exhaustive", searches=True),
-        "cpsat": _mapper(
-            "cpsat", searches=True, on_demand=True, package="ortools", extra="mappers"
-        ),
+        "cpsat": _mapper("cpsat", searches=True, on_demand=True, package="ortools", extra="cpsat"),
     }
     blank_figures: Mapping[str, Any] = {
         "proven": False,

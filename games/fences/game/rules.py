@@ -86,11 +86,8 @@ def legal(t: Tables, s: State) -> jax.Array:
 def place(t: Tables, s: State, operation: jax.Array, device: jax.Array, point: jax.Array) -> State:
     """An operation comes to the end of a device's stream, behind a sync on a fence at `point` of
     the other stream, without them where that is -1."""
-    numbers, devices = jnp.arange(len(t.valid)), jnp.arange(2)
-    mine, own, other = numbers == operation, devices == device, devices == 1 - device
+    mine, own = jnp.arange(len(t.valid)) == operation, jnp.arange(2) == device
     waits = point != NOBODY
-    at_end = waits & (s.last[1 - device] == point)
-    split = jnp.where(waits & ~at_end, s.joined[point], 0)
     passed = (s.device == 1 - device) & (s.order <= s.order[point])
     began = jnp.where(
         waits,
@@ -99,13 +96,11 @@ def place(t: Tables, s: State, operation: jax.Array, device: jax.Array, point: j
     )
     ended = began + t.time[operation, device] * t.runs[operation]
     last = s.last[device]
-    joins = (last != NOBODY) & ~s.broken[device] & ~waits
-    shares = jnp.where(joins, t.shared[last, operation], 0)
+    shares = jnp.where(last != NOBODY, t.shared[last, operation], 0)
     reads = (t.data[operation] > 0) & (s.device == 1 - device) & ~s.sent
-    waits, at_end, split, passed, ended, joins, shares, reads = jax.lax.optimization_barrier(
-        (waits, at_end, split, passed, ended, joins, shares, reads)
+    waits, passed, ended, shares, reads = jax.lax.optimization_barrier(
+        (waits, passed, ended, shares, reads)
     )
-    joined = jnp.where(waits & (numbers == point), s.joined - split, s.joined)
     return dataclasses.replace(
         s,
         device=jnp.where(mine, device, s.device),
@@ -114,10 +109,8 @@ def place(t: Tables, s: State, operation: jax.Array, device: jax.Array, point: j
         clock=jnp.where(own[:, None], ended, s.clock),
         handed=s.handed | (passed & waits),
         sent=s.sent | reads,
-        joined=jnp.where((numbers == last) & joins, shares, joined),
         last=jnp.where(own, operation, s.last),
-        broken=jnp.where(own, False, s.broken | (other & at_end)),
-        ifs=s.ifs + t.levels[operation] - shares + split,
+        ifs=s.ifs + t.levels[operation] - shares,
         fences=s.fences + waits,
         bytes=s.bytes + jnp.sum(jnp.where(reads, t.bytes, 0.0)),
         after=jnp.where(mine, point, s.after),

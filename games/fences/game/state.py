@@ -17,9 +17,8 @@ class State:
     order: int32 [N, ...], how many were placed before it. finish: float32 [N, K, ...], when its
         device is done with it. clock: float32 [2, K, ...], when each device is free.
     handed: bool [N, ...], a sync of the other device lies behind it; sent: the other device reads
-        it. joined: int32 [N, ...], the ifs that the next operation of its stream shares with it.
-    last: int32 [2, ...], the last operation of each stream; broken: bool [2, ...], whether a fence
-        or a sync stands behind it. ifs, fences: int32 [...]; bytes: float32 [...], so far.
+        it. last: int32 [2, ...], the last operation of each stream, -1 without one.
+    ifs, fences: int32 [...]; bytes: float32 [...], so far.
     bound: float32 [...], what a schedule costs at least that this game can still make.
     after: int32 [N, ...], the operation behind whose fence it waits, -1 without.
     window: int32 [...], how often `next` was said about operations.
@@ -35,9 +34,7 @@ class State:
     clock: jax.Array
     handed: jax.Array
     sent: jax.Array
-    joined: jax.Array
     last: jax.Array
-    broken: jax.Array
     ifs: jax.Array
     fences: jax.Array
     bytes: jax.Array
@@ -64,9 +61,7 @@ def start(instance: jax.Array, operations: int, outcomes: int, moves: int) -> St
         clock=jnp.zeros((2, outcomes), jnp.float32),
         handed=no,
         sent=no,
-        joined=jnp.zeros(operations, jnp.int32),
         last=jnp.full(2, NOBODY, jnp.int32),
-        broken=jnp.zeros(2, bool),
         ifs=zero,
         fences=zero,
         bytes=jnp.float32(0),

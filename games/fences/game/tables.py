@@ -122,7 +122,6 @@ def naive_cost(program: Program) -> tuple[float, float]:
         op = program.operations[number]
         if after := placement.fences_after:
             clock[device] = np.maximum(clock[device], clock[1 - device] + program.weights.latency)
-            last = [None, None]
             fences += len(after)
         previous = last[device]
         guard = () if previous is None else program.operations[previous].guard

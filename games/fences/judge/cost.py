@@ -12,7 +12,7 @@ from games.fences.program.schedule import Fence, Run, Schedule, Sync
 class Figures:
     """Of a schedule that keeps the rules.
 
-    instructions: operations and ifs of the text, without fences and syncs.
+    instructions: operations and ifs, without fences and syncs.
     bytes: of the values that the other device reads, each once, and as often as it is computed.
     makespan: time until both streams have ended, the mean over the outcomes of the conditions.
     """
@@ -28,7 +28,7 @@ class Figures:
 def figures(program: Program, schedule: Schedule) -> Figures:
     """Counts and simulates a schedule."""
     entries = [entry for stream in schedule.streams for entry in stream]
-    instructions = schedule.ifs + sum(isinstance(entry, Run) for entry in entries)
+    instructions = ifs(program, schedule) + sum(isinstance(entry, Run) for entry in entries)
     fences = sum(isinstance(entry, Fence) for entry in entries)
     syncs = sum(isinstance(entry, Sync) for entry in entries)
     spans = [makespan(program, schedule, k) for k in range(len(program.outcomes))]
@@ -37,6 +37,26 @@ def figures(program: Program, schedule: Schedule) -> Figures:
     cost = w.instruction * instructions + w.fence * fences + w.sync * syncs
     cost += w.byte * moved + w.time * mean
     return Figures(instructions, fences, syncs, moved, mean, cost)
+
+
+def ifs(program: Program, schedule: Schedule) -> int:
+    """How often a branch is entered: for each operation the conditions of its guard under which the
+    one before it in its stream is not, whatever fences and syncs stand between."""
+    count = 0
+    for stream in schedule.streams:
+        open_conditions: list[tuple[int, bool]] = []
+        for entry in stream:
+            if isinstance(entry, Run):
+                guard = list(program.operations[entry.operation].guard)
+                level = 0
+                # Another branch of the same condition is the same if; what is inside of it is not.
+                while level < len(guard) and guard[: level + 1] == open_conditions[: level + 1]:
+                    level += 1
+                if level < min(len(guard), len(open_conditions)):
+                    level += guard[level][0] == open_conditions[level][0]
+                count += len(guard) - level
+                open_conditions = guard
+    return count
 
 
 def handed_over(program: Program, schedule: Schedule) -> float:

@@ -20,8 +20,7 @@ class Draft(NamedTuple):
     """What is placed so far; all of it is immutable.
 
     placed, on_gpu, handed, sent: operations. streams: each device's, in order. clock: [2][K].
-    finish: of every placed operation, [K]. joined: the ifs that its follower shares with it.
-    open: the last operation of each stream where an if could go on after it, else -1.
+    finish: of every placed operation, [K].
     fixed: what is spent but time. placements: in order.
     """
 
@@ -32,8 +31,6 @@ class Draft(NamedTuple):
     streams: tuple[tuple[int, ...], tuple[int, ...]]
     clock: tuple[Times, Times]
     finish: tuple[Times | None, ...]
-    joined: tuple[int, ...]
-    open: tuple[int, int]
     fixed: float
     placements: tuple[Placement, ...]
 
@@ -98,8 +95,6 @@ class Board:
         return Draft(
             *(0, 0, 0, 0, ((), ()), (zero, zero)),
             finish=(None,) * self.count,
-            joined=(0,) * self.count,
-            open=(-1, -1),
             fixed=0.0,
             placements=(),
         )
@@ -139,33 +134,25 @@ class Board:
         """The draft with one more operation, behind a fence at `point` if that is one."""
         w, op = self.program.weights, self.program.operations[operation]
         other = 1 - device
-        joined, handed, fixed = draft.joined, draft.handed, draft.fixed + w.instruction
-        clock, opened = draft.clock[device], list(draft.open)
+        handed, fixed, clock = draft.handed, draft.fixed + w.instruction, draft.clock[device]
         if point is not None:
             stream = draft.streams[other]
             passed = stream[: stream.index(point) + 1]
             handed |= _mask(passed)
-            fixed += w.fence + w.sync + w.instruction * joined[point]
-            joined = _changed(joined, point, 0)
-            if stream[-1] == point:
-                opened[other] = -1
-            opened[device] = -1
+            fixed += w.fence + w.sync
             waited = draft.finish[point]
             assert waited is not None
             clock = tuple(max(a, b + w.latency) for a, b in zip(clock, waited, strict=True))
-        previous = opened[device]
-        shares = 0 if previous < 0 else self.shared[previous][operation]
-        if previous >= 0:
-            joined = _changed(joined, previous, shares)
+        own = draft.streams[device]
+        shares = self.shared[own[-1]][operation] if own else 0
         fixed += w.instruction * (len(op.guard) - shares)
-        opened[device] = operation
         crossing = self.data[operation] & self.on(draft, other) & ~draft.sent
         fixed += sum(self.moved_cost[i] for i in _bits(crossing))
         time = op.time(device)
         runs = self.program.runs[operation]
         clock = tuple(a + time if r else a for a, r in zip(clock, runs, strict=True))
         streams = list(draft.streams)
-        streams[device] = (*streams[device], operation)
+        streams[device] = (*own, operation)
         fences = () if point is None else (point,)
         return Draft(
             placed=draft.placed | 1 << operation,
@@ -175,8 +162,6 @@ class Board:
             streams=(streams[0], streams[1]),
             clock=(clock, draft.clock[1]) if device == 0 else (draft.clock[0], clock),
             finish=_changed(draft.finish, operation, clock),
-            joined=joined,
-            open=(opened[0], opened[1]),
             fixed=fixed,
             placements=(*draft.placements, Placement(operation, device, fences)),
         )

@@ -1,4 +1,4 @@
-"""The whole problem as a constraint program, solved by CP-SAT of OR-Tools (extra `mappers`).
+"""The whole problem as a constraint program, solved by CP-SAT of OR-Tools (extra `cpsat`).
 
 Streams are circuits: an arc from one operation to the next of its device, with a node 0 for both
 ends.  `fence[i, j]` says that a fence stands right behind i, and a sync on it right before j, on
@@ -40,7 +40,7 @@ def cpsat(program: Program, budget_s: float, workers: int = 1) -> Solution:
     try:
         from ortools.sat.python import cp_model  # pyright: ignore[reportMissingImports]
     except ImportError:
-        remedy = "pip install 'mallocgame[mappers]'"
+        remedy = "pip install 'mallocgame[cpsat]'"
         raise InputError(f"cpsat: needs the package ortools; {remedy}") from None
     board = Board(program)
     simple = min(
@@ -193,20 +193,11 @@ class _Model:
     def _objective(self) -> None:
         program, w = self.program, self.program.weights
         terms = [_ticks(w.fence + w.sync) * sum(self.fence.values())]
-        fenced = [self.model.new_bool_var(f"fenced{i}") for i in self._numbers]
-        synced = [self.model.new_bool_var(f"synced{i}") for i in self._numbers]
-        for i in self._numbers:
-            self.model.add(fenced[i] == sum(self.fence[i, j] for j in self._numbers if i != j))
-            self.model.add(synced[i] == sum(self.fence[j, i] for j in self._numbers if i != j))
         constant = sum(_ticks(w.instruction) * (1 + len(op.guard)) for op in program.operations)
         for (i, j), follows in self.follows.items():
             shares = shared_levels(program.operations[i].guard, program.operations[j].guard)
             if shares:
-                shared = self.model.new_bool_var(f"shared{i}_{j}")
-                self.model.add_implication(shared, follows)
-                self.model.add_implication(shared, ~fenced[i])
-                self.model.add_implication(shared, ~synced[j])
-                terms.append(-_ticks(w.instruction) * shares * shared)
+                terms.append(-_ticks(w.instruction) * shares * follows)
         for p, crossing in self._crosses.items():
             moved = self.model.new_bool_var(f"moved{p}")
             for crosses in crossing:

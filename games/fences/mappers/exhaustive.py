@@ -99,13 +99,13 @@ class _Search:
         fresh = live & ~draft.handed
         figures = [draft.fixed, *draft.clock[0], *draft.clock[1]]
         points = []
-        for stream, last in zip(draft.streams, draft.open, strict=True):
-            waiting = [i for i in stream if fresh >> i & 1]
-            points.append(tuple((i, draft.joined[i], i == stream[-1]) for i in waiting))
+        for stream in draft.streams:
+            waiting = tuple(i for i in stream if fresh >> i & 1)
+            points.append(waiting)
             for i in waiting:
                 finish = draft.finish[i]
                 assert finish is not None
                 figures += finish
-            points.append(() if last < 0 else board.program.operations[last].guard)
+            points.append(board.program.operations[stream[-1]].guard if stream else ())
         key = (draft.placed, draft.on_gpu & live, draft.handed & live, draft.sent & live)
         return (*key, *points), tuple(figures)

@@ -158,16 +158,13 @@ class Oracle:
         return total + w.time * sum(max(c) for c in clocks) / len(clocks)
 
     def _ifs(self) -> int:
-        """An if is opened for every condition of a guard that the operation right before, with no
-        fence and no sync between them, is not under."""
+        """An if is opened for every condition of a guard that the operation before it in its stream
+        is not under."""
         count = 0
-        behind = {it.behind for it in self.placed}
         for device in (0, 1):
             stream = [it for it in self.placed if it.device == device]
             guard: tuple = ()
-            for before, it in zip([None, *stream], stream, strict=False):
-                if it.behind is not None or (before and before.operation in behind):
-                    guard = ()
+            for it in stream:
                 mine = self.program.operations[it.operation].guard
                 kept = 0
                 for a, b in zip(guard, mine, strict=False):
@@ -264,7 +261,6 @@ class Oracle:
             total += w.instruction + (w.fence + w.sync) * len(crossing)
             moved |= {p for p in op.data if where[p] != device}
             if crossing:
-                guards = [(), ()]
                 for clock in clocks:
                     clock[device] = max(clock[device], clock[1 - device] + w.latency)
             kept = 0

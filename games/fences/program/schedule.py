@@ -46,13 +46,12 @@ Guard = tuple[tuple[int, bool], ...]
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """streams: what CPU and GPU do, each in order. ifs: how many `if` instructions it has.
+    """streams: what CPU and GPU do, each in order.
 
     hand_over: fences and syncs of both in the order of the text, with the device of each.
     """
 
     streams: tuple[tuple[Entry, ...], tuple[Entry, ...]]
-    ifs: int
     hand_over: tuple[tuple[int, Entry], ...]
 
 
@@ -78,23 +77,19 @@ def read_schedule(program: Program, blocks: Sequence[Block]) -> Schedule:
     """
     streams: tuple[list[Entry], list[Entry]] = ([], [])
     hand_over: list[tuple[int, Entry]] = []
-    ifs = 0
     for block in blocks:
         device = DEVICE_NAMES.index(block.device)
         for entry in _flat(program, block.instructions, ()):
-            if entry is None:
-                ifs += 1
-                continue
             streams[device].append(entry)
             if not isinstance(entry, Run):
                 hand_over.append((device, entry))
-    return Schedule((tuple(streams[0]), tuple(streams[1])), ifs, tuple(hand_over))
+    return Schedule((tuple(streams[0]), tuple(streams[1])), tuple(hand_over))
 
 
 def _flat(
     program: Program, instructions: Sequence[Instruction], guard: Guard
-) -> Iterator[Entry | None]:
-    """The entries in order; None stands for an `if`."""
+) -> Iterator[Entry]:
+    """The entries in order."""
     for one in instructions:
         if isinstance(one, Item):
             yield Run(_operation(program, one, guard), one.place)
@@ -104,7 +99,6 @@ def _flat(
             condition = program.conditions.index(one.condition)
             if any(condition == outer for outer, _ in guard):
                 raise one.place.error(f"{one.condition!r} is decided by an if around this one")
-            yield None
             yield from _flat(program, one.yes, (*guard, (condition, True)))
             yield from _flat(program, one.no, (*guard, (condition, False)))
         else:

@@ -37,7 +37,7 @@ def test_the_game_plays_as_the_oracle(instances):
     bounds = [1 - oracle.rest() / oracle.naive for oracle in oracles]
     np.testing.assert_allclose(headroom, bounds, atol=1e-5)
     legal = np.asarray(game.legal_actions(state))
-    paid, asked = np.zeros(len(instances)), 0
+    paid, score, asked = np.zeros(len(instances)), np.zeros(len(instances)), 0
     while not all(oracle.done for oracle in oracles):
         assert (legal == [oracle.legal() for oracle in oracles]).all()
         action = np.argmax(np.where(legal, rng.random(legal.shape), -1.0), axis=-1)

@@ -86,7 +86,7 @@ def test_figures_of_branches_by_hand():
     assert (figures.instructions, figures.bytes, figures.makespan) == (6, 10.0, 4.0)
     apart = "schedule CPU { b x y --- f } GPU { sync(f) if (b) { z } if (b) { } else { z } }"
     again = judge_text(made, apart).figures
-    assert again is not None and again.instructions == 7
+    assert again is not None and again.instructions == 6
 
 
 def _by_enumeration(of: Program, schedule: Schedule, most: int = 3000) -> bool | None:
