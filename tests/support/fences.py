@@ -59,9 +59,8 @@ def damaged(text: str) -> Iterator[str]:
 
 
 def all_schedules(of: Program, most_hand_overs: int) -> Iterator[str]:
-    """Every schedule of a small program without conditions, as texts, right or wrong: all devices,
-    all orders, all sets of so many fences with a sync each."""
-    assert not of.conditions
+    """Every schedule of a small program, as texts, right or wrong: all devices, all orders, all
+    sets of at most so many fences with a sync each."""
     numbers = range(len(of.operations))
     for devices in itertools.product((0, 1), repeat=len(of.operations)):
         if not all(of.operations[i].may_run(d) for i, d in enumerate(devices)):
@@ -76,6 +75,16 @@ def all_schedules(of: Program, most_hand_overs: int) -> Iterator[str]:
                         yield text
 
 
+def _guarded(of: Program, number: int) -> str:
+    """An operation in ifs of its own."""
+    op = of.operations[number]
+    text = str(op.item)
+    for condition, branch in reversed(op.guard):
+        inside = f"{{ {text} }}" if branch else f"{{ }} else {{ {text} }}"
+        text = f"if ({of.conditions[condition]}) {inside}"
+    return text
+
+
 def _text(of: Program, streams: tuple, hand_overs: tuple[tuple[int, int], ...]) -> str | None:
     """The text with a fence behind the first one and a sync before the second one of each pair.
 
@@ -87,7 +96,7 @@ def _text(of: Program, streams: tuple, hand_overs: tuple[tuple[int, int], ...]) 
             for name, (_, reader) in enumerate(hand_overs):
                 if reader == i:
                     queues[device].append(("sync", f"f{name}"))
-            queues[device].append(("run", str(of.operations[i].item)))
+            queues[device].append(("run", _guarded(of, i)))
             for name, (maker, _) in enumerate(hand_overs):
                 if maker == i:
                     queues[device].append(("fence", f"f{name}"))

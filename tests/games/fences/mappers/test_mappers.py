@@ -25,6 +25,11 @@ SMALL = [
     "x = input() a = x + 1 b = a + 1 print(a) GPU { b } cost a cpu 4 gpu 2 cost b gpu 9 "
     "weights fence 1 sync 2 latency 0 byte 0",
     "x = input() a = x + 1 g = x * x a before g CPU { a } GPU { g } weights fence 1",
+    # Instructions are dear: no fence and no sync may be worth more elsewhere for the sake of an if.
+    "b = input() x = input() g = x * x if (b) { p = x + 1 q = g + p } GPU { g } CPU { p q } "
+    "weights instruction 20 fence 1 sync 1",
+    "b = input() x = input() if (b) { p = x + 1 q = p * p } else { r = x } CPU { q } GPU { p r } "
+    "weights instruction 9 fence 1 sync 1",
 ]
 
 
