@@ -86,9 +86,7 @@ def read_schedule(program: Program, blocks: Sequence[Block]) -> Schedule:
     return Schedule((tuple(streams[0]), tuple(streams[1])), tuple(hand_over))
 
 
-def _flat(
-    program: Program, instructions: Sequence[Instruction], guard: Guard
-) -> Iterator[Entry]:
+def _flat(program: Program, instructions: Sequence[Instruction], guard: Guard) -> Iterator[Entry]:
     """The entries in order."""
     for one in instructions:
         if isinstance(one, Item):
