@@ -45,6 +45,19 @@ MAY_IMPORT = {
         "gamekit",
     ),
 }
+# The rooms of every sibling in games/NAME/; those it does not have are of no account.
+SIBLING_MAY_IMPORT = {
+    "": ("",),
+    ".program": (".program",),
+    ".judge": (".judge", ".program"),
+    ".game": (".game", ".program"),
+    ".oracle": (".oracle", ".program", ".game.options"),
+}
+MAY_IMPORT |= {
+    f"games.{folder.name}{room}": (*(f"games.{folder.name}{of}" for of in allowed), "gamekit")
+    for folder in sorted((ROOT / "games").glob("[!_]*/"))
+    for room, allowed in SIBLING_MAY_IMPORT.items()
+}
 # Single files that stand above their room.
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The agent as a mapper of the game.
@@ -175,6 +188,16 @@ def eager_imports(path: Path) -> Iterator[str]:
             "mallocgame/game/planted.py",
             "from mallocgame import report",
             "mallocgame.game.planted imports mallocgame.report",
+        ),
+        (
+            "games/fences/judge/planted.py",
+            "from games.fences.game.rules import place",
+            "games.fences.judge.planted imports games.fences.game.rules",
+        ),
+        (
+            "games/fences/planted.py",
+            "from agent.run import loop",
+            "games.fences.planted imports agent.run.loop",
         ),
         (
             "mallocgame/packing/planted.py",

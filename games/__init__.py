@@ -1,0 +1,1 @@
+"""Siblings of the mallocGame, each in its own package."""

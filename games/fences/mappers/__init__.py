@@ -1,0 +1,1 @@
+"""Opponents: schedules that are made without learning."""

@@ -1,0 +1,1 @@
+"""Programs and schedules as data: the language, dataflow, annotations and their conflicts."""
