@@ -1,8 +1,8 @@
 """The time of a subgraph in closed form, and its best tile: no loop over tiles.
 
 Under raster and snake orders a subgraph has four classes of tiles and three of steps, so its time
-is a sum of few products of a count and the longer of computing and moving (docs/graphs.md, "Closed
-form").
+is the sum of a few products: a count, times the longer of computing and moving (docs/graphs.md,
+"Closed form").
 """
 
 from games.graphs.closed_form.costs import Choice, Costs

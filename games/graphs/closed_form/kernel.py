@@ -81,7 +81,7 @@ def time_of(
     bandwidth,
     native,
 ):
-    """Time of a subgraph; cuts as `cut_loads` fills it, stored: elements with a tile's last step."""
+    """Time of a subgraph; cuts: as `cut_loads` fills it; stored: elements, with a last step."""
     wide, high, depth = tile
     down, across = -(-height // high), -(-width // wide)
     steps = 1

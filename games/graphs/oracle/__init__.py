@@ -1,1 +1,1 @@
-"""The rules of docs/graphs.md once more, in plain Python without the judge's and the game's code."""
+"""The rules of docs/graphs.md in plain Python, without the code of the judge and the game."""
