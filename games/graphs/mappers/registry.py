@@ -1,0 +1,65 @@
+"""The opponents by name, and the best of them for a budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from games.graphs.closed_form import Costs
+from games.graphs.mappers.beam import beam
+from games.graphs.mappers.dynamic import dynamic
+from games.graphs.mappers.local_search import anneal
+from games.graphs.mappers.merging import merging
+from games.graphs.mappers.partition import partition
+from games.graphs.mappers.plans import Plan
+from games.graphs.mappers.simple import epilogue, naive
+from games.graphs.problem.problem import Problem
+
+# A mapper takes the costs of a problem, a budget in seconds and a seed.
+Mapper = Callable[[Costs, float, int], Plan]
+
+
+def _until(budget_s: float) -> float:
+    return time.perf_counter() + budget_s
+
+
+def _local_search(costs: Costs, budget_s: float, seed: int) -> Plan:
+    deadline = _until(budget_s)
+    return anneal(costs, [merging(costs, deadline), epilogue(costs)], deadline, seed)
+
+
+def _partition(costs: Costs, budget_s: float, seed: int) -> Plan:
+    deadline = _until(budget_s)
+    return partition(costs, [merging(costs, deadline)], deadline)
+
+
+def _best(costs: Costs, budget_s: float, seed: int) -> Plan:
+    """Merging and the beam, then the partition, and local search from what these found."""
+    begin = time.perf_counter()
+    plans = [merging(costs, begin + budget_s)]
+    for solve, part in ((dynamic, 0.15), (beam, 0.3)):
+        plans.append(solve(costs, begin + part * budget_s))
+    plans.append(anneal(costs, plans, begin + 0.6 * budget_s, seed))
+    plans.append(partition(costs, plans, begin + 0.9 * budget_s))
+    return anneal(costs, plans, begin + budget_s, seed + 1)
+
+
+MAPPERS: dict[str, Mapper] = {
+    "naive": lambda costs, budget_s, seed: naive(costs),
+    "epilogue": lambda costs, budget_s, seed: epilogue(costs),
+    "merging": lambda costs, budget_s, seed: merging(costs, _until(budget_s)),
+    "dynamic": lambda costs, budget_s, seed: dynamic(costs, _until(budget_s)),
+    "beam": lambda costs, budget_s, seed: beam(costs, _until(budget_s)),
+    "local_search": _local_search,
+    "partition": _partition,
+    "best": _best,
+}
+
+
+def compile_kernels() -> None:
+    """Compiles what the mappers share, so that no budget pays for it."""
+    problem = Problem(
+        "warm", (2, 2, 2, 2), (2, 2, 2, 2), ((0, 1), (2,)), (2, 3), (1.0, 1.0),
+        ("MatMul", "Pointwise"), 100, 1.0, (2, 2),
+    )  # fmt: skip
+    merging(Costs(problem))
