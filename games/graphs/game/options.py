@@ -31,7 +31,7 @@ class GraphsConfig:
       InputError: a field is out of range.
     """
 
-    largest_group: int = 24
+    largest_group: int = 16
 
     def __post_init__(self) -> None:
         if not isinstance(self.largest_group, int) or not 1 <= self.largest_group <= 64:

@@ -63,6 +63,11 @@ def tables_of(problems: Sequence[Problem]) -> Tables:
 def _rows(problem: Problem, most: int) -> dict[str, np.ndarray]:
     if max(map(len, problem.inputs)) > 2:
         raise InputError(f"{problem.name}: inputs: the game plays operations of at most two inputs")
+    for op, tensors in enumerate(problem.inputs):
+        if problem.is_matmul(op) and tensors[0] == tensors[1]:
+            raise InputError(
+                f"{problem.name}: inputs[{op}]: the game plays MatMuls of two different tensors"
+            )
     # A working set sums up few tensors, twice the capacity is too much anyway.
     largest = max(problem.size(t) for t in range(problem.num_tensors))
     if 40 * largest >= 1 << 31 or problem.capacity >= 1 << 30:

@@ -29,11 +29,11 @@ def cost(problem: Problem, solution: Solution) -> float:
     kept: set[int] = set()
     total, run = 0.0, set()
     for subgraph in solution.subgraphs:
-        play = _Run(problem, subgraph, kept)
+        play = Run(problem, subgraph, kept)
         for tensor in play.demands:
             if tensor not in stored | kept:
                 raise Rejected(f"tensor {tensor} is nowhere")
-        total += play.time()
+        total += play.time(subgraph.order)
         run |= set(subgraph.ops)
         kept = set(subgraph.retain)
         stored |= {t for t in play.results if t not in kept}
@@ -46,19 +46,20 @@ def cost(problem: Problem, solution: Solution) -> float:
     return total
 
 
-def subgraph_time(problem: Problem, subgraph: Subgraph, kept: Iterable[int]) -> float:
-    """The time of one subgraph, given what the one before retained.
+def subgraph_run(problem: Problem, subgraph: Subgraph, kept: Iterable[int]) -> Run:
+    """One subgraph, given what the one before retained.
 
     Raises:
       Rejected: it breaks a rule.
     """
-    return _Run(problem, subgraph, set(kept)).time()
+    return Run(problem, subgraph, set(kept))
 
 
-class _Run:
+class Run:
     """One subgraph: what its steps need, and the time of them.
 
-    results: tensors that leave it. demands: the cuts in which each tensor from outside is read.
+    results: tensors that leave it, height x width each. demands: the cuts in which each tensor from
+    outside is read; cuts: those of tensors made here.
     """
 
     def __init__(self, problem: Problem, subgraph: Subgraph, kept: set[int]):
@@ -171,15 +172,14 @@ class _Run:
         if used > self.problem.capacity:
             raise Rejected("too little fast memory")
 
-    def time(self) -> float:
-        """Goes through all steps with what fast memory holds.
+    def time(self, order: tuple[int, ...] | None = None) -> float:
+        """Goes through all steps, tile by tile in this order, with what fast memory holds.
 
         Raises:
           Rejected: the order of the tiles is none.
         """
         wide, high, depth = self.subgraph.tile
         down, across = -(-self.height // high), -(-self.width // wide)
-        order = self.subgraph.order
         if order is None:
             order = tuple(range(down * across))
         if sorted(order) != list(range(down * across)):

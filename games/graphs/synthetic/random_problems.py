@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from games.graphs.oracle.rules import Rejected, subgraph_time
+from games.graphs.oracle.rules import Rejected, subgraph_run
 from games.graphs.problem.problem import MATMUL, POINTWISE, Problem
 from games.graphs.problem.solution import Solution, Subgraph
 
@@ -14,9 +14,13 @@ SIZES = (4, 8, 12, 16, 24)
 
 
 def random_problem(
-    rng: np.random.Generator, most_ops: int = 8, sizes: tuple[int, ...] = SIZES
+    rng: np.random.Generator,
+    most_ops: int = 8,
+    sizes: tuple[int, ...] = SIZES,
+    native: int = 8,
+    most_inputs: int = 3,
 ) -> Problem:
-    """A problem of 1 to `most_ops` operations, with native tiles of 8 x 8 and sizes from `sizes`.
+    """A problem of 1 to `most_ops` operations, with square native tiles and sizes from `sizes`.
 
     Operations read earlier tensors of fitting shape more often than new ones, so that chains,
     joins, shared inputs and several readers of one tensor are frequent.
@@ -51,7 +55,7 @@ def random_problem(
             kinds.append(MATMUL)
         else:
             shape = (wide[source], high[source])
-            more = int(rng.choice([0, 1, 1, 2]))
+            more = min(int(rng.choice([0, 1, 1, 2])), most_inputs - 1)
             inputs.append((source, *(tensor(*shape, 0.3) for _ in range(more))))
             kinds.append(POINTWISE)
         wide.append(shape[0])
@@ -68,7 +72,7 @@ def random_problem(
         tuple(kinds),
         int(rng.choice([60, 150, 300, 600, 2000])),
         float(rng.choice([0.5, 1, 3, 10])),
-        (8, 8),
+        (native, native),
     )
 
 
@@ -131,7 +135,7 @@ def _fits(problem: Problem, subgraph: Subgraph, kept: tuple[int, ...], left: set
         if (ephemeral and later) or (tensor in subgraph.retain and (ephemeral or not later)):
             return False
     try:
-        subgraph_time(problem, subgraph, kept)
+        subgraph_run(problem, subgraph, kept).time(subgraph.order)
     except Rejected:
         return False
     return True
