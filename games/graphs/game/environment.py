@@ -46,9 +46,7 @@ class GraphGame:
         """The fixed facts; see `gamekit.environment`."""
         instances, size = self.tables.source.shape[:2]
         moves = rules.most_moves(size)
-        return Spec(
-            "graphs", GAME_VERSION, instances, ACTION_NAMES, None, moves, moves, SPEC
-        )
+        return Spec("graphs", GAME_VERSION, instances, ACTION_NAMES, None, moves, moves, SPEC)
 
     def init(self, instance: Array) -> State:
         """Starts games of the problems with these numbers, int32 [...]."""

@@ -193,7 +193,9 @@ def group_time(t: Tables, ops: Array, resident: Array, retain: Array) -> Array:
     step_w = jnp.where(single, -(-depth // native_w), depth / native_w)
     step_h = jnp.where(single, -(-depth // native_h), depth / native_h)
     up_first = (up_row + up_row_fixed)[:, None] + up_column + up_column_fixed + up_fixed
-    by_step_w = (up_row_step + up_row_step_fixed)[:, None] + computed((ALL, STEP), cost * full_h, every)
+    by_step_w = (up_row_step + up_row_step_fixed)[:, None] + computed(
+        (ALL, STEP), cost * full_h, every
+    )
     by_step_h = up_column_step + up_column_step_fixed + computed((STEP, ALL), cost * full_w, every)
     up_first_step = by_step_w * step_w + by_step_h * step_h
 

@@ -28,9 +28,7 @@ def begin(t: Tables, instance: Array, largest: int) -> State:
     no = jnp.zeros(size, bool)
     zero = jnp.float32(0)
     waiting = jnp.arange(size) < t.count
-    moment = Moment(
-        no, no, waiting, no, jnp.full(largest, size), jnp.int32(NOBODY), jnp.int32(0)
-    )
+    moment = Moment(no, no, waiting, no, jnp.full(largest, size), jnp.int32(NOBODY), jnp.int32(0))
     state = State(
         instance=instance,
         ran=moment.ran,
@@ -69,12 +67,8 @@ def play(t: Tables, state: State, action: Array) -> State:
         stored=state.stored | (closes & leaves & ~kept),
         waiting=jnp.where(closes, state.pending, state.waiting),
         recent=jnp.where(closes, leaves, state.recent),
-        ops=jnp.where(
-            retains, offers.next_ops, jnp.where(closes, size, offers.ops[action])
-        ),
-        resident=jnp.where(
-            closes, jnp.where(retains, offers.retained, NOBODY), state.resident
-        ),
+        ops=jnp.where(retains, offers.next_ops, jnp.where(closes, size, offers.ops[action])),
+        resident=jnp.where(closes, jnp.where(retains, offers.retained, NOBODY), state.resident),
         length=state.length + 1,
     )
     closed = state.closed + jnp.where(closes, offers.time[action], 0.0)
@@ -117,5 +111,3 @@ def headroom(t: Tables, state: State) -> Array:
 def legal_actions(state: State) -> Array:
     """Bool [A]."""
     return (state.offers.time < jnp.inf) | state.done
-
-

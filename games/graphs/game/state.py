@@ -136,12 +136,10 @@ def offers_of(t: Tables, now: Moment) -> Offers:
     every = jnp.concatenate([ops, next_ops[None]])
     time = jax.vmap(lambda *group: group_time(t, *group))(every, resident, retain)
     able = is_closing | (op < size)
-    able &= ~is_closing | (jnp.arange(NUM_ACTIONS) != RETAIN) | (
-        (retained >= 0) & (time[-1] < jnp.inf)
+    able &= (
+        ~is_closing | (jnp.arange(NUM_ACTIONS) != RETAIN) | ((retained >= 0) & (time[-1] < jnp.inf))
     )
-    return Offers(
-        op, ops, jnp.where(able, time[:-1], jnp.inf), next_ops, time[-1], retained
-    )
+    return Offers(op, ops, jnp.where(able, time[:-1], jnp.inf), next_ops, time[-1], retained)
 
 
 def _is_free(t: Tables, now: Moment) -> Array:

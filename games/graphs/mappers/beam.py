@@ -6,7 +6,7 @@ import time
 from typing import NamedTuple
 
 from games.graphs.closed_form import Costs
-from games.graphs.mappers.plans import NOTHING, Group, Plan
+from games.graphs.mappers.plans import NOTHING, Group, Plan, plan_of
 from games.graphs.mappers.simple import naive
 
 # Plans of one length that stay, first operations of a group that are tried, its sizes.
@@ -23,7 +23,8 @@ class Partial(NamedTuple):
 
 
 def beam(costs: Costs, deadline: float = float("inf")) -> Plan:
-    """The best plan that the beam finds; naive's where `deadline` passes first."""
+    """The best plan that the beam finds; where `deadline` passes, what it has done up to then and
+    every other operation alone."""
     problem = costs.problem
     levels: list[dict[tuple, Partial]] = [{} for _ in range(problem.num_ops + 1)]
     levels[0][NOTHING, NOTHING] = Partial(0.0, NOTHING, (), ())
@@ -32,7 +33,7 @@ def beam(costs: Costs, deadline: float = float("inf")) -> Plan:
         levels[level] = {}
         for partial in best:
             if time.perf_counter() > deadline:
-                return naive(costs)
+                return _rest_alone(costs, max(best, key=lambda p: p.saved))
             for after in _extended(costs, partial):
                 key = (after.done, after.retains[-1])
                 bucket = levels[len(after.done)]
@@ -44,6 +45,14 @@ def beam(costs: Costs, deadline: float = float("inf")) -> Plan:
         if not partial.retains[-1] and latency < whole.latency:
             whole = Plan(latency, partial.groups, partial.retains)
     return whole
+
+
+def _rest_alone(costs: Costs, partial: Partial) -> Plan:
+    """A plan that runs alone what a partial one has not run."""
+    rest = [frozenset([op]) for op in costs.problem.order if op not in partial.done]
+    plan = plan_of(costs, [*partial.groups, *rest])
+    whole = naive(costs)
+    return whole if plan is None or plan.latency > whole.latency else plan
 
 
 def _extended(costs: Costs, partial: Partial) -> list[Partial]:

@@ -39,7 +39,7 @@ def partition(costs: Costs, starts: Sequence[Plan], deadline: float) -> Plan:
         return best
     groups = dict.fromkeys(ops for plan in starts for ops in plan.groups if _is_whole(costs, ops))
     groups.update(dict.fromkeys(enumerated(costs, now + 0.3 * (deadline - now))))
-    columns = columns_of(costs, list(groups))
+    columns = columns_of(costs, list(groups), now + 0.5 * (deadline - now))
     rows = _rows(costs, columns)
     cuts: list[list[int]] = []
     for _ in range(ROUNDS):
@@ -87,8 +87,9 @@ def enumerated(costs: Costs, deadline: float) -> list[Group]:
     return [ops for ops in found if _is_whole(costs, ops)]
 
 
-def columns_of(costs: Costs, groups: Sequence[Group]) -> list[Column]:
-    """The groups with every way to retain one tensor before and behind them."""
+def columns_of(costs: Costs, groups: Sequence[Group], deadline: float) -> list[Column]:
+    """The groups with every way to retain one tensor before and behind them; without retaining
+    once `deadline` has passed."""
     problem = costs.problem
     columns = []
     for ops in groups:
@@ -99,6 +100,8 @@ def columns_of(costs: Costs, groups: Sequence[Group]) -> list[Column]:
         residents = [t for t in form.inputs if t in problem.producer]
         residents = [t for t in residents if ops.issuperset(problem.consumers[t])]
         retains = [t for t in form.outputs if problem.consumers[t]]
+        if time.perf_counter() > deadline:
+            residents = retains = []
         for resident in (NOTHING, *(frozenset([t]) for t in residents)):
             for retain in (NOTHING, *(frozenset([t]) for t in retains)):
                 latency = costs.latency(ops, resident, retain)

@@ -33,15 +33,31 @@ def _partition(costs: Costs, budget_s: float, seed: int) -> Plan:
     return partition(costs, [merging(costs, deadline)], deadline)
 
 
-def _best(costs: Costs, budget_s: float, seed: int) -> Plan:
-    """Merging and the beam, then the partition, and local search from what these found."""
-    begin = time.perf_counter()
-    plans = [merging(costs, begin + budget_s)]
-    for solve, part in ((dynamic, 0.15), (beam, 0.3)):
-        plans.append(solve(costs, begin + part * budget_s))
-    plans.append(anneal(costs, plans, begin + 0.6 * budget_s, seed))
-    plans.append(partition(costs, plans, begin + 0.9 * budget_s))
-    return anneal(costs, plans, begin + budget_s, seed + 1)
+def best_of_all(
+    costs: Costs,
+    budget_s: float,
+    seed: int,
+    tell: Callable[[str, float], None] = lambda name, latency: None,
+) -> Plan:
+    """Merging, the order's programming and the beam, then local search from what these found, the
+    partition, and local search again; `tell` hears of every stage and the best latency so far."""
+    begin, plans = time.perf_counter(), list[Plan]()
+
+    def until(part: float) -> float:
+        return begin + part * budget_s
+
+    stages: dict[str, Callable[[], Plan]] = {
+        "merging": lambda: merging(costs, until(1.0)),
+        "dynamic": lambda: dynamic(costs, until(0.15)),
+        "beam": lambda: beam(costs, until(0.3)),
+        "local_search": lambda: anneal(costs, plans, until(0.6), seed),
+        "partition": lambda: partition(costs, plans, until(0.85)),
+        "local_search again": lambda: anneal(costs, plans, until(1.0), seed + 1),
+    }
+    for name, stage in stages.items():
+        plans.append(stage())
+        tell(name, min(plan.latency for plan in plans))
+    return min(plans, key=lambda plan: plan.latency)
 
 
 MAPPERS: dict[str, Mapper] = {
@@ -52,7 +68,7 @@ MAPPERS: dict[str, Mapper] = {
     "beam": lambda costs, budget_s, seed: beam(costs, _until(budget_s)),
     "local_search": _local_search,
     "partition": _partition,
-    "best": _best,
+    "best": best_of_all,
 }
 
 

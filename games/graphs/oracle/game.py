@@ -213,7 +213,9 @@ class Oracle:
                 continue
             reads = self._reads(op, group)
             shares = bool(touched & set(problem.inputs[op]))
-            if not reads and not (shares and (problem.heights[made], problem.widths[made]) == shape):
+            if not reads and not (
+                shares and (problem.heights[made], problem.widths[made]) == shape
+            ):
                 continue
             ops = group | {op} | also
             if len(ops) <= self.config.largest_group:
