@@ -94,7 +94,7 @@ def _readers_exist(t: Tables, readers: Array) -> Array:
 
 
 def must_run(t: Tables, ran: Array, stored: Array) -> Array:
-    """Operations that have never run, and those whose missing output one of these needs, bool [N]."""
+    """Operations that never ran, and those whose missing output one of these needs, bool [N]."""
     start = ~ran & (jnp.arange(ran.shape[0]) < t.count)
 
     def grow(carry: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -62,7 +62,7 @@ def partition(costs: Costs, starts: Sequence[Plan], deadline: float) -> Plan:
 
 
 def enumerated(costs: Costs, deadline: float) -> list[Group]:
-    """Groups no slower than their operations alone, grown operation by operation, the best first."""
+    """Groups no slower than their operations alone, grown one by one, the best first."""
     problem = costs.problem
     found = [frozenset([op]) for op in problem.order]
     known, layer = set(found), found
