@@ -20,6 +20,8 @@ from games.graphs.mappers.plans import NOTHING, Group, Plan, in_order, plan_of, 
 
 # Groups that are enumerated at most, operations of one of these, rounds of cutting off.
 MOST_GROUPS, LARGEST, ROUNDS = 2500, 16, 40
+# Part of the time left that HiGHS is told: it looks at the clock now and then only.
+CAUTION = 0.7
 
 
 class Column(NamedTuple):
@@ -44,7 +46,7 @@ def partition(costs: Costs, starts: Sequence[Plan], deadline: float) -> Plan:
     cuts: list[list[int]] = []
     for _ in range(ROUNDS):
         left = deadline - time.perf_counter()
-        chosen = _solve(columns, rows, cuts, left) if left > 0.1 else None
+        chosen = _solve(columns, rows, cuts, CAUTION * left) if left > 0.1 else None
         if chosen is None:
             break
         order, cycle = _order(costs, columns, chosen)

@@ -53,9 +53,9 @@ def test_check_says_what_is_wrong(problem, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["check", "PROBLEM", "nowhere.json"], "nowhere.json: no such file"),
-        (["check", "PROBLEM", "GOOD", "--reading", "x"], "--reading: must be OPTION=VALUE of base_cost"),
-        (["solve", "PROBLEM", "new.json", "--mapper", "magic"], "--mapper: must be one of naive"),
-        (["solve", "PROBLEM", "new.json", "--seconds", "0"], "--seconds: must be positive, got 0.0"),
+        (["check", "PROBLEM", "GOOD", "--reading", "x"], "--reading: must be OPTION=VALUE of base"),
+        (["solve", "PROBLEM", "new.json", "--mapper", "magic"], "--mapper: must be one of "),
+        (["solve", "PROBLEM", "new.json", "--seconds", "0"], "--seconds: must be positive, got 0"),
         (["draw", "PROBLEM", "PROBLEM", "x.txt"], "PROBLEM: subgraphs: is missing"),
     ],
 )
