@@ -112,7 +112,7 @@ class Problem:
         """Time that no solution falls below: every operation computes its output once.
 
         Padding of a tile counts except above MatMuls, where a slice that is cut along a reduction
-        is charged without it (docs/graphs.md, rule 9).
+        is charged without it (docs/graphs.md, "Steps").
         """
         return sum(self.compute_bounds)
 
