@@ -60,7 +60,7 @@ def tables_of(problems: Sequence[Problem]) -> Tables:
     )
 
 
-def _rows(problem: Problem, most: int) -> dict[str, np.ndarray]:
+def _rows(problem: Problem, most: int) -> dict[str, np.ndarray | np.generic]:
     if max(map(len, problem.inputs)) > 2:
         raise InputError(f"{problem.name}: inputs: the game plays operations of at most two inputs")
     for op, tensors in enumerate(problem.inputs):

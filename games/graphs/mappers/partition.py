@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -167,7 +167,8 @@ def _solve(
         row, column = zip(*entries, strict=True)
         shape = (len(cuts), len(columns))
         matrix = sparse.csr_array((np.ones(len(row)), (row, column)), shape=shape)
-        constraints.append(LinearConstraint(matrix, ub=[len(cut) - 1 for cut in cuts]))
+        most: Any = np.array([len(cut) - 1.0 for cut in cuts])
+        constraints.append(LinearConstraint(matrix, -np.inf, most))
     latency = np.array([column.latency for column in columns])
     made = milp(
         latency / latency.max(),

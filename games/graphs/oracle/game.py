@@ -245,7 +245,7 @@ def _best_time(
 ) -> float | None:
     depths = [problem.native[0]]
     depths += [problem.reduction(op) for op in ops if problem.is_matmul(op)]
-    best = None
+    found: list[float] = []
     for high in _halvings(problem.native[1]):
         for wide in _halvings(problem.native[0]):
             for depth in _halvings(min(depths)):
@@ -256,10 +256,9 @@ def _best_time(
                     continue
                 if not _is_played(problem, run.demands, run.cuts, ops, resident):
                     return None
-                times = [run.time(order) for order in _snakes(run.height, run.width, wide, high)]
-                best = min([*times, *([] if best is None else [best])])
+                found += [run.time(order) for order in _snakes(run.height, run.width, wide, high)]
                 break
-    return best
+    return min(found, default=None)
 
 
 def _halvings(size: int) -> list[int]:

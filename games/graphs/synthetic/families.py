@@ -101,10 +101,11 @@ def generate(family: str, seed: int, most_ops: int = 64) -> Problem:
     rng = np.random.default_rng((list(FAMILIES).index(family), seed))
     matmul_cost = float(rng.choice([500, 1000, 2000, 3000, 5000]))
     pointwise_cost = float(rng.choice([100, 200, 300, 500]))
+    most_blocks = int(rng.integers(1, 9))
     state = rng.bit_generator.state
-    for blocks in range(int(rng.integers(1, 9)), 0, -1):
+    build = Builder(matmul_cost, pointwise_cost)
+    for blocks in range(most_blocks, 0, -1):
         rng.bit_generator.state = state
-        rng.integers(1, 9)
         build = Builder(matmul_cost, pointwise_cost)
         FAMILIES[family](build, rng, blocks)
         if build.num_ops <= most_ops:
