@@ -23,6 +23,23 @@ def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any
       InputError: the file is missing, truncated, not JSON, or of another format or version.
     """
     path = Path(path)
+    data = read_object(path)
+    if data.get("format") != file_format:
+        found = _short(data.get("format"))
+        raise InputError(f"{path}: format: must be {file_format!r}, got {found}")
+    if type(data.get("version")) is not int or data["version"] != version:
+        found = _short(data.get("version"))
+        raise InputError(f"{path}: version: must be {version} for this release, got {found}")
+    return data
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """Reads a `.json` or `.json.gz` object of whatever format.
+
+    Raises:
+      InputError: the file is missing, truncated, or no JSON object.
+    """
+    path = Path(path)
     try:
         raw = path.read_bytes()
         if path.name.endswith(".gz"):
@@ -38,12 +55,6 @@ def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any
         raise InputError(f"{path}: must be valid JSON, got: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a JSON object, got {type(data).__name__}")
-    if data.get("format") != file_format:
-        found = _short(data.get("format"))
-        raise InputError(f"{path}: format: must be {file_format!r}, got {found}")
-    if type(data.get("version")) is not int or data["version"] != version:
-        found = _short(data.get("version"))
-        raise InputError(f"{path}: version: must be {version} for this release, got {found}")
     return data
 
 
@@ -139,6 +150,38 @@ class Record:
             if not isinstance(value, int) or isinstance(value, bool):
                 raise self.error(key, f"must be a list of integers, got {_short(value)}")
         return tuple(values)
+
+    def _entries(self, key: str, values: Sequence[Any]) -> Record:
+        named = {f"{key}[{i}]": value for i, value in enumerate(values)}
+        return Record(named, self._source, self._prefix)
+
+    def lists_of_integers(self, key: str) -> tuple[tuple[int, ...], ...]:
+        lists = self._typed(key, _MISSING, (list,), "a list of lists of integers")
+        entries = self._entries(key, lists)
+        return tuple(entries.integers(name) for name in entries._data)
+
+    def optional_lists_of_integers(
+        self, key: str, count: int
+    ) -> tuple[tuple[int, ...] | None, ...]:
+        """Lists of integers, each of which may be null; `count` nulls where there are none."""
+        lists = self._typed(key, None, (list,), "a list of lists of integers")
+        if lists is None:
+            return (None,) * count
+        entries = self._entries(key, lists)
+        return tuple(
+            None if value is None else entries.integers(name)
+            for name, value in entries._data.items()
+        )
+
+    def numbers(self, key: str) -> tuple[float, ...]:
+        values = self._typed(key, _MISSING, (list,), "a list of numbers")
+        entries = self._entries(key, values)
+        return tuple(entries.number(name) for name in entries._data)
+
+    def strings(self, key: str) -> tuple[str, ...]:
+        values = self._typed(key, _MISSING, (list,), "a list of strings")
+        entries = self._entries(key, values)
+        return tuple(entries.string(name) for name in entries._data)
 
     def mapping(self, key: str, default: Any = _MISSING) -> dict[str, Any]:
         return self._typed(key, default, (dict,), "an object")

@@ -1,1 +1,1 @@
-"""Siblings of the mallocGame, each in its own package."""
+"""Games beside the mallocGame, each a package with the same rooms (docs/contributing.md)."""

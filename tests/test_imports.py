@@ -44,6 +44,25 @@ MAY_IMPORT = {
         "mallocgame.game.options",
         "gamekit",
     ),
+    "games": ("gamekit",),
+    "games.graphs": ("games.graphs", "gamekit"),
+    "games.graphs.problem": ("games.graphs.problem", "gamekit"),
+    "games.graphs.judge": ("games.graphs.judge", "games.graphs.problem", "gamekit"),
+    "games.graphs.closed_form": ("games.graphs.closed_form", "games.graphs.problem", "gamekit"),
+    "games.graphs.synthetic": (
+        "games.graphs.synthetic",
+        "games.graphs.problem",
+        "games.graphs.oracle",
+        "gamekit",
+    ),
+    # Neither an oracle nor a game leans on the closed form that opponents use.
+    "games.graphs.oracle": (
+        "games.graphs.oracle",
+        "games.graphs.problem",
+        "games.graphs.game.options",
+        "gamekit",
+    ),
+    "games.graphs.game": ("games.graphs.game", "games.graphs.problem", "gamekit"),
 }
 # The rooms of every sibling in games/NAME/; those it does not have are of no account.
 SIBLING_MAY_IMPORT = {
@@ -203,6 +222,16 @@ def eager_imports(path: Path) -> Iterator[str]:
             "mallocgame/packing/planted.py",
             "from mallocgame.program import Program",
             "mallocgame.packing.planted imports mallocgame.program",
+        ),
+        (
+            "games/graphs/judge/planted.py",
+            "from games.graphs.closed_form import Costs",
+            "games.graphs.judge.planted imports games.graphs.closed_form",
+        ),
+        (
+            "games/graphs/planted.py",
+            "from mallocgame.program import Program",
+            "games.graphs.planted imports mallocgame.program",
         ),
     ],
 )

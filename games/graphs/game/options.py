@@ -1,0 +1,38 @@
+"""Fixed facts of the game that its oracle shares."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gamekit.errors import InputError
+
+# Grows with every change after which the same moves may make another game, or an observation means
+# something else.
+GAME_VERSION = 1
+# Actions of a question, and what they are while a group is open; before that all are first
+# operations of a group.
+NUM_ACTIONS = 8
+CLOSE, RETAIN, FIRST_ADDED = 0, 1, 2
+ACTION_NAMES = ("close", "retain", *(f"candidate_{i}" for i in range(NUM_ACTIONS - FIRST_ADDED)))
+# Halvings of the native tile that are tried along each axis.
+HALVINGS = 8
+# Of a game of n operations: after FREE_MOVES * n + SPARE moves groups are of one operation, so that
+# it ends within MOST_MOVES * n + 2 * SPARE moves.
+FREE_MOVES, MOST_MOVES, SPARE = 2, 4, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class GraphsConfig:
+    """Options of the game.
+
+    largest_group: operations of a group at most, in 1..64.
+
+    Raises:
+      InputError: a field is out of range.
+    """
+
+    largest_group: int = 16
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.largest_group, int) or not 1 <= self.largest_group <= 64:
+            raise InputError(f"largest_group: must be in 1..64, got {self.largest_group!r}")

@@ -1,0 +1,1 @@
+"""Opponents: they group operations, order the groups, and choose what is retained."""
