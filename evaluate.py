@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING
 
 from gamekit.errors import InputError
 from gamekit.registry import DEFAULT, game_of, load_domain
+from gamekit.text import say
 
 if TYPE_CHECKING:
     from gamekit.domain import Domain
@@ -46,10 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(_parser().parse_args(arguments))
     except InputError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        say(f"evaluate.py: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("evaluate.py: stopped; the same command goes on from here", file=sys.stderr)
+        say("evaluate.py: stopped; the same command goes on from here", error=True)
         return 130
 
 

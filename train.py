@@ -17,6 +17,7 @@ from agent.run.errors import TrainingDiverged
 from gamekit.domain import Domain, Instance, Made
 from gamekit.errors import InputError
 from gamekit.registry import load_domain
+from gamekit.text import say, shown
 
 if TYPE_CHECKING:
     from agent.run.journal import TrainedInstance
@@ -38,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(load_config(options.config, options.overrides), Path(options.runs), options.profile)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
     except TrainingDiverged as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 1
     except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        say("stopped; the same command goes on from the last checkpoint", error=True)
         return 130
     return 0
 
@@ -91,8 +92,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     if not is_first():
         return
     for instance, score in zip(instances, np.asarray(state.best.score), strict=True):
-        print(f"{instance.name}: best game: {domain.show(score)} {domain.words.score}")
-    print(f"{folder}: {int(state.iteration)} iterations")
+        say(f"{shown(instance.name)}: best game: {domain.show(score)} {domain.words.score}")
+    say(f"{folder}: {int(state.iteration)} iterations")
 
 
 def _instances(config: Config, domain: Domain) -> list[Instance]:

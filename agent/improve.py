@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.text import say, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         improve(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
     return 0
 
@@ -72,8 +73,8 @@ def improve(options: argparse.Namespace) -> None:
         made = domain.solution(game, instance, 0, played.moves)
         kept = store.offer(instance, made, played.score)
         word = f" (a new best {domain.words.solution})" if kept else ""
-        print(
-            f"{instance.name}: {domain.show(played.score)} in {played.rounds} rounds of "
+        say(
+            f"{shown(instance.name)}: {domain.show(played.score)} in {played.rounds} rounds of "
             f"{options.games} games, {played.seconds:.0f} s{word}"
         )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gamekit.errors import InputError
+from gamekit.text import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         ship(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
     return 0
 
@@ -72,7 +73,7 @@ def ship(options: argparse.Namespace) -> None:
     }
     save_shipped(folder, loaded, provenance)
     size = (folder / ARRAYS).stat().st_size / 1e6
-    print(f"{folder}: {step} iterations, {provenance['hours']:.2f} hours, {size:.1f} MB")
+    say(f"{folder}: {step} iterations, {provenance['hours']:.2f} hours, {size:.1f} MB")
 
 
 def _commit() -> str:

@@ -148,7 +148,9 @@ class Domain(abc.ABC):
     shipped: the folder of the trained agent that comes with the game; None without one.
     polish: (instance, solutions to start from, budget in seconds, seed) to a solution that is worse
         than none of these, by a search outside the game; None without such a search.
-    blank_figures: the figures of a row of results that has none, by name.
+    blank_figures: the figures of a row of results that has none, by name; in every other row they
+        are numbers.
+    compared_figures: the names of those that `compared` adds: numbers, or None.
     score_is_bound: whether the judge may give a solution more than the game that made it.
     """
 
@@ -161,6 +163,7 @@ class Domain(abc.ABC):
     shipped: Path | None = None
     polish: Callable[[Instance, Sequence[Solution], float, int], Solved] | None = None
     blank_figures: Mapping[str, Any] = {}
+    compared_figures: tuple[str, ...] = ("gain",)
     score_is_bound: bool = False
 
     def instances(self, names: Sequence[str]) -> list[Instance]:

@@ -116,6 +116,7 @@ class MallocGame(Domain):
     polish = staticmethod(_polish)
     # Copies that the game accounts for one by one share their supply under the judge.
     score_is_bound = True
+    compared_figures = ("speedup_vs_production", "gap_to_bound_closed")
     blank_figures: Mapping[str, Any] = {
         "latency_s": None,
         "all_slow_latency_s": None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,9 @@ from tensorboardX import SummaryWriter
 from agent.config import Config
 from agent.run.progress import TrainingProgress
 from gamekit.domain import Domain, Made
+from gamekit.files import write_bytes
+from gamekit.jsonfile import read_lines
+from gamekit.text import say, shown
 
 # Called with an instance's number, its best moves and their score; returns what it made of them.
 BestWriter = Callable[[int, np.ndarray, float], Made]
@@ -105,11 +107,12 @@ class Journal:
         """One instance's figure on the board."""
         if not (entry.name and math.isfinite(score)):
             return
-        self._board.add_scalar(f"{what}/{entry.name}", score, step)
+        name = shown(entry.name)
+        self._board.add_scalar(f"{what}/{name}", score, step)
         if entry.reference is not None:
             gain = self._domain.gain(score, entry.reference)
             reference = self._domain.words.reference
-            self._board.add_scalar(f"{what}_vs_{reference}/{entry.name}", gain, step)
+            self._board.add_scalar(f"{what}_vs_{reference}/{name}", gain, step)
 
     def _against_reference(self, best: np.ndarray) -> float | None:
         gains = [
@@ -144,17 +147,23 @@ class Journal:
 
 
 def truncate(path: Path, step: int) -> None:
-    """Drops the lines after `step`, and torn ones."""
+    """Drops the lines after `step`, and damaged ones.
+
+    A line on stderr names each damaged one but the last of the file, which a killed process leaves.
+
+    Raises:
+      InputError: the file cannot be read or written.
+    """
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line + "\n")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+    kept, damaged, number = [], [], 0
+    for number, (line, record) in enumerate(read_lines(path), start=1):
+        found = None if record is None else record.get("step")
+        if type(found) is not int:
+            damaged.append(number)
+        elif found <= step:
+            kept.append(line + b"\n")
+    write_bytes(path, b"".join(kept))
+    for each in damaged:
+        if each < number:
+            say(f"{path}: line {each} is damaged and left out", error=True)

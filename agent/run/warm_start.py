@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import multiprocessing
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -24,7 +24,9 @@ from gamekit.checked import checked
 from gamekit.domain import Instance
 from gamekit.environment import Environment, GuidingEnvironment, Spec, State
 from gamekit.errors import InputError
+from gamekit.files import read_bytes, write_bytes
 from gamekit.registry import load_domain
+from gamekit.text import say
 
 
 def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
@@ -107,11 +109,10 @@ def _collected(
 ) -> list[np.ndarray]:
     for i, lessons in made:
         found[i] = lessons
-        path = folder / f"{instances[i].fingerprint}.npy"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
-        np.save(temporary, lessons)
-        temporary.replace(path)
-        print(f"demonstrations: {len(found)} of {len(instances)}", file=sys.stderr)
+        file = io.BytesIO()
+        np.save(file, lessons)
+        write_bytes(folder / f"{instances[i].fingerprint}.npy", file.getvalue())
+        say(f"demonstrations: {len(found)} of {len(instances)}", error=True)
     return [found[i] for i in range(len(instances))]
 
 
@@ -119,10 +120,14 @@ def _kept(folder: Path, instance: Instance) -> np.ndarray | None:
     path = folder / f"{instance.fingerprint}.npy"
     if not path.exists():
         return None
+    raw = read_bytes(path)
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        lessons = np.load(io.BytesIO(raw), allow_pickle=False)
+    except Exception:  # whatever a damaged file makes numpy raise
+        lessons = None
+    if lessons is None or lessons.ndim != 2 or lessons.dtype != np.int8:
         raise InputError(f"{path}: damaged; remove it") from None
+    return lessons
 
 
 def taught(

@@ -16,8 +16,9 @@ from gamekit.evaluation.contest import Contestants, Player
 from gamekit.evaluation.plan import Entry, plan_jobs
 from gamekit.evaluation.pool import run_jobs
 from gamekit.evaluation.progress import RowProgress
-from gamekit.evaluation.rows import UNFINISHED, Row, finish, row_record
+from gamekit.evaluation.rows import BETTER_IS, UNFINISHED, Row, finish, row_record
 from gamekit.evaluation.rows_file import RowsFile
+from gamekit.text import say, shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +78,7 @@ def evaluate(evaluation: Evaluation) -> int:
             file.forget(UNFINISHED)
         waiting = [job for job in jobs if job.key not in file.found]
         if len(waiting) < len(jobs):
-            print(f"{len(jobs) - len(waiting)} rows are there already", file=sys.stderr)
+            say(f"{len(jobs) - len(waiting)} rows are there already", error=True)
         with RowProgress(domain, waiting, len(jobs), evaluation.processes) as progress:
 
             def take(row: Row) -> None:
@@ -190,10 +191,10 @@ def _verdict(domain: Domain, rows: Sequence[Row]) -> int:
         for row in rows
         if row.is_done
         and not row.valid
-        and reference not in (row.solver, row.figures.get("better_is"))
+        and reference not in (row.solver, row.figures.get(BETTER_IS))
     ]
     for row in bad:
-        print(f"{row.instance}: {row.solver}: {row.status}: {row.reason}", file=sys.stderr)
+        say(f"{shown(row.instance)}: {row.solver}: {row.status}: {row.reason}", error=True)
     for row in rejected:
-        print(f"{row.instance}: {row.solver}: the judge rejects it: {row.why}", file=sys.stderr)
+        say(f"{shown(row.instance)}: {row.solver}: the judge rejects it: {row.why}", error=True)
     return 1 if bad or rejected else 0

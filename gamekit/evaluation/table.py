@@ -11,6 +11,7 @@ from rich.table import Table
 from gamekit.domain import Domain
 from gamekit.evaluation.evaluation import Finished, unwritable
 from gamekit.evaluation.rows import Row
+from gamekit.text import cell, say
 
 
 def report(domain: Domain, finished: Finished) -> None:
@@ -22,7 +23,7 @@ def report(domain: Domain, finished: Finished) -> None:
     header, lines = _cells(domain, finished.rows)
     table = Table(*header)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(cell, line))
     Console().print(table)
     out = finished.evaluation.out
     bars = ["---"] * len(header)
@@ -31,7 +32,7 @@ def report(domain: Domain, finished: Finished) -> None:
         (out / "tables.md").write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise unwritable(out, error) from None
-    print(f"results and {domain.words.solution}s are in {out}")
+    say(f"results and {domain.words.solution}s are in {out}")
 
 
 def _cells(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

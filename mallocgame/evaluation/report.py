@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from gamekit.evaluation.evaluation import Evaluation, Finished, unwritable
-from gamekit.evaluation.plan import file_name
+from gamekit.text import file_name, say
 from mallocgame.report import (
     ProgramPictures,
     markdown,
@@ -38,7 +37,7 @@ def report(finished: Finished) -> None:
         write_report(results, out / "report.html", programs, suite)
     except OSError as error:
         raise unwritable(out, error) from None
-    print(f"results, mappings and report.html are in {out}")
+    say(f"results, mappings and report.html are in {out}")
 
 
 def _draw(
@@ -53,7 +52,7 @@ def _draw(
         [out] * len(names),
         [file_name(name) for name in names],
     )
-    print(f"drawing {len(names)} programs", file=sys.stderr, flush=True)
+    say(f"drawing {len(names)} programs", error=True)
     if min(evaluation.processes, len(names)) > 1:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(evaluation.processes, context) as processes:
