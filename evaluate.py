@@ -34,8 +34,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
 from gamekit.registry import DEFAULT, game_of, load_domain
-from gamekit.text import say
 
 if TYPE_CHECKING:
     from gamekit.domain import Domain
@@ -44,14 +44,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    try:
-        return run(_parser().parse_args(arguments))
-    except InputError as error:
-        say(f"evaluate.py: {error}", error=True)
-        return 2
-    except KeyboardInterrupt:
-        say("evaluate.py: stopped; the same command goes on from here", error=True)
-        return 130
+    options = _parser().parse_args(arguments)
+    going_on = "evaluate.py: stopped; the same command goes on from here"
+    return run_command(lambda: run(options), "evaluate.py", going_on)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -151,6 +151,7 @@ class Domain(abc.ABC):
     blank_figures: the figures of a row of results that has none, by name; in every other row they
         are numbers.
     compared_figures: the names of those that `compared` adds: numbers, or None.
+    report_file: the name of the last file of a report; without it a report is not finished.
     score_is_bound: whether the judge may give a solution more than the game that made it.
     """
 
@@ -164,6 +165,7 @@ class Domain(abc.ABC):
     polish: Callable[[Instance, Sequence[Solution], float, int], Solved] | None = None
     blank_figures: Mapping[str, Any] = {}
     compared_figures: tuple[str, ...] = ("gain",)
+    report_file: str = "tables.md"
     score_is_bound: bool = False
 
     def instances(self, names: Sequence[str]) -> list[Instance]:
@@ -288,8 +290,14 @@ class Domain(abc.ABC):
         del instances
         return {}
 
+    def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What results say beside their rows, which are as in `results.json`, by name."""
+        del rows
+        return {}
+
     def report(self, finished: Finished) -> None:
-        """Prints the results of an evaluation, and writes what people read beside them.
+        """Prints the results of an evaluation, and writes what people read beside them, at last the
+        file `report_file`.
 
         Raises:
           InputError: the place cannot be written.

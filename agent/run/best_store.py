@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import warnings
 from pathlib import Path
 
 from agent.run.player import solution_file
 from gamekit.domain import Domain, Instance, Made, Solution
 from gamekit.errors import InputError
+from gamekit.files import locked
 from gamekit.text import shown
 
 # What rounding may take off a score.
@@ -62,8 +62,7 @@ class BestStore:
                 stacklevel=2,
             )
         self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / ".lock"):
             kept = self.score(instance)
             if kept is not None and kept >= verdict.score:
                 return False

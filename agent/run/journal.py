@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from tensorboardX import SummaryWriter
 from agent.config import Config
 from agent.run.progress import TrainingProgress
 from gamekit.domain import Domain, Made
-from gamekit.files import write_bytes
+from gamekit.errors import InputError
+from gamekit.files import unwritable, write_bytes
 from gamekit.jsonfile import read_lines
 from gamekit.text import say, shown
 
@@ -60,13 +63,14 @@ class Journal:
         entries: tuple[TrainedInstance, ...],
         write_best: BestWriter | None,
     ):
-        truncate(run / "metrics.jsonl", step)
+        self._metrics = run / "metrics.jsonl"
+        truncate(self._metrics, step)
         self._domain, self._entries = domain, entries
         self._write_best = write_best
         self._written = np.full(len(entries), -np.inf)
         # What solutions lost by changes of their games' moves, each that was handed on.
         self._lost: list[float] = []
-        self._metrics_file = open(run / "metrics.jsonl", "a")  # noqa: SIM115
+        self._metrics_file = open(self._metrics, "a")  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         self._progress = TrainingProgress(config, domain)
 
@@ -81,8 +85,10 @@ class Journal:
 
     def __exit__(self, *error: Any) -> None:
         self._progress.__exit__(*error)
-        self._board.close()
-        self._metrics_file.close()
+        # Where something else has gone wrong, as on a full disk, that is what is said.
+        with contextlib.suppress(OSError) if error[0] else contextlib.nullcontext():
+            self._board.close()
+            self._metrics_file.close()
 
     def write(self, line: dict[str, Any], returns: np.ndarray, best: np.ndarray) -> None:
         """Writes one iteration.
@@ -92,8 +98,14 @@ class Journal:
         best: [P], the score of each instance's best game, -inf without.
         """
         line = line | {f"best_vs_{self._domain.words.reference}": self._against_reference(best)}
-        self._metrics_file.write(json.dumps(line) + "\n")
-        self._metrics_file.flush()
+        try:
+            self._metrics_file.write(json.dumps(line) + "\n")
+            self._metrics_file.flush()
+            is_there = os.fstat(self._metrics_file.fileno()).st_nlink > 0
+        except OSError as error:
+            raise unwritable(self._metrics, error) from None
+        if not is_there:
+            raise InputError(f"{self._metrics}: was taken away while the run was writing to it")
         step = line["step"]
         for name, value in line.items():
             if name != "step" and value is not None:

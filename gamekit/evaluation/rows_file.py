@@ -11,7 +11,7 @@ from typing import Any
 from gamekit.domain import Domain
 from gamekit.errors import InputError
 from gamekit.evaluation.rows import Key, Row, row_from_record, row_record
-from gamekit.files import read_bytes
+from gamekit.files import read_bytes, unwritable
 from gamekit.jsonfile import Record, parse_json
 
 VERSION = 1
@@ -49,9 +49,7 @@ class RowsFile:
             if kept == 0:
                 self._write(header)
         except OSError as error:
-            raise InputError(
-                f"--out {folder}: cannot be written: {error.strerror or error}"
-            ) from None
+            raise unwritable(f"--out {folder}", error) from None
 
     def add(self, row: Row) -> None:
         """Appends a row; when this returns it survives the end of the process."""
@@ -74,8 +72,10 @@ class RowsFile:
             self._file.write(json.dumps(record).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not os.fstat(self._file.fileno()).st_nlink:
+                raise InputError(f"{self.path}: was taken away while rows were written to it")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from None
+            raise unwritable(self.path, error) from None
 
     def _read(self, text: bytes, header: dict[str, Any]) -> int:
         """Takes the rows over; returns how many bytes are whole lines of this evaluation."""

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekit.domain import Domain
-from gamekit.evaluation.evaluation import Finished, unwritable
+from gamekit.evaluation.evaluation import Finished
 from gamekit.evaluation.rows import Row
+from gamekit.files import write_text
 from gamekit.text import cell, say
 
 
@@ -28,10 +29,7 @@ def report(domain: Domain, finished: Finished) -> None:
     out = finished.evaluation.out
     bars = ["---"] * len(header)
     text = "\n".join(f"| {' | '.join(line)} |" for line in (header, bars, *lines))
-    try:
-        (out / "tables.md").write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(out, error) from None
+    write_text(out / domain.report_file, text + "\n")
     say(f"results and {domain.words.solution}s are in {out}")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
 from gamekit.text import say
 from mallocgame.judge import verify
 from mallocgame.program import save_program
@@ -38,11 +39,7 @@ PROGRAM_ENDINGS = (".program.json.gz", ".program.json", ".json.gz", ".json")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; bad input ends with one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except InputError as error:
-        say(f"error: {error}", error=True)
-        return 2
+    return run_command(lambda: options.run(options), "error", "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:
