@@ -187,7 +187,8 @@ class Record:
         except OverflowError:
             number = math.inf
         if number is not None and not math.isfinite(number):
-            raise self.error(key, f"must be a finite 64-bit number, got {short(value)}")
+            large = "" if math.isnan(number) else ", which is too large"
+            raise self.error(key, f"must fit a 64-bit float, got {short(value)}{large}")
         return number
 
     def integers(self, key: str, default: Any = _MISSING) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import pytest
 from agent.config import save_config
 from agent.learning.learner import make_iteration
 from agent.run import checkpoint
-from agent.run.checkpoint import Checkpoints, Counters, load_agent
+from agent.run.checkpoint import Checkpoints, Counters, load_agent, load_counters
 from gamekit.errors import InputError
 from gamekit.probe import DOMAIN, delayed, together
 from tests.support.agent_setup import one_device, small_config
