@@ -20,6 +20,7 @@ from mallocgame.program import Access, Instruction, Loop, Program, Value, valida
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import DEFINED, Mapping, all_slow
 from mallocgame.relaxation.bound import dual_bound, lower_bound
+from mallocgame.relaxation.points import lives
 from mallocgame.relaxation.relaxation import relax
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
 from tests.support import handmade, judged
@@ -232,3 +233,27 @@ def test_a_parameter_that_nobody_reads_need_not_enter():
 def test_a_parameter_that_is_read_enters_where_the_result_leaves():
     program, mapping = _unread_carry(read=True)
     assert {v.kind for v in verify(program, mapping)} == {"carried"}
+
+
+def test_only_parameters_that_a_body_accesses_have_a_boundary_at_its_entry():
+    """So that the rows of groups ask for nothing that the judge does not ask for."""
+    seen = {True: 0, False: 0}
+    for seed in range(400):
+        program = random_program(np.random.default_rng([14, seed]), instructions=20, values=10)
+        crossed = {
+            (life.value, point.slot)
+            for life in lives(program)
+            for point in life.points
+            if not point.accesses
+        }
+        for group in program.carried:
+            loop = program.loops[group.loop]
+            accessed = any(
+                loop.entry < a.instruction < loop.exit
+                for a in program.accesses
+                if a.value == group.parameter
+            )
+            enters = (group.parameter, loop.entry + 1) in crossed
+            assert accessed or not enters
+            seen[accessed] += 1
+    assert min(seen.values()) > 5
