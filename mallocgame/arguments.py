@@ -72,8 +72,8 @@ def check_donate(value: Any, arguments: int) -> tuple[int, ...]:
     try:
         given = [value] if _is_integer(value) else list(value)
     except TypeError:
-        numbers = [value]
-    for number in numbers:
+        given = [value]
+    for number in given:
         if not _is_integer(number) or not -arguments <= number < arguments:
             raise InputError(
                 f"donate: must be numbers of the {arguments} arguments, from 0, got {short(number)}"
