@@ -172,7 +172,7 @@ class Record:
         return self._typed(key, default, (str,), "a string")
 
     def integer(self, key: str, default: Any = _MISSING) -> int:
-        value = self._typed(key, default, (int,), "an integer")
+        value: Any = self._typed(key, default, (int,), "an integer")
         if value is not None and abs(value) > MAX_INTEGER:
             raise self.error(key, f"must be an integer of 64 bits, got {short(value)}")
         return value

@@ -17,11 +17,14 @@ MAX_CAPACITY_MIB = 2047  # sizes in bytes are int32
 
 def check_seconds(name: str, value: Any, positive: bool = False) -> float:
     """A time."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < math.inf or (positive and not value):
+    try:
+        seconds = float(value) if isinstance(value, numbers.Real) else math.nan
+    except OverflowError:
+        seconds = math.inf
+    if isinstance(value, bool) or not 0 <= seconds < math.inf or (positive and not seconds):
         kind = "a positive time" if positive else "a time"
         raise InputError(f"{name}: must be {kind} in seconds, got {short(value)}")
-    return float(value)
+    return seconds
 
 
 def check_seed(value: Any) -> int:
