@@ -11,7 +11,8 @@ from tests.support.fuzz_readers import READERS, run
 def test_damaged_files_are_read_or_refused_in_one_line(tmp_path):
     seen = run(2_000, 0, tmp_path)
     for reader in READERS:
-        assert seen[reader.file, False], reader.file
+        # Damaged lines of metrics are left out: such a file is never refused.
+        assert seen[reader.file, reader.file == "metrics.jsonl"], reader.file
     assert sum(count for (_, read), count in seen.items() if read) > 100
 
 
