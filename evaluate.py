@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
 from gamekit.registry import DEFAULT, game_of, load_domain
 
 if TYPE_CHECKING:
@@ -43,14 +44,9 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    try:
-        return run(_parser().parse_args(arguments))
-    except InputError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("evaluate.py: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    options = _parser().parse_args(arguments)
+    going_on = "evaluate.py: stopped; the same command goes on from here"
+    return run_command(lambda: run(options), "evaluate.py", going_on)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING
 from agent.config import Config, load_config
 from agent.run.errors import TrainingDiverged
 from gamekit.domain import Domain, Instance, Made
-from gamekit.errors import InputError
+from gamekit.processes import run_command
 from gamekit.registry import load_domain
+from gamekit.text import say, shown
 
 if TYPE_CHECKING:
     from agent.run.journal import TrainedInstance
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 if the training diverged, 2 for unusable input, 130 when
-    interrupted."""
+    """Returns the exit code: 0, 1 if the training diverged, 2 for unusable input, 130 after Ctrl-C,
+    143 after SIGTERM."""
     parser = argparse.ArgumentParser(
         description="Trains a MuZero agent on a game; goes on where it stopped."
     )
@@ -35,18 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
     options = parser.parse_args(arguments)
-    try:
-        run(load_config(options.config, options.overrides), Path(options.runs), options.profile)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except TrainingDiverged as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        return 130
-    return 0
+
+    def trained() -> int:
+        try:
+            config = load_config(options.config, options.overrides)
+            run(config, Path(options.runs), options.profile)
+        except TrainingDiverged as error:
+            say(f"error: {error}", error=True)
+            return 1
+        return 0
+
+    going_on = "stopped; the same command goes on from the last checkpoint"
+    return run_command(trained, "error", going_on)
 
 
 def run(config: Config, runs: Path, profile: bool = False) -> None:
@@ -91,8 +92,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     if not is_first():
         return
     for instance, score in zip(instances, np.asarray(state.best.score), strict=True):
-        print(f"{instance.name}: best game: {domain.show(score)} {domain.words.score}")
-    print(f"{folder}: {int(state.iteration)} iterations")
+        say(f"{shown(instance.name)}: best game: {domain.show(score)} {domain.words.score}")
+    say(f"{folder}: {int(state.iteration)} iterations")
 
 
 def _instances(config: Config, domain: Domain) -> list[Instance]:

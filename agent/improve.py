@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
+from gamekit.text import say, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,16 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--games", type=int, default=32, help="games at once")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    try:
-        improve(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: improve(options), "error", "stopped")
 
 
-def improve(options: argparse.Namespace) -> None:
-    """Plays as told and prints a line an instance.
+def improve(options: argparse.Namespace) -> int:
+    """Plays as told and prints a line an instance; returns the exit code.
 
     Raises:
       InputError: an option, an instance or the checkpoint cannot be used.
@@ -72,10 +69,11 @@ def improve(options: argparse.Namespace) -> None:
         made = domain.solution(game, instance, 0, played.moves)
         kept = store.offer(instance, made, played.score)
         word = f" (a new best {domain.words.solution})" if kept else ""
-        print(
-            f"{instance.name}: {domain.show(played.score)} in {played.rounds} rounds of "
+        say(
+            f"{shown(instance.name)}: {domain.show(played.score)} in {played.rounds} rounds of "
             f"{options.games} games, {played.seconds:.0f} s{word}"
         )
+    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
+from gamekit.text import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,16 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--commit", help="of the code that trained it; this code's if not given")
     parser.add_argument("--overwrite", action="store_true", help="replace what is in the folder")
     options = parser.parse_args(arguments)
-    try:
-        ship(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: ship(options), "error", "stopped")
 
 
-def ship(options: argparse.Namespace) -> None:
-    """Writes the checkpoint as told and prints a line.
+def ship(options: argparse.Namespace) -> int:
+    """Writes the checkpoint as told and prints a line; returns the exit code.
 
     Raises:
       InputError: the run has no usable checkpoint, or the folder holds one or cannot be written.
@@ -72,7 +69,8 @@ def ship(options: argparse.Namespace) -> None:
     }
     save_shipped(folder, loaded, provenance)
     size = (folder / ARRAYS).stat().st_size / 1e6
-    print(f"{folder}: {step} iterations, {provenance['hours']:.2f} hours, {size:.1f} MB")
+    say(f"{folder}: {step} iterations, {provenance['hours']:.2f} hours, {size:.1f} MB")
+    return 0
 
 
 def _commit() -> str:

@@ -148,7 +148,10 @@ class Domain(abc.ABC):
     shipped: the folder of the trained agent that comes with the game; None without one.
     polish: (instance, solutions to start from, budget in seconds, seed) to a solution that is worse
         than none of these, by a search outside the game; None without such a search.
-    blank_figures: the figures of a row of results that has none, by name.
+    blank_figures: the figures of a row of results that has none, by name; in every other row they
+        are numbers.
+    compared_figures: the names of those that `compared` adds: numbers, or None.
+    report_file: the name of the last file of a report; without it a report is not finished.
     score_is_bound: whether the judge may give a solution more than the game that made it.
     """
 
@@ -161,6 +164,8 @@ class Domain(abc.ABC):
     shipped: Path | None = None
     polish: Callable[[Instance, Sequence[Solution], float, int], Solved] | None = None
     blank_figures: Mapping[str, Any] = {}
+    compared_figures: tuple[str, ...] = ("gain",)
+    report_file: str = "tables.md"
     score_is_bound: bool = False
 
     def instances(self, names: Sequence[str]) -> list[Instance]:
@@ -285,8 +290,14 @@ class Domain(abc.ABC):
         del instances
         return {}
 
+    def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What results say beside their rows, which are as in `results.json`, by name."""
+        del rows
+        return {}
+
     def report(self, finished: Finished) -> None:
-        """Prints the results of an evaluation, and writes what people read beside them.
+        """Prints the results of an evaluation, and writes what people read beside them, at last the
+        file `report_file`.
 
         Raises:
           InputError: the place cannot be written.

@@ -189,4 +189,11 @@ def spec_from_record(record: Mapping[str, Any]) -> Spec:
     )
     names = tuple(str(name) for name in record["action_names"])
     changed = {"observation": ObservationSpec(parts), "action_names": names}
-    return Spec(**{**record, **changed})
+    spec = Spec(**{**record, **changed})
+    for field in ("version", "num_instances", "decline", "max_moves", "num_questions"):
+        value = getattr(spec, field)
+        if type(value) is not int and not (field == "decline" and value is None):
+            raise TypeError(f"{field} must be an integer")
+    if type(spec.name) is not str or type(spec.guides) is not bool:
+        raise TypeError("name must be a string, and guides true or false")
+    return spec

@@ -1,71 +1,110 @@
-"""Versioned JSON files with located errors, shared by programs and mappings."""
+"""JSON as it is read everywhere: strict, bounded, and with located errors."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
-import zlib
+import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from gamekit.errors import InputError
+from gamekit.files import read_bytes, write_bytes
+from gamekit.text import shown
 
 _MISSING: Any = object()
-MAX_TEXT_BYTES = 1 << 30
+# Of lists, objects and their entries: in Python's objects 1 GiB at most.
+MAX_ITEMS = 1 << 23
+MAX_INTEGER = 2**63 - 1
+MAX_LINES_BYTES = 1 << 30
+# How a lone surrogate has to be written; whole pairs are written so too.
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any]:
-    """Reads a `.json` or `.json.gz` object that declares `file_format` and `version`.
+def parse_json(raw: bytes) -> Any:
+    """The value of a JSON text.
+
+    Stricter than `json.loads`: no key twice, no lone surrogates; that numbers are finite is for
+    `Record` to say, which knows their fields.  Memory is taken after the number of items is known
+    to be within `MAX_ITEMS`.
 
     Raises:
-      InputError: the file is missing, truncated, not JSON, or of another format or version.
+      ValueError: it is no such text; the message says why.
     """
-    path = Path(path)
-    data = read_object(path)
-    if data.get("format") != file_format:
-        found = _short(data.get("format"))
-        raise InputError(f"{path}: format: must be {file_format!r}, got {found}")
-    if type(data.get("version")) is not int or data["version"] != version:
-        found = _short(data.get("version"))
-        raise InputError(f"{path}: version: must be {version} for this release, got {found}")
-    return data
+    count = sum(raw.count(mark) for mark in (b",", b"[", b"{"))
+    if count > MAX_ITEMS:
+        raise ValueError(f"more than {MAX_ITEMS:,} items")
+    try:
+        value = json.loads(
+            raw.decode("utf-8-sig"),
+            object_pairs_hook=_object,
+        )
+    except RecursionError:
+        raise ValueError("lists and objects that are nested too deep") from None
+    if _SURROGATE.search(raw):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a lone surrogate, where all must be valid text") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise ValueError(f"the key {shown(twice, 60)!r} twice in one object")
+    return made
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
-    """Reads a `.json` or `.json.gz` object of whatever format.
+    """Reads a `.json` or `.json.gz` object.
 
     Raises:
-      InputError: the file is missing, truncated, or no JSON object.
+      InputError: the file is missing, too large, truncated, or no JSON object.
     """
-    path = Path(path)
+    raw = read_bytes(path)
     try:
-        raw = path.read_bytes()
-        if path.name.endswith(".gz"):
-            raw = _gunzip(raw)
-        data = json.loads(raw.decode("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (EOFError, zlib.error) as error:
-        raise InputError(f"{path}: must be a complete gzip file, got: {error}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError, ValueError) as error:
+        data = parse_json(raw)
+    except ValueError as error:  # of decoding too
         raise InputError(f"{path}: must be valid JSON, got: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: must be a JSON object, got {type(data).__name__}")
     return data
 
 
-def _gunzip(raw: bytes) -> bytes:
-    decoder = zlib.decompressobj(wbits=31)
-    text = decoder.decompress(raw, MAX_TEXT_BYTES)
-    if not decoder.eof:
-        raise EOFError("the stream ends early or is larger than 1 GiB")
-    if decoder.unused_data:
-        raise EOFError(f"{len(decoder.unused_data)} bytes follow the end of the stream")
-    return text
+def read_json(path: str | Path, file_format: str, version: int) -> dict[str, Any]:
+    """Reads an object that declares `file_format` and `version`.
+
+    Raises:
+      InputError: as `read_object`, or it is of another format or version.
+    """
+    data = read_object(path)
+    if data.get("format") != file_format:
+        found = short(data.get("format"))
+        raise InputError(f"{path}: format: must be {file_format!r}, got {found}")
+    if type(data.get("version")) is not int or data["version"] != version:
+        found = short(data.get("version"))
+        raise InputError(f"{path}: version: must be {version} for this release, got {found}")
+    return data
+
+
+def read_lines(path: str | Path) -> Iterator[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of a file of one JSON object a line, each with its object; None where it has none.
+
+    Raises:
+      InputError: the file is missing or cannot be read.
+    """
+    for line in read_bytes(path, MAX_LINES_BYTES).split(b"\n"):
+        if line.strip():
+            try:
+                value = parse_json(line)
+            except ValueError:
+                value = None
+            yield line, value if isinstance(value, dict) else None
 
 
 def write_json(path: str | Path, data: dict[str, Any]) -> None:
@@ -74,21 +113,16 @@ def write_json(path: str | Path, data: dict[str, Any]) -> None:
     Raises:
       InputError: the file cannot be written.
     """
-    path = Path(path)
     raw = json.dumps(data, separators=(",", ":")).encode()
-    if path.name.endswith(".gz"):
-        raw = gzip.compress(raw, mtime=0)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    write_bytes(path, gzip.compress(raw, mtime=0) if Path(path).name.endswith(".gz") else raw)
+
+
+def short(value: Any) -> str:
+    """A value in an error message."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(raw)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of too many digits
+        return f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -104,6 +138,10 @@ class Record:
     def source(self) -> str:
         """The file that the object comes from."""
         return self._source
+
+    def fields(self) -> tuple[str, ...]:
+        """The names of what is there."""
+        return tuple(self._data)
 
     def _get(self, key: str, default: Any) -> Any:
         if key in self._data:
@@ -123,14 +161,21 @@ class Record:
         if key in self._data and (
             not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
         ):
-            raise self.error(key, f"must be {what}, got {_short(value)}")
+            raise self.error(key, f"must be {what}, got {short(value)}")
         return value
+
+    def any(self, key: str) -> Any:
+        """Whatever is there."""
+        return self._get(key, _MISSING)
 
     def string(self, key: str, default: Any = _MISSING) -> str:
         return self._typed(key, default, (str,), "a string")
 
     def integer(self, key: str, default: Any = _MISSING) -> int:
-        return self._typed(key, default, (int,), "an integer")
+        value: Any = self._typed(key, default, (int,), "an integer")
+        if value is not None and abs(value) > MAX_INTEGER:
+            raise self.error(key, f"must be an integer of 64 bits, got {short(value)}")
+        return value
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
         return self._typed(key, default, (bool,), "true or false")
@@ -138,17 +183,19 @@ class Record:
     def number(self, key: str, default: Any = _MISSING) -> Any:
         value = self._typed(key, default, (int, float), "a number")
         try:
-            return value if value is None else float(value)
+            number = None if value is None else float(value)
         except OverflowError:
-            raise self.error(
-                key, f"must fit a 64-bit float, got {_short(value)}, which is too large"
-            ) from None
+            number = math.inf
+        if number is not None and not math.isfinite(number):
+            large = "" if math.isnan(number) else ", which is too large"
+            raise self.error(key, f"must fit a 64-bit float, got {short(value)}{large}")
+        return number
 
     def integers(self, key: str, default: Any = _MISSING) -> tuple[int, ...]:
         values = self._typed(key, default, (list,), "a list of integers")
         for value in values:
             if not isinstance(value, int) or isinstance(value, bool):
-                raise self.error(key, f"must be a list of integers, got {_short(value)}")
+                raise self.error(key, f"must be a list of integers, got {short(value)}")
         return tuple(values)
 
     def _entries(self, key: str, values: Sequence[Any]) -> Record:
@@ -193,5 +240,5 @@ class Record:
         values: Sequence[Any] = self._typed(key, default, (list,), "a list of objects")
         for i, value in enumerate(values):
             if not isinstance(value, dict):
-                raise self.error(f"{key}[{i}]", f"must be an object, got {_short(value)}")
+                raise self.error(f"{key}[{i}]", f"must be an object, got {short(value)}")
             yield Record(value, self._source, f"{self._prefix}{key}[{i}].")

@@ -52,7 +52,7 @@ def load_domain(name: str) -> Domain:
         raise InputError(f"game must be one of {known} or MODULE:ATTRIBUTE, got {name!r}")
     try:
         domain = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a module does when it is imported
         raise InputError(f"game {name!r}: cannot be loaded: {error}") from None
     if not isinstance(domain, Domain):
         raise InputError(f"game {name!r}: {value} must be an instance of gamekit.domain.Domain")

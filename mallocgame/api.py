@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamekit.errors import InputError
+from gamekit.files import write_text
+from gamekit.jsonfile import short
+from gamekit.text import file_name, shown
+from mallocgame.arguments import (
+    check_capacity,
+    check_donate,
+    check_function,
+    check_name,
+    check_path,
+    check_seconds,
+    check_seed,
+    source_of,
+)
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
@@ -64,10 +76,9 @@ class Problem:
         Raises:
           InputError: the name ends otherwise.
         """
-        path = Path(path)
+        path = check_path("path", path)
         if not path.name.endswith(SUFFIXES[0]):
             raise InputError(f"{path}: must end in {SUFFIXES[0]}")
-        path.parent.mkdir(parents=True, exist_ok=True)
         save_program(self.program, path)
         if self.production is not None:
             beside = path.name.removesuffix(SUFFIXES[0]) + PRODUCTION[0]
@@ -84,7 +95,7 @@ class Problem:
             else ""
         )
         return (
-            f"{program.name}: {len(program.instructions)} instructions, "
+            f"{shown(program.name)}: {len(program.instructions)} instructions, "
             f"{len(program.values)} values of {size:.0f} MB, {fast} MiB of fast memory{doubt}"
         )
 
@@ -156,7 +167,7 @@ class Result:
         Raises:
           InputError: the folder cannot be written.
         """
-        folder = Path(folder)
+        folder = check_path("folder", folder)
         try:
             return _write_report(self, folder)
         except OSError as error:
@@ -164,13 +175,13 @@ class Result:
 
     def save(self, path: str | Path) -> None:
         """Writes the mapping as JSON, gzipped if the name ends in ``.gz``."""
-        save_mapping(self.mapping, path)
+        save_mapping(self.mapping, check_path("path", path))
 
     def __str__(self) -> str:
         against = "" if self.speed_up is None else f", {self.speed_up:+.2%} against production"
         verdict = "verified" if self.verified else f"{len(self.violations)} violations"
         return (
-            f"{self.problem.program.name}: {self.mapper} saves {self.saved:.2%}{against}, "
+            f"{shown(self.problem.program.name)}: {self.mapper} saves {self.saved:.2%}{against}, "
             f"{verdict} ({self.seconds:.1f} s)"
         )
 
@@ -180,7 +191,7 @@ def load(
     *shapes: Any,
     chip: str = "v4",
     capacity_mib: int | None = None,
-    donate: Sequence[int] = (),
+    donate: int | Sequence[int] = (),
     name: str | None = None,
     work: str | Path | None = None,
     timeout_s: float = TIMEOUT_S,
@@ -194,15 +205,16 @@ def load(
       shapes: of a function's arguments: arrays or ``jax.ShapeDtypeStruct``, in pytrees.
       chip: v4, v5e, v5p, v6e or tpu7x.  This and all that follow are for functions only.
       capacity_mib: fast memory; None for all that the chip has.
-      donate: numbers of the arguments whose memory the result may reuse.
+      donate: numbers of the arguments whose memory the result may reuse, one or several, from 0,
+        or from -1 for the last one.
       name: of the program; None for the function's own.
       work: a folder that keeps the compiles for reuse; None for a temporary one.
       timeout_s: for each compile.
       progress: called with a line after each compile.
 
     Raises:
-      InputError: nothing is found, or several programs (see `load_all`); the function cannot be
-        traced or compiled; or the compiler is not installed.
+      InputError: nothing is found, or several programs (see `load_all`); an argument is not what it
+        must be; the function cannot be traced or compiled; or the compiler is not installed.
     """
     if isinstance(source, (str, Path)):
         if shapes:
@@ -220,18 +232,19 @@ def load(
     from mallocgame.xla.workload import Workload
 
     target = chip_by_name(chip)
-    require_libtpu()
+    timeout_s = check_seconds("timeout_s", timeout_s, positive=True)
+    capacity = target.largest_bytes if capacity_mib is None else check_capacity(capacity_mib) << 20
     if isinstance(source, Workload):
-        if shapes or donate:
+        if shapes or donate != ():
             raise InputError(
                 "load: shapes and donate must be left out for a Workload, which has its own"
             )
         workload = source
     else:
-        label = getattr(source, "__qualname__", type(source).__name__)
-        workload = Workload(source, shapes, tuple(donate), f"{source.__module__}:{label}")
-    name = name or _identifier(workload.function)
-    capacity = target.largest_bytes if capacity_mib is None else capacity_mib << 20
+        numbers = check_donate(donate, len(shapes))
+        workload = Workload(check_function(source), shapes, numbers, source_of(source))
+    name = check_name(name) or _identifier(workload.function)
+    require_libtpu()
     with _folder(work, name) as folder:
         return _compile(workload, target, name, capacity, folder, timeout_s, progress)
 
@@ -268,6 +281,9 @@ def load_all(*names: str | Path) -> list[Problem]:
     Raises:
       InputError: nothing is found under a name, or a file is invalid.
     """
+    for name in names:
+        if not isinstance(name, (str, Path)):
+            raise InputError(f"load_all: must get names and files, got {short(name)}")
     return [_read(path) for path in find_programs([str(name) for name in names])]
 
 
@@ -288,16 +304,22 @@ def map(
       config: options of the game; None for the defaults.
 
     Raises:
-      InputError: there is no such mapper, it needs a missing package, or the budget is not a time.
+      InputError: an argument is not what it must be, or the mapper needs a missing package.
     """
     from mallocgame.game.options import GameConfig
     from mallocgame.mappers.registry import MAPPERS
 
-    if mapper not in MAPPERS:
-        raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {mapper!r}")
-    if not 0 <= budget_s < math.inf:
-        raise InputError(f"budget_s: must be a time in seconds, got {budget_s}")
+    if not isinstance(mapper, str) or mapper not in MAPPERS:
+        raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {short(mapper)}")
+    budget_s, seed = check_seconds("budget_s", budget_s), check_seed(seed)
+    if config is not None and not isinstance(config, GameConfig):
+        raise InputError(f"config: must be a GameConfig, got {short(config)}")
     problem = Problem(problem) if isinstance(problem, Program) else problem
+    if not isinstance(problem, Problem):
+        raise InputError(
+            f"problem: must be a Problem or a Program, got {short(problem)}; load makes a Problem "
+            "of a name or a file"
+        )
     made = MAPPERS[mapper](problem.program, config or GameConfig(), budget_s, seed)
     return Result(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
@@ -320,11 +342,17 @@ def _identifier(function: Any) -> str:
 def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
     """The given folder, or a temporary one named after the program, for progress lines."""
     if given is not None:
-        Path(given).mkdir(parents=True, exist_ok=True)
-        yield Path(given)
+        folder = check_path("work", given)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise InputError(f"work: must be a folder, got the file {given}") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"work: must be a folder that can be written, got {error}") from None
+        yield folder
         return
     with tempfile.TemporaryDirectory(prefix="mallocgame-load-") as temporary:
-        folder = Path(temporary) / name
+        folder = Path(temporary) / file_name(name)
         folder.mkdir()
         yield folder
 
@@ -333,7 +361,7 @@ def _write_report(result: Result, folder: Path) -> Path:
     """Writes the files of `evaluate.py` for one program, with production and the bound."""
     from gamekit.domain import Instance, Solved
     from gamekit.evaluation.contest import Contestants
-    from gamekit.evaluation.plan import Entry, file_name, plan_jobs
+    from gamekit.evaluation.plan import Entry, plan_jobs
     from gamekit.evaluation.rows import finish, measure, row_record
     from mallocgame.domain import BOUND, DOMAIN, PRODUCTION
     from mallocgame.report import summarize, write_report
@@ -364,7 +392,7 @@ def _write_report(result: Result, folder: Path) -> Path:
         "rows": rows,
         "summary": summarize(rows),
     }
+    write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     _, pictures = draw_program(path, rows, folder, stem)
-    (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     write_report(results, folder / "report.html", {program.name: pictures})
     return folder / "report.html"

@@ -114,8 +114,10 @@ class MallocGame(Domain):
     }
     shipped = Path(__file__).with_name("checkpoint")
     polish = staticmethod(_polish)
+    report_file = "report.html"
     # Copies that the game accounts for one by one share their supply under the judge.
     score_is_bound = True
+    compared_figures = ("speedup_vs_production", "gap_to_bound_closed")
     blank_figures: Mapping[str, Any] = {
         "latency_s": None,
         "all_slow_latency_s": None,
@@ -249,6 +251,11 @@ class MallocGame(Domain):
 
     def facts(self, instances: Sequence[Instance]) -> dict[str, Any]:
         return {"machine": sorted({i.content.machine.name for i in instances})}
+
+    def summary(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        from mallocgame.report.statistics import summarize
+
+        return {"summary": summarize([dict(row) for row in rows])}
 
     def report(self, finished: Finished) -> None:
         from mallocgame.evaluation.report import report

@@ -253,7 +253,7 @@ def test_comparison_of_files(out, tmp_path, capsys):
     one_line(capsys, "none.json: no such file")
     (tmp_path / "other.json").write_text('{"rows": [{}]}')
     assert evaluate.main(["--compare", path, str(tmp_path / "other.json")]) == 2
-    one_line(capsys, "other.json: no results of evaluate.py")
+    one_line(capsys, "other.json: rows[0].status: is missing")
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,15 @@ def test_metrics_after_the_checkpoint_are_dropped(tmp_path):
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
+def test_a_torn_line_in_the_middle_costs_that_line(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"st\xff\n{"step": 2.5}\n{"step": 2}\n{"step": 3}\n')
+    truncate(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    said = capsys.readouterr().err.splitlines()
+    assert said == [f"{path}: line {n} is damaged and left out" for n in (2, 3)]
+
+
 @pytest.mark.parametrize(
     ("limit", "numbers", "expected"), [(2, (64, 256), 2), (3, (64,), 2), (8, (5, 256), 1)]
 )

@@ -7,7 +7,8 @@ out of range each end in one line that names the key.
 from __future__ import annotations
 
 import dataclasses
-import os
+import io
+import math
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from agent.config.schedule import ScheduleConfig
 from agent.config.sections import (
@@ -33,8 +33,13 @@ from agent.config.sections import (
     not_negative,
 )
 from gamekit.errors import InputError
+from gamekit.files import read_text, write_text
+from gamekit.jsonfile import short
 from gamekit.registry import DEFAULT, load_domain
+from gamekit.text import MAX_STEM_BYTES
 
+MAX_CONFIG_BYTES = 1 << 20
+INT32_MAX = 2**31 - 1
 # Differences in these keys do not make another run: a finished run may be continued.
 CONTINUABLE = (
     "train.iterations",
@@ -77,8 +82,8 @@ class Config:
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        if not self.name or self.name.startswith(".") or any(c in self.name for c in "/\\\0"):
-            raise ValueError(f"name: must be able to name a folder, got {self.name!r}")
+        if not _can_name_a_folder(self.name):
+            raise ValueError(f"name: must be able to name a folder, got {short(self.name)}")
         check(self, "in [0, 2**31)", lambda value: 0 <= value < 2**31, "seed")
         not_negative(self, "demonstration_seconds")
         if self.replay.moves % self.rollout.moves:
@@ -103,6 +108,12 @@ class Config:
             )
 
 
+def _can_name_a_folder(name: str) -> bool:
+    if not name or name.startswith(".") or not name.isprintable():
+        return False
+    return not any(c in name for c in "/\\") and len(name.encode()) <= MAX_STEM_BYTES
+
+
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Reads a YAML file and applies `key.sub=value` overrides.
 
@@ -110,8 +121,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
       InputError: the file or an override cannot be used; names the key.
     """
     path = Path(path)
+    text = read_text(path, MAX_CONFIG_BYTES)
     try:
-        node = OmegaConf.load(path)
+        # Aliases of aliases make gigabytes of a few lines.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise InputError(f"{path}: must be without anchors and aliases")
+        node = OmegaConf.load(io.StringIO(text))
         if not isinstance(node, DictConfig):
             raise InputError(f"{path}: must hold keys and values")
         for item in overrides:
@@ -122,12 +137,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         changes = [f"game.name={i[5:]}" if i.startswith("game=") else i for i in overrides]
         node = OmegaConf.merge(node, OmegaConf.from_dotlist(changes))
         record = OmegaConf.to_container(node, resolve=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
+    except InputError:
+        raise
+    except RecursionError:
+        raise InputError(f"{path}: must not be nested that deep") from None
+    except Exception as error:  # whatever the libraries make of an override or a file
+        raise InputError(f"{path}: {error}") from None
     return config_from_record(typing.cast("Mapping[str, Any]", record), str(path))
 
 
@@ -140,10 +155,10 @@ def config_from_record(record: Mapping[str, Any], source: str) -> Config:
     game = record.pop("game", {})
     game = {"name": game} if isinstance(game, str) else game
     if not isinstance(game, dict):
-        raise InputError(f"{source}: game: must be a name, or keys and values, got {game!r}")
+        raise InputError(f"{source}: game: must be a name, or keys and values, got {short(game)}")
     name = game.get("name", DEFAULT)
     if not isinstance(name, str):
-        raise InputError(f"{source}: game.name: must be a string, got {name!r}")
+        raise InputError(f"{source}: game.name: must be a string, got {short(name)}")
     try:
         kind = load_domain(name).options
     except InputError as error:
@@ -166,9 +181,7 @@ def config_record(config: Config) -> dict[str, Any]:
 def save_config(config: Config, path: Path) -> None:
     """Writes the whole configuration, defaults included, as YAML, atomically."""
     record = config_record(config)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(yaml.safe_dump(record, sort_keys=False))
-    temporary.replace(path)
+    write_text(path, yaml.safe_dump(record, sort_keys=False))
 
 
 def differences(one: Config, other: Config) -> list[str]:
@@ -215,15 +228,19 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, source, f"{key}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
     if hint == tuple[str, ...]:
         if isinstance(value, str):
             return (value,)
         if isinstance(value, list) and all(isinstance(v, str) for v in value):
             return tuple(value)
-        raise InputError(f"{source}: {key}: must be a list of strings, got {value!r}")
+        raise InputError(f"{source}: {key}: must be a list of strings, got {short(value)}")
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise InputError(f"{source}: {key}: must be a value of type {hint.__name__}, got {value!r}")
-    if hint is float and value != value:
-        raise InputError(f"{source}: {key}: must be a number, got nan")
+        raise InputError(
+            f"{source}: {key}: must be a value of type {hint.__name__}, got {short(value)}"
+        )
+    if hint is float and not math.isfinite(value):
+        raise InputError(f"{source}: {key}: must be a finite number, got {value}")
+    if hint is int and abs(value) > INT32_MAX:
+        raise InputError(f"{source}: {key}: must be an integer of 32 bits, got {short(value)}")
     return value

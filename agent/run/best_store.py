@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import warnings
 from pathlib import Path
 
 from agent.run.player import solution_file
 from gamekit.domain import Domain, Instance, Made, Solution
 from gamekit.errors import InputError
+from gamekit.files import locked
+from gamekit.text import shown
 
 # What rounding may take off a score.
 TOLERANCE = 1e-4
@@ -49,20 +50,19 @@ class BestStore:
         verdict = self._domain.judge(instance, solution)
         if not verdict.valid:
             warnings.warn(
-                f"{instance.name}: the judge rejects a {self._domain.words.solution}: "
+                f"{shown(instance.name)}: the judge rejects a {self._domain.words.solution}: "
                 f"{verdict.why}",
                 stacklevel=2,
             )
             return False
         if verdict.score < score - TOLERANCE * max(1.0, abs(score)):
             warnings.warn(
-                f"{instance.name}: the game says {score:.6g} and its judge {verdict.score:.6g}; "
-                "one of them is wrong (gamekit.conformance)",
+                f"{shown(instance.name)}: the game says {score:.6g} and its judge "
+                f"{verdict.score:.6g}; one of them is wrong (gamekit.conformance)",
                 stacklevel=2,
             )
         self._folder.mkdir(parents=True, exist_ok=True)
-        with open(self._folder / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / ".lock"):
             kept = self.score(instance)
             if kept is not None and kept >= verdict.score:
                 return False

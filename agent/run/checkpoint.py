@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
 from agent.config import Config, load_config
 from agent.learning.state import TrainState
+from agent.run.errors import Damaged
+from agent.run.hosts import is_first
 from agent.run.loaded import (
     Loaded,
     as_line,
@@ -29,10 +32,13 @@ from agent.run.loaded import (
 )
 from gamekit.environment import Spec, spec_from_record, spec_record
 from gamekit.errors import InputError
+from gamekit.files import unwritable
 from gamekit.registry import load_domain
+from gamekit.text import say
 
 Checkpointer: Any = ocp.training.Checkpointer
 KEPT = 2
+T = TypeVar("T")
 SPEC_KEY = "spec"
 # What makes up the agent, and the array of it that has one entry an instance.
 AGENT_PARTS, BY_INSTANCE = (".params", ".scale", ".typical_advantage"), ".scale.baseline"
@@ -55,11 +61,7 @@ class Checkpoints:
     def __init__(self, directory: Path, spec: Spec):
         logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
         self._directory, self._spec = directory.absolute(), spec
-        self._checkpointer = Checkpointer(
-            self._directory,
-            preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
-            cleanup_tmp_directories=True,
-        )
+        self._checkpointer = _open(self._directory)
 
     def latest(self) -> int | None:
         """The newest finished checkpoint's iteration."""
@@ -67,14 +69,61 @@ class Checkpoints:
         return None if newest is None else int(newest.step)
 
     def save(self, step: int, state: TrainState, counters: Counters) -> None:
-        """Writes a checkpoint; it appears as a whole or not at all."""
+        """Writes a checkpoint; it appears as a whole or not at all.
+
+        Raises:
+          InputError: it cannot be written, as on a full disk.
+        """
         agent, run = _split(flatten(state))
-        self._checkpointer.save_checkpointables(
-            step,
-            {"agent": agent, "run": run},
-            custom_metadata=dataclasses.asdict(counters)
-            | {"instances": list(counters.instances), SPEC_KEY: spec_record(self._spec)},
-        )
+        metadata = dataclasses.asdict(counters)
+        metadata |= {"instances": list(counters.instances), SPEC_KEY: spec_record(self._spec)}
+        try:
+            self._checkpointer.save_checkpointables(
+                step, {"agent": agent, "run": run}, custom_metadata=metadata
+            )
+        except Exception as error:  # whatever a full disk makes the libraries raise
+            raise InputError(
+                f"{self._directory / str(step)}: cannot be written: {as_line(error)}"
+            ) from error
+
+    def restore_newest(self, abstract: TrainState) -> tuple[TrainState, Counters] | None:
+        """Reads the newest checkpoint that is not damaged; None without any.
+
+        A damaged one is said on stderr, and moved aside, as its iteration will come again.
+
+        Raises:
+          InputError: as `restore`; all are damaged.
+        """
+        steps = sorted((int(c.step) for c in self._checkpointer.checkpoints), reverse=True)
+        damaged: list[Damaged] = []
+        for step in steps:
+            try:
+                found = self.restore(step, abstract)
+            except Damaged as error:
+                damaged.append(error)
+                continue
+            for number, error in zip(steps, damaged, strict=False):
+                _say_damaged(error, step)
+                self._move_aside(number)
+            return found
+        if damaged:
+            raise damaged[0]
+        return None
+
+    def _move_aside(self, step: int) -> None:
+        if not is_first():
+            return  # the folder is the first process's
+        target = self._directory.with_name(f"damaged_checkpoint_{step}")
+        number = 1
+        while target.exists():
+            number += 1
+            target = self._directory.with_name(f"damaged_checkpoint_{step}_{number}")
+        try:
+            (self._directory / str(step)).rename(target)
+        except OSError as error:
+            raise unwritable(target, error) from None
+        self._checkpointer.close()
+        self._checkpointer = _open(self._directory)
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, Counters]:
         """Reads a checkpoint into the shapes and shardings of `abstract`.
@@ -108,15 +157,17 @@ def load_agent(run: str | Path) -> Loaded:
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
     domain = load_domain(config.game.name)
-    with Checkpointer(directory.absolute()) as checkpointer:
-        step = _newest(checkpointer, directory)
+
+    def read(checkpointer: Any, step: int) -> Loaded:
         _, spec = _metadata(checkpointer, directory, step)
         check_version(spec, domain.name, domain.version, directory / str(step))
         instances = _number_of_instances(checkpointer, directory, step)
         abstract = jax.eval_shape(lambda: untrained(config, spec, instances))
         names = flatten(abstract)
         stored = _load(checkpointer, directory, step, {"agent": names}, partial=True)["agent"]
-    return Loaded(unflatten(abstract, stored), config, spec)
+        return Loaded(unflatten(abstract, stored), config, spec)
+
+    return _newest_undamaged(directory, read)
 
 
 def load_counters(run: Path) -> tuple[int, Counters]:
@@ -128,10 +179,12 @@ def load_counters(run: Path) -> tuple[int, Counters]:
     directory = run / "checkpoints"
     if not directory.is_dir():
         raise InputError(f"{directory}: no such folder")
-    with Checkpointer(directory.absolute()) as checkpointer:
-        step = _newest(checkpointer, directory)
+
+    def read(checkpointer: Any, step: int) -> tuple[int, Counters]:
         metadata, _ = _metadata(checkpointer, directory, step)
-    return step, _counters(metadata, directory / str(step))
+        return step, _counters(metadata, directory / str(step))
+
+    return _newest_undamaged(directory, read)
 
 
 def load_run_config(run: Path) -> Config:
@@ -145,10 +198,32 @@ def load_run_config(run: Path) -> Config:
     return load_config(run / "config.yaml")
 
 
-def _newest(checkpointer: Any, directory: Path) -> int:
-    if checkpointer.latest is None:
-        raise InputError(f"{directory}: no finished checkpoint")
-    return int(checkpointer.latest.step)
+def _open(directory: Path) -> Any:
+    return Checkpointer(
+        directory,
+        preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
+        cleanup_tmp_directories=True,
+    )
+
+
+def _newest_undamaged(directory: Path, read: Callable[[Any, int], T]) -> T:
+    """What `read` makes of the newest checkpoint that it can read; others are said on stderr."""
+    first: Damaged | None = None
+    with Checkpointer(directory.absolute()) as checkpointer:
+        for step in sorted((int(c.step) for c in checkpointer.checkpoints), reverse=True):
+            try:
+                found = read(checkpointer, step)
+            except Damaged as error:
+                first = first or error
+                continue
+            if first:
+                _say_damaged(first, step)
+            return found
+    raise first or InputError(f"{directory}: no finished checkpoint")
+
+
+def _say_damaged(error: Damaged, step: int) -> None:
+    say(f"{error}; the checkpoint of iteration {step} takes its place", error=True)
 
 
 def _counters(metadata: dict[str, Any], source: Path) -> Counters:
@@ -156,7 +231,7 @@ def _counters(metadata: dict[str, Any], source: Path) -> Counters:
         metadata["instances"] = tuple(metadata["instances"])
         return Counters(**metadata)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: damaged: {as_line(error)}") from None
+        raise Damaged(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, Any], Spec]:
@@ -165,13 +240,13 @@ def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, 
     try:
         metadata = dict(checkpointer.metadata(step).custom_metadata or {})
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{source}: damaged: {as_line(error)}") from None
+        raise Damaged(f"{source}: damaged: {as_line(error)}") from None
     if SPEC_KEY not in metadata:
         raise InputError(f"{source}: was made by an older version of this code; train anew")
     try:
         return metadata, spec_from_record(metadata.pop(SPEC_KEY))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{source}: damaged: {as_line(error)}") from None
+        raise Damaged(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _number_of_instances(checkpointer: Any, directory: Path, step: int) -> int:
@@ -179,7 +254,7 @@ def _number_of_instances(checkpointer: Any, directory: Path, step: int) -> int:
         stored = checkpointer.checkpointables_metadata(step).metadata["agent"]
         return int(stored[BY_INSTANCE].shape[0])
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{directory / str(step)}: damaged: {as_line(error)}") from None
+        raise Damaged(f"{directory / str(step)}: damaged: {as_line(error)}") from None
 
 
 def _load(
@@ -200,7 +275,7 @@ def _load(
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes the libraries raise
-        raise InputError(f"{source}: damaged: {as_line(error)}") from None
+        raise Damaged(f"{source}: damaged: {as_line(error)}") from None
 
 
 def _here(leaf: Any) -> jax.ShapeDtypeStruct:

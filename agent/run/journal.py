@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -16,6 +17,10 @@ from tensorboardX import SummaryWriter
 from agent.config import Config
 from agent.run.progress import TrainingProgress
 from gamekit.domain import Domain, Made
+from gamekit.errors import InputError
+from gamekit.files import unwritable, write_bytes
+from gamekit.jsonfile import read_lines
+from gamekit.text import say, shown
 
 # Called with an instance's number, its best moves and their score; returns what it made of them.
 BestWriter = Callable[[int, np.ndarray, float], Made]
@@ -58,13 +63,14 @@ class Journal:
         entries: tuple[TrainedInstance, ...],
         write_best: BestWriter | None,
     ):
-        truncate(run / "metrics.jsonl", step)
+        self._metrics = run / "metrics.jsonl"
+        truncate(self._metrics, step)
         self._domain, self._entries = domain, entries
         self._write_best = write_best
         self._written = np.full(len(entries), -np.inf)
         # What solutions lost by changes of their games' moves, each that was handed on.
         self._lost: list[float] = []
-        self._metrics_file = open(run / "metrics.jsonl", "a")  # noqa: SIM115
+        self._metrics_file = open(self._metrics, "a")  # noqa: SIM115
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         self._progress = TrainingProgress(config, domain)
 
@@ -79,8 +85,10 @@ class Journal:
 
     def __exit__(self, *error: Any) -> None:
         self._progress.__exit__(*error)
-        self._board.close()
-        self._metrics_file.close()
+        # Where something else has gone wrong, as on a full disk, that is what is said.
+        with contextlib.suppress(OSError) if error[0] else contextlib.nullcontext():
+            self._board.close()
+            self._metrics_file.close()
 
     def write(self, line: dict[str, Any], returns: np.ndarray, best: np.ndarray) -> None:
         """Writes one iteration.
@@ -90,8 +98,14 @@ class Journal:
         best: [P], the score of each instance's best game, -inf without.
         """
         line = line | {f"best_vs_{self._domain.words.reference}": self._against_reference(best)}
-        self._metrics_file.write(json.dumps(line) + "\n")
-        self._metrics_file.flush()
+        try:
+            self._metrics_file.write(json.dumps(line) + "\n")
+            self._metrics_file.flush()
+            is_there = os.fstat(self._metrics_file.fileno()).st_nlink > 0
+        except OSError as error:
+            raise unwritable(self._metrics, error) from None
+        if not is_there:
+            raise InputError(f"{self._metrics}: was taken away while the run was writing to it")
         step = line["step"]
         for name, value in line.items():
             if name != "step" and value is not None:
@@ -105,11 +119,12 @@ class Journal:
         """One instance's figure on the board."""
         if not (entry.name and math.isfinite(score)):
             return
-        self._board.add_scalar(f"{what}/{entry.name}", score, step)
+        name = shown(entry.name)
+        self._board.add_scalar(f"{what}/{name}", score, step)
         if entry.reference is not None:
             gain = self._domain.gain(score, entry.reference)
             reference = self._domain.words.reference
-            self._board.add_scalar(f"{what}_vs_{reference}/{entry.name}", gain, step)
+            self._board.add_scalar(f"{what}_vs_{reference}/{name}", gain, step)
 
     def _against_reference(self, best: np.ndarray) -> float | None:
         gains = [
@@ -144,17 +159,23 @@ class Journal:
 
 
 def truncate(path: Path, step: int) -> None:
-    """Drops the lines after `step`, and torn ones."""
+    """Drops the lines after `step`, and damaged ones.
+
+    A line on stderr names each damaged one but the last of the file, which a killed process leaves.
+
+    Raises:
+      InputError: the file cannot be read or written.
+    """
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] > step:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line + "\n")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(kept))
-    temporary.replace(path)
+    kept, damaged, number = [], [], 0
+    for number, (line, record) in enumerate(read_lines(path), start=1):
+        found = None if record is None else record.get("step")
+        if type(found) is not int:
+            damaged.append(number)
+        elif found <= step:
+            kept.append(line + b"\n")
+    write_bytes(path, b"".join(kept))
+    for each in damaged:
+        if each < number:
+            say(f"{path}: line {each} is damaged and left out", error=True)

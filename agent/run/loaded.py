@@ -13,6 +13,7 @@ from agent.config import Config
 from agent.networks import Agent, fresh_agent
 from gamekit.environment import Spec
 from gamekit.errors import InputError
+from gamekit.text import one_line
 
 T = TypeVar("T")
 # Names of arrays change with the networks that a config asks for, and when this code changes.
@@ -80,5 +81,4 @@ def unflatten(like: T, leaves: Mapping[str, Any]) -> T:
 
 def as_line(error: BaseException) -> str:
     """What a library raised, in one line."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return text if len(text) <= 200 else text[:197] + "..."
+    return one_line(f"{type(error).__name__}: {error}", 200)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from agent.run.journal import BestWriter, Journal, TrainedInstance
 from gamekit.domain import Domain
 from gamekit.environment import Environment, State
 from gamekit.errors import InputError
+from gamekit.files import locked, unwritable
 
 PROFILED = (2, 5)
 # Called with the state of a run that begins; what it returns is stored as iteration 0.
@@ -245,15 +245,15 @@ def _start(
     prepare: Prepare | None,
 ) -> tuple[TrainState[State], Counters]:
     """The newest checkpoint, or a fresh state."""
-    latest = checkpoints.latest()
-    if latest is None:
+    found = checkpoints.restore_newest(iteration.abstract_state)
+    if found is None:
         key = jax.random.key_data(jax.random.key(config.seed))
         state, counters = iteration.init(game, key), Counters(instances=instances)
         if prepare:
             state = prepare(state)
             checkpoints.save(0, state, counters)
         return state, counters
-    state, counters = checkpoints.restore(latest, iteration.abstract_state)
+    state, counters = found
     if counters.instances != instances:
         raise InputError(
             f"the run's checkpoint was made with other programs "
@@ -294,12 +294,11 @@ def _claim(run: Path, config: Config) -> Iterator[None]:
             )
     elif run.exists() and any(not p.name.startswith(".") for p in run.iterdir()):
         raise InputError(f"{run}: is not a training run (it has no config.yaml), and is not empty")
-    run.mkdir(parents=True, exist_ok=True)
-    with open(run / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{run}: another process is training there") from None
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(run, error) from None
+    with locked(run / ".lock", f"{run}: another process is training there"):
         if not (run / "config.yaml").exists():  # first of all, so that a killed run is recognised
             save_config(config, run / "config.yaml")
         yield

@@ -18,6 +18,7 @@ from gamekit.environment import Environment
 from gamekit.errors import InputError
 from gamekit.evaluation.contest import PlayerUnusable
 from gamekit.evaluation.plan import Entry
+from gamekit.text import file_name
 
 # The agent's part of the time of `polished`; the search that follows has the rest.  One half, until
 # other shares are measured.
@@ -149,7 +150,7 @@ def shipped_player(domain: Domain, games: int = RunPlayer.games) -> RunPlayer:
 
 def solution_file(domain: Domain, instance: Instance) -> str:
     """The name of an instance's best solution in a run's folder."""
-    return f"{instance.name}.{domain.words.solution}.json"
+    return f"{file_name(instance.name)}.{domain.words.solution}.json"
 
 
 def _shape(environment: Environment[Any]) -> Any:

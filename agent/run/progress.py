@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from rich.text import Text
 from agent.config import Config
 from gamekit.domain import Domain
 from gamekit.status import StatusLine
+from gamekit.text import say
 
 PLAIN_SECONDS = 10.0
 
@@ -28,7 +28,7 @@ class TrainingProgress(StatusLine):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         if self._last and not self._live:
-            print(self._last, file=sys.stderr, flush=True)
+            say(self._last, error=True)
 
     def show(self, line: dict[str, Any]) -> None:
         """Shows one line of metrics, at most every ten seconds where lines stay."""
@@ -38,7 +38,7 @@ class TrainingProgress(StatusLine):
         elif time.perf_counter() - self._shown >= PLAIN_SECONDS:
             self._shown = time.perf_counter()
             self._last = ""
-            print(text, file=sys.stderr, flush=True)
+            say(text, error=True)
         else:
             self._last = text
 

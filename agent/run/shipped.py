@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,12 @@ from agent.run.loaded import (
 )
 from gamekit.environment import Spec, spec_from_record, spec_record
 from gamekit.errors import InputError
+from gamekit.files import read_bytes, write_bytes
 from gamekit.jsonfile import Record, read_json, write_json
 from gamekit.registry import load_domain
 
 FORMAT, VERSION = "agent.checkpoint", 1
+MAX_ARRAY_BYTES = 1 << 30
 DESCRIPTION, ARRAYS = "agent.json", "agent.npz"
 
 
@@ -68,13 +70,7 @@ def save_shipped(folder: Path, loaded: Loaded, provenance: Mapping[str, Any]) ->
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     raw = buffer.getvalue()
-    temporary = folder / f".{ARRAYS}.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(raw)
-        temporary.replace(folder / ARRAYS)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    write_bytes(folder / ARRAYS, raw)
     record = {
         "format": FORMAT,
         "version": VERSION,
@@ -159,16 +155,22 @@ def _spec(record: Record) -> Spec:
 
 
 def _arrays(path: Path, digest: str) -> dict[str, np.ndarray]:
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    raw = read_bytes(path)
     if hashlib.sha256(raw).hexdigest() != digest:
         raise InputError(f"{path}: damaged, or of another checkpoint than {DESCRIPTION}")
-    with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MAX_ARRAY_BYTES:
+            raise InputError(
+                f"{path}: must unpack to at most {MAX_ARRAY_BYTES >> 20} MiB, got more"
+            )
+        with np.load(io.BytesIO(raw), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes the libraries raise
+        raise InputError(f"{path}: damaged: {as_line(error)}") from None
 
 
 def _check_finite(arrays: Mapping[str, np.ndarray], source: Path) -> None:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
-import os
-import sys
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -24,7 +21,10 @@ from gamekit.checked import checked
 from gamekit.domain import Instance
 from gamekit.environment import Environment, GuidingEnvironment, Spec, State
 from gamekit.errors import InputError
+from gamekit.files import read_bytes, write_bytes
+from gamekit.processes import cores, in_processes
 from gamekit.registry import load_domain
+from gamekit.text import say
 
 
 def start_from(config: Config, spec: Spec, state: TrainState) -> TrainState:
@@ -84,34 +84,21 @@ def all_lessons(config: Config, instances: Sequence[Instance], folder: Path) -> 
     kept = {i: _kept(folder, instance) for i, instance in enumerate(instances)}
     found = {i: lessons for i, lessons in kept.items() if lessons is not None}
     missing = [i for i in kept if i not in found]
-    workers = min(os.cpu_count() or 1, len(missing))
-    if workers < 2:
-        made = ((i, lessons_of(config, instances[i])) for i in missing)
-        return _collected(found, made, folder, instances)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
-        waiting = {pool.submit(lessons_of, config, instances[i]): i for i in missing}
-        try:
-            made = ((waiting[done], done.result()) for done in as_completed(waiting))
-            return _collected(found, made, folder, instances)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
-
-def _collected(
-    found: dict[int, np.ndarray],
-    made: Iterable[tuple[int, np.ndarray]],
-    folder: Path,
-    instances: Sequence[Instance],
-) -> list[np.ndarray]:
-    for i, lessons in made:
+    def take(number: int, lessons: np.ndarray) -> None:
+        i = missing[number]
         found[i] = lessons
-        path = folder / f"{instances[i].fingerprint}.npy"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.npy")
-        np.save(temporary, lessons)
-        temporary.replace(path)
-        print(f"demonstrations: {len(found)} of {len(instances)}", file=sys.stderr)
+        file = io.BytesIO()
+        np.save(file, lessons)
+        write_bytes(folder / f"{instances[i].fingerprint}.npy", file.getvalue())
+        say(f"demonstrations: {len(found)} of {len(instances)}", error=True)
+
+    tasks = [(config, instances[i]) for i in missing]
+    if min(cores(), len(tasks)) > 1:
+        in_processes(lessons_of, tasks, cores(), take)
+    else:
+        for number, task in enumerate(tasks):
+            take(number, lessons_of(*task))
     return [found[i] for i in range(len(instances))]
 
 
@@ -119,10 +106,14 @@ def _kept(folder: Path, instance: Instance) -> np.ndarray | None:
     path = folder / f"{instance.fingerprint}.npy"
     if not path.exists():
         return None
+    raw = read_bytes(path)
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        lessons = np.load(io.BytesIO(raw), allow_pickle=False)
+    except Exception:  # whatever a damaged file makes numpy raise
+        lessons = None
+    if lessons is None or lessons.ndim != 2 or lessons.dtype != np.int8:
         raise InputError(f"{path}: damaged; remove it") from None
+    return lessons
 
 
 def taught(

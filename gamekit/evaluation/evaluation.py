@@ -16,8 +16,12 @@ from gamekit.evaluation.contest import Contestants, Player
 from gamekit.evaluation.plan import Entry, plan_jobs
 from gamekit.evaluation.pool import run_jobs
 from gamekit.evaluation.progress import RowProgress
-from gamekit.evaluation.rows import UNFINISHED, Row, finish, row_record
+from gamekit.evaluation.rows import BETTER_IS, UNFINISHED, Row, finish, row_record
 from gamekit.evaluation.rows_file import RowsFile
+from gamekit.files import locked, unwritable, write_text
+from gamekit.text import say, shown
+
+RESULTS, LOCK = "results.json", ".lock"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Evaluation:
 class Finished:
     """A finished evaluation, for reports.
 
-    rows: all of them. results: what `results.json` will hold; a report may add to it.
+    rows: all of them. results: what `results.json` holds.
     """
 
     evaluation: Evaluation
@@ -67,8 +71,20 @@ def evaluate(evaluation: Evaluation) -> int:
     Raises:
       InputError: the folder or the player cannot be used.
     """
-    domain = evaluation.domain
     _check_best_games(evaluation)
+    out = evaluation.out
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: must be a folder, got a file")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(f"--out {out}", error) from None
+    with locked(out / LOCK, f"--out {out}: another evaluation is at work there"):
+        return _evaluate(evaluation)
+
+
+def _evaluate(evaluation: Evaluation) -> int:
+    domain = evaluation.domain
     _make_room(evaluation)
     jobs = plan_jobs(domain, evaluation.instances, evaluation.entries, evaluation.solutions)
     file = RowsFile(domain, evaluation.out, _configuration(evaluation))
@@ -77,7 +93,7 @@ def evaluate(evaluation: Evaluation) -> int:
             file.forget(UNFINISHED)
         waiting = [job for job in jobs if job.key not in file.found]
         if len(waiting) < len(jobs):
-            print(f"{len(jobs) - len(waiting)} rows are there already", file=sys.stderr)
+            say(f"{len(jobs) - len(waiting)} rows are there already", error=True)
         with RowProgress(domain, waiting, len(jobs), evaluation.processes) as progress:
 
             def take(row: Row) -> None:
@@ -102,8 +118,13 @@ def evaluate(evaluation: Evaluation) -> int:
 
 
 def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
-    """Prints, writes what people read, and at last `results.json`: then all is there."""
+    """Writes `results.json`, and then prints, and writes what people read."""
     domain, out = evaluation.domain, evaluation.out
+    for row in rows:
+        if row.solution and not (evaluation.solutions / row.solution).is_file():
+            raise InputError(
+                f"{evaluation.solutions / row.solution}: is gone; --overwrite makes all again"
+            )
     results = {
         "suite": evaluation.suite,
         **domain.facts(evaluation.instances),
@@ -111,16 +132,9 @@ def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
         "command": evaluation.command,
         "rows": [row_record(domain, row) for row in rows],
     }
+    results |= domain.summary(results["rows"])
+    write_text(out / RESULTS, json.dumps(results, indent=1) + "\n")
     domain.report(Finished(evaluation, rows, results))
-    try:
-        (out / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(out, error) from None
-
-
-def unwritable(out: Path, error: OSError) -> InputError:
-    """What to say of a results folder that cannot be written."""
-    return InputError(f"--out {out}: cannot be written: {error.strerror or error}")
 
 
 def _check_best_games(evaluation: Evaluation) -> None:
@@ -135,26 +149,28 @@ def _check_best_games(evaluation: Evaluation) -> None:
 
 
 def _make_room(evaluation: Evaluation) -> None:
-    """Refuses finished results, or takes away what is to be made again."""
-    out, word = evaluation.out, evaluation.domain.words.solution
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: must be a folder, got a file")
+    """Refuses finished results, or takes away what is to be made again.
+
+    Results without a report are not finished: the report was interrupted.
+    """
+    out, domain = evaluation.out, evaluation.domain
+    word, last = domain.words.solution, domain.report_file
     again = evaluation.retry or evaluation.overwrite
-    if (out / "results.json").exists() and not again:
+    if (out / RESULTS).exists() and (out / last).exists() and not again:
         raise InputError(
             f"--out {out}: holds results already; choose another or say --overwrite "
             "(--retry: only what failed)"
         )
-    patterns = ["results.json"] if again else []
+    patterns = [RESULTS, last] if again else []
     if evaluation.overwrite:
-        patterns += ["rows.jsonl", "tables.md", "report.html", f"{word}s/*.{word}.json.gz"]
+        patterns += ["rows.jsonl", "tables.md", f"{word}s/*.{word}.json.gz"]
         patterns += ["pictures/*.svg", "pictures/*.png", "traces/*.trace.json"]
     try:
         for pattern in patterns:
             for path in out.glob(pattern):
-                path.unlink()
+                path.unlink(missing_ok=True)
     except OSError as error:
-        raise unwritable(out, error) from None
+        raise unwritable(f"--out {out}", error) from None
 
 
 def _configuration(evaluation: Evaluation) -> dict[str, Any]:
@@ -190,10 +206,10 @@ def _verdict(domain: Domain, rows: Sequence[Row]) -> int:
         for row in rows
         if row.is_done
         and not row.valid
-        and reference not in (row.solver, row.figures.get("better_is"))
+        and reference not in (row.solver, row.figures.get(BETTER_IS))
     ]
     for row in bad:
-        print(f"{row.instance}: {row.solver}: {row.status}: {row.reason}", file=sys.stderr)
+        say(f"{shown(row.instance)}: {row.solver}: {row.status}: {row.reason}", error=True)
     for row in rejected:
-        print(f"{row.instance}: {row.solver}: the judge rejects it: {row.why}", file=sys.stderr)
+        say(f"{shown(row.instance)}: {row.solver}: the judge rejects it: {row.why}", error=True)
     return 1 if bad or rejected else 0

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gamekit.domain import Domain, Instance
 from gamekit.errors import InputError
+from gamekit.text import file_name
 
 # What a trained agent brings: fresh networks, the agent that plays some games, the same for a
 # budget of seconds, for a part of it with the game's `polish` for the rest, the best game of the
@@ -193,8 +194,3 @@ def solution_name(domain: Domain, instance: str, entry: Entry, entries: Sequence
     several = sum(other.label == entry.label for other in entries) > 1
     seed = f".seed{entry.seed}" if several else ""
     return f"{file_name(instance)}.{entry.label}{seed}.{domain.words.solution}.json.gz"
-
-
-def file_name(instance: str) -> str:
-    """An instance's name as the beginning of file names."""
-    return re.sub(r"[^\w.@+-]", "_", instance)

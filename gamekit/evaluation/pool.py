@@ -8,7 +8,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import connection
@@ -19,6 +18,7 @@ from gamekit.errors import InputError
 from gamekit.evaluation.contest import Contestants, PlayerUnusable
 from gamekit.evaluation.plan import Job
 from gamekit.evaluation.rows import DIED, FAILED, TIMED_OUT, Row, blank, measure
+from gamekit.processes import as_worker, starting_workers
 
 READY, UNUSABLE, ROW = "ready", "unusable", "row"
 
@@ -96,7 +96,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, contest), daemon=True)
-        self._process.start()
+        with starting_workers():
+            self._process.start()
         theirs.close()
         self.ready = False
         self.job: Job | None = None
@@ -168,8 +169,7 @@ def _ending(code: int | None) -> str:
 
 def _work(pipe: connection.Connection, contest: Contestants) -> None:
     """The process: reads jobs, sends rows, ends with its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    as_worker()
     # Processes on one accelerator share its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
@@ -198,10 +198,3 @@ def _row(job: Job, contest: Contestants, instance: Instance) -> Row:
         row = blank(contest.domain, job, instance.fingerprint, FAILED, f"{kind}{error}")
         return dataclasses.replace(row, seconds=time.perf_counter() - started)
     return measure(contest.domain, job, instance, solved)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)

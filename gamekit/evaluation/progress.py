@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from rich.text import Text
@@ -11,6 +10,7 @@ from gamekit.domain import Domain
 from gamekit.evaluation.plan import Job
 from gamekit.evaluation.rows import ABSENT, Row
 from gamekit.status import StatusLine
+from gamekit.text import cell, say, shown
 
 
 class RowProgress(StatusLine):
@@ -35,14 +35,14 @@ class RowProgress(StatusLine):
             what = "does not apply" if row.status == ABSENT else row.status
             what += f": {row.reason}" if row.reason else ""
         number = self._total - len(self._waiting)
-        text = f"{number}/{self._total}  {row.instance}: {row.solver}: {what}"
+        text = f"{number}/{self._total}  {shown(row.instance)}: {row.solver}: {what}"
         text += f"  {self._left()}" if self._waiting else ""
         if self._live:
             if not row.is_done and row.status != ABSENT:
-                self._live.console.print(Text(text))  # stays above the moving line
-            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+                self._live.console.print(cell(text))  # stays above the moving line
+            self._live.update(Text(shown(text, None), no_wrap=True, overflow="ellipsis"))
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text, error=True)
 
     def _left(self) -> str:
         """Time left: rows to come take what the same solver took so far, or its budget."""

@@ -10,11 +10,18 @@ from typing import Any
 
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.evaluation.plan import Entry, Job, better_of, solution_name
+from gamekit.jsonfile import Record, short
+from gamekit.text import one_line
 
 # "absent" is a solver that does not apply to an instance; it makes no row of the results.
 OK, ABSENT, FAILED, TIMED_OUT, DIED = "ok", "absent", "failed", "timed out", "died"
 UNFINISHED = (FAILED, TIMED_OUT, DIED)
+STATUSES = (OK, ABSENT, *UNFINISHED)
 Key = tuple[str, str, int | None]
+MAX_REASON = 300
+LARGEST = 1e100
+# The figure of the better of two that says which one it is.
+BETTER_IS = "better_is"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,17 +88,65 @@ def row_record(domain: Domain, row: Row) -> dict[str, Any]:
     return {called.get(name, name): value for name, value in fields.items()} | dict(row.figures)
 
 
-def row_from_record(domain: Domain, record: Mapping[str, Any]) -> Row:
-    """A row from plain data.
+def row_from_record(domain: Domain, record: Record) -> Row:
+    """A row from plain data that was read from a file.
 
     Raises:
-      KeyError, TypeError: it is no record of a row.
+      InputError: a field is missing, or is not what a row of this game has there.
     """
     called = names(domain)
     own = {f.name: called.get(f.name, f.name) for f in dataclasses.fields(Row)}
     del own["figures"]
-    figures = {key: value for key, value in record.items() if key not in own.values()}
-    return Row(**{name: record[key] for name, key in own.items()}, figures=figures)
+    status = record.string("status")
+    if status not in STATUSES:
+        raise record.error("status", f"must be one of {', '.join(STATUSES)}, got {short(status)}")
+    is_done = status == OK
+    needed: dict[str, Any] = {} if is_done else {"default": None}
+    solution = record.string(own["solution"], None)
+    if solution is not None and not _is_file_name(solution):
+        raise record.error(own["solution"], f"must be a file's name, got {short(solution)}")
+    return Row(
+        instance=record.string(own["instance"]),
+        fingerprint=record.string("fingerprint"),
+        solver=record.string(own["solver"]),
+        budget_s=record.number("budget_s", None),
+        seed=record.integer("seed", None),
+        status=status,
+        reason=record.string("reason"),
+        score=_number(record, own["score"], **needed),
+        valid=record.boolean(own["valid"], **needed),
+        why=record.string(own["why"], None),
+        seconds=_number(record, "seconds"),
+        moves=record.integer(own["moves"]),
+        backtracks=record.integer(own["backtracks"]),
+        solution=solution,
+        figures={
+            key: _figure(domain, record, key, is_done)
+            for key in (*record.fields(), *domain.blank_figures)
+            if key not in own.values()
+        },
+    )
+
+
+def _figure(domain: Domain, record: Record, key: str, is_done: bool) -> Any:
+    """A figure of the game's own."""
+    if key in domain.blank_figures:
+        return _number(record, key) if is_done else _number(record, key, default=None)
+    if key in domain.compared_figures:
+        return _number(record, key, default=None)
+    return record.string(key) if key == BETTER_IS else record.any(key)
+
+
+def _number(record: Record, key: str, **default: Any) -> Any:
+    """A number of which many can be added up."""
+    number = record.number(key, **default)
+    if number is not None and abs(number) > LARGEST:
+        raise record.error(key, f"must be a number up to {LARGEST:g}, got {short(number)}")
+    return number
+
+
+def _is_file_name(text: str) -> bool:
+    return text == Path(text).name and text not in ("", ".", "..") and "\0" not in text
 
 
 def blank(domain: Domain, job: Job, fingerprint: str, status: str, reason: str = "") -> Row:
@@ -104,7 +159,7 @@ def blank(domain: Domain, job: Job, fingerprint: str, status: str, reason: str =
         entry.budget_s,
         entry.seed,
         status,
-        " ".join(reason.split())[:300],
+        one_line(reason, MAX_REASON),
         figures=domain.blank_figures,
     )
 
@@ -188,4 +243,4 @@ def _better(
         solver=entry.label,
         seed=entry.seed,
         solution=file if best.solution else None,
-    ).with_figures(better_is=best.solver)
+    ).with_figures(**{BETTER_IS: best.solver})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,8 +12,11 @@ from typing import Any
 from gamekit.domain import Domain
 from gamekit.errors import InputError
 from gamekit.evaluation.rows import Key, Row, row_from_record, row_record
+from gamekit.files import read_bytes, unwritable
+from gamekit.jsonfile import Record, parse_json
 
 VERSION = 1
+MAX_ROWS_BYTES = 1 << 30
 
 
 class RowsFile:
@@ -38,7 +42,7 @@ class RowsFile:
         header = json.loads(json.dumps(header))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = self.path.read_bytes() if self.path.exists() else b""
+            text = read_bytes(self.path, MAX_ROWS_BYTES) if self.path.exists() else b""
             kept = self._read(text, header)
             self._file = self.path.open("ab")
             if kept < len(text):
@@ -46,9 +50,7 @@ class RowsFile:
             if kept == 0:
                 self._write(header)
         except OSError as error:
-            raise InputError(
-                f"--out {folder}: cannot be written: {error.strerror or error}"
-            ) from None
+            raise unwritable(f"--out {folder}", error) from None
 
     def add(self, row: Row) -> None:
         """Appends a row; when this returns it survives the end of the process."""
@@ -64,15 +66,19 @@ class RowsFile:
         return f"{self._domain.name}.rows"
 
     def close(self) -> None:
-        self._file.close()
+        """Closes the file; what was added is in it."""
+        with contextlib.suppress(OSError):  # a row that could not be written, which was said
+            self._file.close()
 
     def _write(self, record: dict[str, Any]) -> None:
         try:
             self._file.write(json.dumps(record).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
+            if not os.fstat(self._file.fileno()).st_nlink:
+                raise InputError(f"{self.path}: was taken away while rows were written to it")
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be written: {error.strerror}") from None
+            raise unwritable(self.path, error) from None
 
     def _read(self, text: bytes, header: dict[str, Any]) -> int:
         """Takes the rows over; returns how many bytes are whole lines of this evaluation."""
@@ -81,23 +87,28 @@ class RowsFile:
             if not line.endswith(b"\n"):
                 break  # the process ended while it wrote this one
             try:
-                record = json.loads(line)
-                if number == 0:
-                    self._check(record, header)
-                else:
-                    row = row_from_record(self._domain, record)
-                    self.found[row.key] = row
-            except InputError:
-                raise
-            except (ValueError, KeyError, TypeError):
-                raise self._error(f"line {number + 1} is damaged") from None
+                record = parse_json(line)
+            except ValueError as error:
+                raise self._error(f"line {number + 1} is damaged: {error}") from None
+            if not isinstance(record, dict):
+                raise self._error(f"line {number + 1} is damaged: must be an object")
+            if number == 0:
+                self._check(record, header)
+            else:
+                try:
+                    row = row_from_record(self._domain, Record(record, f"line {number + 1}"))
+                except InputError as error:
+                    raise self._error(str(error)) from None
+                self.found[row.key] = row
             kept += len(line)
         return kept
 
     def _check(self, found: dict[str, Any], header: dict[str, Any]) -> None:
-        if found["format"] != self._format or found["version"] != VERSION:
+        if found.get("format") != self._format or found.get("version") != VERSION:
             raise self._error("is of another release")
-        before, now = found["configuration"], header["configuration"]
+        before, now = found.get("configuration"), header["configuration"]
+        if not isinstance(before, dict):
+            raise self._error("line 1 is damaged: configuration must be an object")
         for key in {**before, **now}:
             if before.get(key) != now.get(key):
                 raise self._error(f"was made with {_difference(key, before, now)}")

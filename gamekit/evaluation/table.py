@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gamekit.domain import Domain
-from gamekit.evaluation.evaluation import Finished, unwritable
+from gamekit.evaluation.evaluation import Finished
 from gamekit.evaluation.rows import Row
+from gamekit.files import write_text
+from gamekit.text import cell, say
 
 
 def report(domain: Domain, finished: Finished) -> None:
@@ -22,16 +24,13 @@ def report(domain: Domain, finished: Finished) -> None:
     header, lines = _cells(domain, finished.rows)
     table = Table(*header)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(cell, line))
     Console().print(table)
     out = finished.evaluation.out
     bars = ["---"] * len(header)
     text = "\n".join(f"| {' | '.join(line)} |" for line in (header, bars, *lines))
-    try:
-        (out / "tables.md").write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise unwritable(out, error) from None
-    print(f"results and {domain.words.solution}s are in {out}")
+    write_text(out / domain.report_file, text + "\n")
+    say(f"results and {domain.words.solution}s are in {out}")
 
 
 def _cells(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

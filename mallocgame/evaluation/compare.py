@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gamekit.errors import InputError
-from gamekit.jsonfile import write_json
+from gamekit.evaluation.rows import row_from_record, row_record
+from gamekit.files import write_text
+from gamekit.jsonfile import Record, read_object, write_json
+from gamekit.text import say
+from mallocgame.domain import DOMAIN
 from mallocgame.report.statistics import TIE, Row, interval, mean, pool_seeds, succeeded
 from mallocgame.report.tables import Table, between, markdown, percent, print_tables
 
@@ -31,15 +34,12 @@ def compare_files(first: Path, second: Path, out: Path | None = None) -> None:
     print_tables(tables)
     notes = _notes(comparison)
     for note in notes:
-        print(note)
+        say(note)
     if out is None:
         return
     write_json(out / "comparison.json", comparison)
     text = "\n".join([markdown(tables), *(f"- {note}" for note in notes), ""])
-    try:
-        (out / "comparison.md").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--out {out}: cannot be written: {error.strerror or error}") from None
+    write_text(out / "comparison.md", text)
 
 
 def compare(
@@ -169,16 +169,8 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    """Results of `evaluate.py`."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-        for row in results["rows"]:
-            for field in ("program", "mapper", "fingerprint", "status", "saved_fraction"):
-                row[field]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: no results of evaluate.py (of this release)") from None
-    return results
+    """Results of `evaluate.py`, the rows checked field by field."""
+    record = Record(read_object(path), str(path))
+    return {
+        "rows": [row_record(DOMAIN, row_from_record(DOMAIN, r)) for r in record.records("rows")]
+    }

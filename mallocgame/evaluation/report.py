@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gamekit.evaluation.evaluation import Evaluation, Finished, unwritable
-from gamekit.evaluation.plan import file_name
+from gamekit.evaluation.evaluation import Evaluation, Finished
+from gamekit.files import unwritable, write_text
+from gamekit.processes import cores, in_processes
+from gamekit.text import file_name, say
 from mallocgame.report import (
     ProgramPictures,
     markdown,
     print_results,
     result_tables,
-    summarize,
     write_report,
 )
 from mallocgame.report.program_pictures import draw_program
@@ -23,22 +21,21 @@ from mallocgame.report.suite_pictures import draw_learning, draw_suite, load_met
 
 
 def report(finished: Finished) -> None:
-    """Prints the results, adds their summary to `finished.results`, and writes the rest.
+    """Prints the results, draws, and writes all that people read.
 
     Raises:
       InputError: the folder cannot be written.
     """
     evaluation, results = finished.evaluation, finished.results
-    results["summary"] = summarize(results["rows"])
     print_results(results)
     out = evaluation.out
+    write_text(out / "tables.md", markdown(result_tables(results)))
     try:
-        (out / "tables.md").write_text(markdown(result_tables(results)), encoding="utf-8")
         programs, suite = _draw(evaluation, results) if evaluation.pictures else ({}, {})
-        write_report(results, out / "report.html", programs, suite)
     except OSError as error:
-        raise unwritable(out, error) from None
-    print(f"results, mappings and report.html are in {out}")
+        raise unwritable(f"--out {out}", error) from None
+    write_report(results, out / "report.html", programs, suite)
+    say(f"results, mappings and report.html are in {out}")
 
 
 def _draw(
@@ -47,19 +44,23 @@ def _draw(
     """The pictures of programs by name and of the suite by caption; files are written beside."""
     out = evaluation.out
     names = [instance.name for instance in evaluation.instances]
-    tasks = (
-        [Path(instance.source) for instance in evaluation.instances],
-        [[row for row in results["rows"] if row["program"] == name] for name in names],
-        [out] * len(names),
-        [file_name(name) for name in names],
-    )
-    print(f"drawing {len(names)} programs", file=sys.stderr, flush=True)
-    if min(evaluation.processes, len(names)) > 1:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(evaluation.processes, context) as processes:
-            programs = dict(processes.map(draw_program, *tasks))
+    tasks = [
+        (
+            Path(instance.source),
+            [row for row in results["rows"] if row["program"] == instance.name],
+            out,
+            file_name(instance.name),
+        )
+        for instance in evaluation.instances
+    ]
+    say(f"drawing {len(names)} programs", error=True)
+    drawn: dict[int, tuple[str, ProgramPictures]] = {}
+    processes = max(evaluation.processes, cores())
+    if min(processes, len(names)) > 1:
+        in_processes(draw_program, tasks, processes, drawn.__setitem__)
     else:
-        programs = dict(map(draw_program, *tasks))
+        drawn = {i: draw_program(*task) for i, task in enumerate(tasks)}
+    programs = dict(drawn[i] for i in range(len(tasks)))
     suite = draw_suite(results["rows"], out / "pictures" / "suite")
     lines = load_metrics(evaluation.player.run) if evaluation.player else []
     learning = draw_learning(lines, out / "pictures" / "learning")

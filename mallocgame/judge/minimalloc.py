@@ -12,15 +12,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.files import read_text, write_text
+from gamekit.jsonfile import MAX_INTEGER, short
 from mallocgame.judge import verify
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
 
 COLUMNS = ("id", "lower", "upper", "size")
+OPTIONAL = ("offset", "alignment", "gaps")
 PACKERS = ("first_fit", "best_fit")
 
 
@@ -55,7 +59,7 @@ def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
 
 def write_csv(buffers: Sequence[Buffer], path: str | Path, offsets: bool = False) -> None:
     """Writes minimalloc's problem file or, with `offsets`, its answer file."""
-    Path(path).write_text(to_csv(buffers, offsets))
+    write_text(path, to_csv(buffers, offsets))
 
 
 def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
@@ -70,46 +74,61 @@ def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
 
 
 def read_csv(path: str | Path) -> list[Buffer]:
-    """Reads a problem or an answer; the order of columns does not matter, further ones are ignored.
+    """Reads a problem or an answer; the order of columns does not matter.
+
+    Of minimalloc's optional columns `alignment` may be there if it says 1, and `gaps` if it is
+    empty: neither is supported.
 
     Raises:
       InputError: names the file, the line and the offending value.
     """
+    text = read_text(path)
     try:
-        with open(path, newline="") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
         raise InputError(f"{path}: {error}") from None
     if not rows:
         raise InputError(f"{path}: must have a header line, got an empty file")
     header = [name.strip() for name in rows[0]]
-    missing = [name for name in COLUMNS if name not in header]
-    if missing:
-        raise InputError(
-            f"{path}: line 1: must have the column {missing[0]}, got {', '.join(header)}"
-        )
+    for name in COLUMNS:
+        if name not in header:
+            raise InputError(
+                f"{path}: line 1: must have the column {name}, got {', '.join(header)}"
+            )
+    for name in header:
+        if name not in (*COLUMNS, *OPTIONAL) or header.count(name) > 1:
+            known = ", ".join((*COLUMNS, *OPTIONAL))
+            raise InputError(f"{path}: line 1: must have of {known} each once, got {short(name)}")
     return [
-        _buffer(dict(zip(header, row, strict=False)), f"{path}: line {number}")
+        _buffer(header, row, f"{path}: line {number}")
         for number, row in enumerate(rows[1:], 2)
         if row
     ]
 
 
-def _buffer(row: dict[str, str], where: str) -> Buffer:
-    numbers = []
-    for name in ("lower", "upper", "size", "offset"):
-        text = row.get(name, "-1" if name == "offset" else "")
-        try:
-            numbers.append(int(text))
-        except ValueError:
-            raise InputError(f"{where}: {name}: must be an integer, got {text!r}") from None
-    lower, upper, size, offset = numbers
+def _buffer(header: Sequence[str], cells: Sequence[str], where: str) -> Buffer:
+    if len(cells) != len(header):
+        raise InputError(f"{where}: must have {len(header)} cells, got {len(cells)}")
+    row = dict(zip(header, cells, strict=True))
+    lower, upper, size = (_integer(row[name], f"{where}: {name}") for name in COLUMNS[1:])
+    offset = _integer(row.get("offset", "-1"), f"{where}: offset")
+    if _integer(row.get("alignment", "1"), f"{where}: alignment") != 1:
+        raise InputError(f"{where}: alignment: must be 1 here, got {row['alignment'].strip()}")
+    if row.get("gaps", "").strip():
+        raise InputError(f"{where}: gaps: must be empty here, got {short(row['gaps'])}")
     if not (0 <= lower < upper and size >= 0 and offset >= -1):
         raise InputError(
             f"{where}: must have 0 <= lower < upper, size >= 0 and offset >= -1, "
             f"got {lower}, {upper}, {size} and {offset}"
         )
-    return Buffer(row.get("id", ""), lower, upper, size, offset)
+    return Buffer(row["id"], lower, upper, size, offset)
+
+
+def _integer(text: str, where: str) -> int:
+    """A number of 64 bits, as minimalloc reads it."""
+    if not re.fullmatch(r"\s*[-+]?[0-9]{1,19}\s*", text, re.ASCII) or abs(int(text)) > MAX_INTEGER:
+        raise InputError(f"{where}: must be an integer, got {short(text)}")
+    return int(text)
 
 
 def live_bytes(buffers: Sequence[Buffer]) -> int:

@@ -295,9 +295,6 @@ class _RelaxationBuilder:
 
     def _groups(self) -> None:
         """A group is in fast memory at both ends of the body or at neither."""
-        read_at: dict[int, list[int]] = {}
-        for access in self.program.accesses:
-            read_at.setdefault(access.value, []).append(access.instruction)
         for group in self.program.carried:
             loop = self.program.loops[group.loop]
             entering = self.fast_at.get((group.parameter, loop.entry + 1))
@@ -305,8 +302,9 @@ class _RelaxationBuilder:
             if entering is None or leaving is None:
                 continue
             self.ub.add([*entering, *less(leaving)])
-            if any(loop.entry < t < loop.exit for t in read_at.get(group.parameter, ())):
-                self.ub.add([*leaving, *less(entering)])
+            # A parameter that the body does not access has no boundary at its entry, and the result
+            # may then leave alone.
+            self.ub.add([*leaving, *less(entering)])
 
     def _instructions(self) -> list[int]:
         """Adds elapsed times above the floor; returns the columns of the supply they leave: [T]."""

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from gamekit.text import shown
 from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
 from mallocgame.program.machine import MIB
@@ -81,7 +82,7 @@ def draw_buffers(
 
 
 def _label(program: Program, value: int, worth: float) -> str:
-    name = program.values[value].name
+    name = shown(program.values[value].name)
     half = NAME_LETTERS // 2  # names often differ only at their ends
     short = name if len(name) <= NAME_LETTERS else f"{name[: half - 1]}…{name[-half:]}"
     return f"{short}  {program.values[value].size_bytes / MIB:.2f} MiB  {100 * worth:.2f} %"

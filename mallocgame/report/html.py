@@ -12,7 +12,8 @@ from typing import Any
 
 from matplotlib.colors import to_hex
 
-from gamekit.errors import InputError
+from gamekit.files import write_text
+from gamekit.text import MAX_NAME, shown
 from mallocgame.report.layout_picture import SAVINGS
 from mallocgame.report.style import SCRIPT, STYLE
 from mallocgame.report.tables import Table, result_tables
@@ -65,7 +66,7 @@ def write_report(
     Raises:
       InputError: the file cannot be written.
     """
-    title = html.escape(str(results["suite"]))
+    title = _escaped(results["suite"])
     tables = result_tables(results)
     parts = [f"<h1>{title}</h1>", f"<p class=note>{_machines(results)}{NOTE}</p>"]
     if len(tables) > 1:
@@ -75,14 +76,14 @@ def write_report(
         figures = [_figure(markup, caption, kind="small") for caption, markup in suite.items()]
         parts.append(f"<div class=pictures>{''.join(figures)}</div>")
     if len(tables) > 1:
-        links = (f"<a href='#{_anchor(t.title)}'>{html.escape(t.title)}</a>" for t in tables)
+        links = (f"<a href='#{_anchor(t.title)}'>{_escaped(t.title)}</a>" for t in tables)
         parts.append(f"<nav>{''.join(links)}</nav>")
     for table in tables:
         parts.append(_section(table, (programs or {}).get(table.title, ProgramPictures())))
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    parts.append(f"<footer><p>{html.escape(versions)}</p>")
+    parts.append(f"<footer><p>{_escaped(versions, None)}</p>")
     if "command" in results:
-        parts.append(f"<p><code>{html.escape(' '.join(results['command']))}</code></p>")
+        parts.append(f"<p><code>{_escaped(' '.join(results['command']), None)}</code></p>")
     parts.append("</footer>")
     style = STYLE.replace("GRADIENT", ", ".join(to_hex(SAVINGS(i / 8)) for i in range(9)))
     text = (
@@ -92,20 +93,22 @@ def write_report(
         + "\n".join(parts)
         + f"<script>{SCRIPT}</script></body></html>\n"
     )
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    write_text(path, text)
+
+
+def _escaped(text: object, limit: int | None = MAX_NAME) -> str:
+    """Text that HTML takes for nothing else."""
+    return html.escape(shown(text, limit))
 
 
 def _machines(results: dict[str, Any]) -> str:
     machines = results.get("machine", [])
     names = [machines] if isinstance(machines, str) else [str(machine) for machine in machines]
-    return f"Machine: {html.escape(', '.join(names))}. " if names else ""
+    return f"Machine: {_escaped(', '.join(names))}. " if names else ""
 
 
 def _section(table: Table, pictures: ProgramPictures) -> str:
-    name, anchor = html.escape(table.title), _anchor(table.title)
+    name, anchor = _escaped(table.title), _anchor(table.title)
     parts = [f"<h2><a href='#{anchor}'>{name}</a></h2>", _table(table)]
     if pictures.layouts:
         layouts = "".join(_figure(markup) for markup in pictures.layouts)
@@ -123,7 +126,7 @@ def _section(table: Table, pictures: ProgramPictures) -> str:
 
 
 def _figure(markup: str, caption: str = "", kind: str = "") -> str:
-    heading = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    heading = f"<figcaption>{_escaped(caption)}</figcaption>" if caption else ""
     return f"<figure class='{kind}'>{heading}<div class=scroll>{markup}</div></figure>"
 
 
@@ -134,7 +137,7 @@ def _anchor(name: str) -> str:
 def _table(table: Table) -> str:
     """A table whose second column, a percentage, is also a bar relative to the largest."""
     head = "".join(
-        f"<th><button type=button>{html.escape(cell)}</button></th>" for cell in table.header
+        f"<th><button type=button>{_escaped(cell)}</button></th>" for cell in table.header
     )
     largest = max((_number(row[1]) for row in table.rows), default=0.0)
     body = []
@@ -155,7 +158,7 @@ def _cells(header: Sequence[str], row: Sequence[str], share: float) -> str:
         attributes = f" class=bar style='--share:{share:.1f}%'" if column == 1 else ""
         if name == "valid" and not _is_valid(text):
             attributes = " class=bad"
-        cells.append(f"<td{attributes}>{html.escape(text)}</td>")
+        cells.append(f"<td{attributes}>{_escaped(text)}</td>")
     return "".join(cells)
 
 

@@ -16,6 +16,7 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 
+from gamekit.text import shown
 from mallocgame.judge import Simulation
 from mallocgame.program import Program
 from mallocgame.program.machine import MIB
@@ -121,7 +122,7 @@ def _draw(
     draw_use(use, program, layout.simulation, edges)
     use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
     figure.align_ylabels(panels)
-    title = f"{program.name}: {layout.title}\n{_headline(program, layout.simulation)}"
+    title = f"{shown(program.name)}: {layout.title}\n{_headline(program, layout.simulation)}"
     figure.suptitle(title, x=0.01, ha="left", parse_math=False, fontsize=9)
 
 
@@ -233,9 +234,9 @@ def _titles(program: Program, layout: DrawnMapping, scale: _Scale) -> dict[str, 
     for number, residency, _ in _places(program, layout.mapping, slot_edges(layout.simulation)):
         value, saving = program.values[residency.value], scale.savings[id(layout)][number]
         text = (
-            f"{value.name}\n{value.size_bytes / MIB:.2f} MiB at {residency.offset / MIB:.2f} MiB, "
-            f"slots {residency.start} to {residency.end}\n{_kind(program, residency)}; "
-            f"saves at most {100 * saving:.3f} %"
+            f"{shown(value.name)}\n{value.size_bytes / MIB:.2f} MiB at "
+            f"{residency.offset / MIB:.2f} MiB, slots {residency.start} to {residency.end}\n"
+            f"{_kind(program, residency)}; saves at most {100 * saving:.3f} %"
         )
         titles[f"stay-{number}"] = (text, scale.colour(saving))
     return titles
@@ -245,7 +246,7 @@ def _label(
     axes: Axes, program: Program, r: Residency, place: Rectangle, width: float, height: float
 ) -> None:
     """Writes the value's name if the rectangle has room for it."""
-    name = program.values[r.value].name
+    name = shown(program.values[r.value].name)
     letters = int(85 * place.get_width() / width)
     if letters < min(len(name), 8) or place.get_height() < 0.035 * height:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gamekit.errors import InputError
+from gamekit.jsonfile import Record, read_lines
+from gamekit.text import say, shown
 from mallocgame.report.figures import PALETTE, SOFT, embedded, styled, write_figure
 from mallocgame.report.statistics import Row, known, pool_seeds, succeeded
 
 BASELINES = ("random", "untrained")  # not drawn among speed-ups and gaps
 WIDTH = 5.3  # inches; narrow enough for a phone
 MARKERS = "osD^vP*X<>hd"
+MAX_LABEL = 60
 
 
 def draw_suite(rows: Sequence[Row], stem: Path | None = None) -> dict[str, str]:
@@ -61,35 +63,36 @@ def _dots(
     rows: Sequence[Row], field: str, label: str, limits: tuple[float, float]
 ) -> Figure | None:
     """One line for each program; what is beyond the limits is a hollow dot on the edge."""
-    shown = [
+    drawn = [
         row
         for row in rows
         if row.get(field) is not None and row["mapper"] not in (*BASELINES, "production")
     ]
-    if not shown:
+    if not drawn:
         return None
     best: dict[str, float] = {}
-    for row in shown:
+    for row in drawn:
         if row["mapper"] != "bound":
             best[row["program"]] = max(row[field], best.get(row["program"], -np.inf))
     order = {name: i for i, name in enumerate(sorted(best, key=lambda name: best[name]))}
-    shown = [row for row in shown if row["program"] in order]
-    if not shown:
+    drawn = [row for row in drawn if row["program"] in order]
+    if not drawn:
         return None
     figure = Figure(figsize=(WIDTH, 1.6 + 0.19 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color=SOFT, linewidth=0.8)
     for y in order.values():
         axes.axhline(y, color=SOFT, linewidth=0.4, alpha=0.25, zorder=0)
-    for mapper, style in _styles(shown).items():
-        mine = [row for row in shown if row["mapper"] == mapper]
+    for mapper, style in _styles(drawn).items():
+        mine = [row for row in drawn if row["mapper"] == mapper]
         x = np.array([100 * row[field] for row in mine])
         y = np.array([order[row["program"]] for row in mine])
         inside = (x >= limits[0]) & (x <= limits[1])
         axes.plot(x[inside], y[inside], label=mapper, **style)
         hollow: dict[str, Any] = style | {"markerfacecolor": "none"}
         axes.plot(np.clip(x, *limits)[~inside], y[~inside], clip_on=False, **hollow)
-    axes.set_yticks(list(order.values()), list(order), fontsize=7.5, parse_math=False)
+    labels = [shown(name, MAX_LABEL) for name in order]
+    axes.set_yticks(list(order.values()), labels, fontsize=7.5, parse_math=False)
     axes.set_ylim(-0.7, len(order) - 0.3)
     axes.set_xlabel(label)
     _legend(axes)
@@ -101,13 +104,13 @@ def draw_decisions(rows: Sequence[Row]) -> Figure | None:
     decisions: dict[str, float] = {}
     for row in rows:
         decisions[row["program"]] = max(row["decisions"], decisions.get(row["program"], 0))
-    shown = [row for row in rows if decisions[row["program"]] > 0]
-    if not shown:
+    drawn = [row for row in rows if decisions[row["program"]] > 0]
+    if not drawn:
         return None
     figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     axes = figure.subplots()
-    for mapper, style in _styles(shown).items():
-        mine = [row for row in shown if row["mapper"] == mapper]
+    for mapper, style in _styles(drawn).items():
+        mine = [row for row in drawn if row["mapper"] == mapper]
         x = [decisions[row["program"]] for row in mine]
         axes.plot(x, [100 * row["saved_fraction"] for row in mine], label=mapper, **style)
     axes.set_xscale("log")
@@ -140,25 +143,33 @@ def _legend(axes: Axes) -> None:
 
 
 def load_metrics(run: Path) -> list[dict[str, Any]]:
-    """The lines of a training run's `metrics.jsonl`; none if there is no such file.
+    """What `draw_learning` needs of the lines of a training run's `metrics.jsonl`.
+
+    None if there is no such file.  A damaged line is left out, which a line on stderr says.
 
     Raises:
-      InputError: a line is damaged.
+      InputError: the file cannot be read.
     """
     path = run / "metrics.jsonl"
     if not path.is_file():
         return []
     lines = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, (_, record) in enumerate(read_lines(path), start=1):
         try:
-            record = json.loads(line)
-        except ValueError:
-            raise InputError(
-                f"{path}: line {number}: must be valid JSON, got {line[:40]!r}"
-            ) from None
-        if isinstance(record, dict):
-            lines.append(record)
+            if record is None:
+                raise InputError(f"{path}: must be a JSON object")
+            lines.append(_metrics(Record(record, str(path))))
+        except InputError as error:
+            say(f"{path}: line {number} is damaged and left out: {error}", error=True)
     return lines
+
+
+def _metrics(record: Record) -> dict[str, Any]:
+    """The figures of one iteration."""
+    line = {"wall_s": record.number("wall_s"), "best_saved": record.number("best_saved", None)}
+    returns = [f"return_{name}" for name in ("mean", "min", "max")]
+    known = record.number(returns[0], None) is not None
+    return line | {key: record.number(key) if known else None for key in returns}
 
 
 def draw_learning(lines: Sequence[dict[str, Any]], stem: Path | None = None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from gamekit.text import cell, shown
 from mallocgame.report.statistics import Row, pool_seeds, succeeded
 
 
@@ -73,8 +75,8 @@ def _program_table(name: str, rows: Sequence[Row], seeds: bool) -> Table:
     seeds: whether to show the range that its mappers save, from the worst to the best seed.
     """
     lines = [PROGRAM_HEADER, *(program_cells(row) for row in rows)]
-    shown = [line if seeds else line[:2] + line[3:] for line in lines]
-    return Table(name, shown[0], tuple(shown[1:]))
+    kept = [line if seeds else line[:2] + line[3:] for line in lines]
+    return Table(name, kept[0], tuple(kept[1:]))
 
 
 def program_cells(row: Row) -> tuple[str, ...]:
@@ -128,12 +130,12 @@ def print_tables(tables: Sequence[Table], console: Console | None = None) -> Non
     """Prints tables as plain text."""
     console = console or Console(width=150, highlight=False)
     for table in tables:
-        shown = RichTable(title=table.title, title_justify="left")
+        drawn = RichTable(title=cell(table.title), title_justify="left")
         for i, column in enumerate(table.header):
-            shown.add_column(column, justify="right" if i else "left")
+            drawn.add_column(column, justify="right" if i else "left")
         for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
+            drawn.add_row(*map(cell, row))
+        console.print(drawn)
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -143,9 +145,14 @@ def markdown(tables: Sequence[Table]) -> str:
 
 def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        return "| " + " | ".join(_plain(text) for text in cells) + " |"
 
     rule = "|---|" + "---:|" * (len(table.header) - 1)
     return "\n".join(
-        [f"## {table.title}", "", line(table.header), rule, *map(line, table.rows), ""]
+        [f"## {_plain(table.title)}", "", line(table.header), rule, *map(line, table.rows), ""]
     )
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown takes for nothing else."""
+    return re.sub(r"([\\|<>\[\]*`])", r"\\\1", shown(text))

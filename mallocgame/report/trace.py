@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from gamekit.errors import InputError
+from gamekit.files import write_text
 from mallocgame.judge import Simulation
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping, Transfer
@@ -83,11 +83,7 @@ def write_trace(
       InputError: the file cannot be written.
     """
     text = json.dumps(trace(program, mapping, simulation, title), separators=(",", ":"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+    write_text(path, text + "\n")
 
 
 def _name(what: str, track: int, name: str) -> Event:

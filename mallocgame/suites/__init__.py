@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
-from gamekit.jsonfile import read_json
+from gamekit.files import unreadable
+from gamekit.jsonfile import Record, read_json
 from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping
 
@@ -27,7 +28,15 @@ def find_programs(names: Sequence[str]) -> list[Path]:
     """
     if not names:
         raise InputError("programs: none given")
-    return [path for name in names for path in _files(name)]
+    found = []
+    for name in names:
+        try:
+            found += _files(name)
+        except (OSError, ValueError) as error:  # a name that is too long, or has a null
+            if isinstance(error, InputError):
+                raise
+            raise unreadable(name, error) from None
+    return found
 
 
 def load_programs(names: Sequence[str]) -> list[Program]:
@@ -65,8 +74,11 @@ def _split(name: str, split: str) -> list[Path]:
     index = files[0].with_name(INDEX)
     if not index.is_file():
         raise InputError(f"{name}:{split}: the suite has no {INDEX}, and so no splits")
-    entries = read_json(index, INDEX_FORMAT, INDEX_VERSION)["programs"]
-    splits = {program: str(entry["entry"]["split"]) for program, entry in entries.items()}
+    entries = Record(read_json(index, INDEX_FORMAT, INDEX_VERSION), str(index)).record("programs")
+    splits = {
+        program: entries.record(program).record("entry").string("split")
+        for program in entries.fields()
+    }
     if split not in splits.values():
         known = ", ".join(sorted(set(splits.values())))
         raise InputError(f"{name}:{split}: no such split; the suite has {known}")

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
+from gamekit.text import say
 from mallocgame.judge import verify
 from mallocgame.program import save_program
 from mallocgame.program.machine import MIB, machine_by_name
@@ -37,11 +39,7 @@ PROGRAM_ENDINGS = (".program.json.gz", ".program.json", ".json.gz", ".json")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; bad input ends with one line on stderr and status 2."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: options.run(options), "error", "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,18 +117,18 @@ def _import(options: argparse.Namespace) -> int:
         if options.stablehlo:
             lowered = _given(options.stablehlo)
         else:
-            print(f"{name}: tracing {options.jax}")
+            say(f"{name}: tracing {options.jax}")
             lowered = lower(Function(options.jax, options.args), folder, options.timeout)
-        work = Workfolder(folder, lowered, chip_by_name(options.chip), print, options.timeout)
+        work = Workfolder(folder, lowered, chip_by_name(options.chip), say, options.timeout)
         made = make_program(work, name, capacity)
     program, mapping = made.item.program, made.item.mapping
     beside = options.out.with_name(name + PRODUCTION_SUFFIX)
     save_program(program, options.out)
     save_mapping(mapping, beside)
-    print(f"{options.out}: {len(program.instructions)} instructions, {len(program.values)} values")
-    print(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
-    print(f"  {made.reason}")
-    print(f"  production's cycles are {production_error(made):+.2%} off the compiler's estimate")
+    say(f"{options.out}: {len(program.instructions)} instructions, {len(program.values)} values")
+    say(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
+    say(f"  {made.reason}")
+    say(f"  production's cycles are {production_error(made):+.2%} off the compiler's estimate")
     return 0
 
 
@@ -169,9 +167,9 @@ def _build_suite(options: argparse.Namespace) -> int:
             raise InputError(f"--only: must be in {options.list}, got {sorted(unknown)[0]!r}")
         entries = [entry for entry in entries if entry.name in options.only]
     failed = build_suite(entries, options.out, options.work, options.timeout)
-    print(f"{options.out}: {len(entries) - len(failed)} of {len(entries)} programs")
+    say(f"{options.out}: {len(entries) - len(failed)} of {len(entries)} programs")
     for name, reason in failed.items():
-        print(f"  {name}: {reason}")
+        say(f"  {name}: {reason}")
     return 1 if failed else 0
 
 
@@ -183,7 +181,8 @@ def _suite_docs(options: argparse.Namespace) -> int:
 def _import_dump(options: argparse.Namespace) -> int:
     imported = import_dump(options.dump, machine_by_name(options.machine))
     write_import(imported, options.out)
-    print("\n".join(fit_lines(imported)))
+    for line in fit_lines(imported):
+        say(line)
     return 0
 
 
@@ -192,7 +191,8 @@ def _build_sample(options: argparse.Namespace) -> int:
     if not imports:
         raise InputError(f"--dumps: must hold folders with msa_off.hlo.gz, got {options.dumps}")
     for imported in imports:
-        print("\n".join(fit_lines(imported)))
+        for line in fit_lines(imported):
+            say(line)
     return 0
 
 

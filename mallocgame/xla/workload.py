@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gamekit.errors import InputError
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -24,10 +26,10 @@ class Workload:
     source: str = ""
 
     def __post_init__(self) -> None:
-        """Raises ValueError if a donated argument does not exist."""
+        """Raises InputError if a donated argument does not exist."""
         wrong = [number for number in self.donate if not 0 <= number < len(self.arguments)]
         if wrong:
-            raise ValueError(
+            raise InputError(
                 f"donate: must number the {len(self.arguments)} arguments from 0, got {wrong}"
             )
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gamekit.text import say
 from mallocgame.xla.workload import Workload
 
 _SHAPE = re.compile(r"(\w+)\[([\d,\s]*)\]")
@@ -120,7 +121,7 @@ def main() -> int:
         steps[request["step"]](request)
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
-        print(f"{type(error).__name__}: {first}", file=sys.stderr)
+        say(f"{type(error).__name__}: {first}", error=True)
         return 1
     return 0
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gamekit.errors import InputError
+from gamekit.text import say
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, Lowered, compile_to, versions
 from mallocgame.xla.read.chips import KIB, Chip, Options
 
@@ -24,7 +25,7 @@ class Workfolder:
     folder: Path
     lowered: Lowered
     chip: Chip
-    progress: Progress = print
+    progress: Progress = say
     timeout_s: float = DEFAULT_TIMEOUT_S
 
     def compile_off(self) -> None:

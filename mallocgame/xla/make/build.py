@@ -17,7 +17,9 @@ from typing import Any
 import yaml
 
 from gamekit.errors import InputError
+from gamekit.files import read_text, write_text
 from gamekit.jsonfile import read_json
+from gamekit.text import file_name, say
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import save_mapping
@@ -59,10 +61,11 @@ def read_list(path: Path) -> list[SuiteEntry]:
     Raises:
       InputError: names the file, the entry, the field and the offending value.
     """
+    text = read_text(path)
     try:
-        rows = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        rows = yaml.safe_load(text)
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(rows, list):
         raise InputError(f"{path}: must be a list of programs, got {type(rows).__name__}")
     entries = [_entry(row, f"{path}: [{number}]") for number, row in enumerate(rows)]
@@ -83,6 +86,8 @@ def _entry(row: Any, where: str) -> SuiteEntry:
     missing = [name for name in REQUIRED if name not in row]
     if missing:
         raise InputError(f"{where}: {missing[0]}: is missing")
+    if file_name(row["name"]) != row["name"]:
+        raise InputError(f"{where}: name: must be able to name a file, got {row['name']!r}")
     if row["split"] not in SPLITS:
         raise InputError(
             f"{where}: split: must be one of {', '.join(SPLITS)}, got {row['split']!r}"
@@ -108,7 +113,7 @@ def build_suite(
     out: Path,
     work: Path,
     timeout_s: float,
-    progress: Progress = print,
+    progress: Progress = say,
 ) -> dict[str, str]:
     """Makes every program that the index does not yet hold; returns failures, name to reason."""
     index = read_index(out)
@@ -210,7 +215,4 @@ def write_index(index: dict[str, Any], folder: Path) -> None:
     """Writes the index in a readable form, ordered by name."""
     for part in ("programs", "failed"):
         index[part] = dict(sorted(index[part].items()))
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{INDEX}"
-    temporary.write_text(json.dumps(index, indent=1) + "\n")
-    temporary.replace(folder / INDEX)
+    write_text(folder / INDEX, json.dumps(index, indent=1) + "\n")

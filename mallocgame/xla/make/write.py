@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gamekit.text import file_name
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.machine import Machine
@@ -18,8 +19,9 @@ def write_import(imported: Import, out: Path) -> list[Path]:
     """Writes every program and production's mapping; the bytes are reproducible."""
     paths = []
     for item in imported.items:
-        program = out / f"{item.program.name}{PROGRAM_SUFFIX}"
-        mapping = out / f"{item.program.name}{PRODUCTION_SUFFIX}"
+        stem = file_name(item.program.name)
+        program = out / f"{stem}{PROGRAM_SUFFIX}"
+        mapping = out / f"{stem}{PRODUCTION_SUFFIX}"
         save_program(item.program, program)
         save_mapping(item.mapping, mapping)
         paths += [program, mapping]

@@ -95,6 +95,6 @@ CHIPS: dict[str, Chip] = {
 
 def chip_by_name(name: str) -> Chip:
     """The chip with this name."""
-    if name not in CHIPS:
+    if not isinstance(name, str) or name not in CHIPS:
         raise InputError(f"chip: must be one of {', '.join(CHIPS)}, got {name!r}")
     return CHIPS[name]

@@ -11,16 +11,14 @@ openxla's ``memory_space_assignment/algorithm.cc``).  Sub-folders ``probe_NAME``
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import re
-import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gamekit.errors import InputError
+from gamekit.files import read_text
+from gamekit.jsonfile import read_object
 from mallocgame.xla.read.hlo import HloModule, parse_module
 from mallocgame.xla.read.wellformed import check_module
 
@@ -120,13 +118,7 @@ def _provenance(folder: Path) -> dict[str, Any]:
     path = folder / "provenance.json"
     if not path.exists():
         return {}
-    try:
-        found = json.loads(_text(path))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: must be valid JSON, got: {error}") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: must be a JSON object, got {type(found).__name__}")
-    return found
+    return read_object(path)
 
 
 def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
@@ -145,23 +137,14 @@ def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
 
 def read_hlo(path: Path) -> HloModule:
     """The module in a gzipped HLO file."""
-    module = parse_module(_text(path, gzip.decompress), str(path))
+    module = parse_module(read_text(path), str(path))
     check_module(module, str(path))
     return module
 
 
-def _text(path: Path, unpack: Callable[[bytes], bytes] = bytes) -> str:
-    try:
-        return unpack(path.read_bytes()).decode("utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-
-
 def _rows(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
     """Line numbers and rows of a CSV file with exactly these columns."""
-    reader = csv.reader(_text(path).splitlines(), strict=True)
+    reader = csv.reader(read_text(path).splitlines(), strict=True)
     rows: list[tuple[int, dict[str, str]]] = []
     try:
         header = next(reader, [])

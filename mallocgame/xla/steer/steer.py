@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gamekit.errors import InputError
 from gamekit.jsonfile import write_json
+from gamekit.text import say, shown
 from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping, save_mapping
 from mallocgame.suites import load_production
@@ -92,7 +93,7 @@ def _export(options: argparse.Namespace) -> int:
     mapping = load_mapping(options.mapping, program)
     text = json.dumps(compiler_options(program, mapping, chip_of(program)), indent=1) + "\n"
     if options.out is None:
-        print(text, end="")
+        sys.stdout.write(text)
     elif options.out.exists():
         raise InputError(f"{options.out}: already exists; choose another name")
     else:
@@ -120,7 +121,8 @@ def _roundtrip(options: argparse.Namespace) -> int:
     if options.search is not None:
         exported = _search(options, bench, None if options.begin == "production" else mapping)
     trip = read_back(bench, exported, mapping, production)
-    print("\n".join(trip_lines(trip)))
+    for line in trip_lines(trip):
+        say(line)
     if options.out is not None:
         write_json(options.out / "options.json", dict(exported))
         write_json(options.out / "roundtrip.json", trip.record())
@@ -133,15 +135,16 @@ def _search(options: argparse.Namespace, bench: CompilerBench, mapping: Mapping 
     benefits = buffer_benefits(bench.program, bench.account(), bench.work)
     state = begin(bench, mapping, benefits, options.seed, path)
     if state.compiles:
-        print(f"{path}: continues after {state.compiles} compiles")
+        say(f"{path}: continues after {state.compiles} compiles")
     state = search(bench, state, benefits, options.search, path, _progress)
-    print(state.line())
+    say(state.line())
     return state.options(bench)
 
 
 def _progress(state: CompilerSearch, is_better: bool) -> None:
     """Prints a line that the next one overwrites; into a file only improvements."""
     if sys.stdout.isatty():
-        print(f"\r{state.line()}", end="\n" if is_better else "", flush=True)
+        sys.stdout.write(f"\r{shown(state.line())}" + ("\n" if is_better else ""))
+        sys.stdout.flush()
     elif is_better:
-        print(state.line(), flush=True)
+        say(state.line())

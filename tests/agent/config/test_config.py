@@ -29,7 +29,7 @@ CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
         (
             "name: a",
             ["learner.learning_rate=.nan"],
-            "learner.learning_rate: must be a number, got nan",
+            "learner.learning_rate: must be a finite number, got nan",
         ),
         ("name: a", ["targets.td_lambda=2"], "targets.td_lambda: must be in [0, 1], got 2.0"),
         (

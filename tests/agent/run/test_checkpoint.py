@@ -14,7 +14,7 @@ import pytest
 from agent.config import save_config
 from agent.learning.learner import make_iteration
 from agent.run import checkpoint
-from agent.run.checkpoint import Checkpoints, Counters, load_agent
+from agent.run.checkpoint import Checkpoints, Counters, load_agent, load_counters
 from gamekit.errors import InputError
 from gamekit.probe import DOMAIN, delayed, together
 from tests.support.agent_setup import one_device, small_config
@@ -106,6 +106,44 @@ def test_a_damaged_checkpoint_is_refused(saved, tmp_path):
     with pytest.raises(InputError, match="damaged") as caught:
         Checkpoints(copy, GAME.spec).restore(3, iteration.abstract_state)
     assert "\n" not in str(caught.value)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # orbax leaves what it was about to read behind
+        gc.collect()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_older_checkpoint_takes_the_place_of_a_damaged_one(saved, tmp_path, capsys):
+    folder, iteration, state = saved
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    checkpoints = Checkpoints(run / "checkpoints", GAME.spec)
+    checkpoints.save(4, state, Counters(moves=44))
+    checkpoints.save(5, state, Counters(moves=55))
+    for path in (run / "checkpoints" / "5").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:1])
+    assert load_counters(run)[0] == 4
+    assert load_agent(run).spec == dataclasses.replace(GAME.spec)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2  # each says it
+    for line in said:
+        assert "checkpoints/5: damaged" in line and "iteration 4 takes its place" in line
+    assert (run / "checkpoints" / "5").is_dir()  # who only reads moves nothing
+
+    found = checkpoints.restore_newest(iteration.abstract_state)
+    assert found is not None and found[1].moves == 44
+    assert "iteration 4 takes its place" in capsys.readouterr().err
+    assert (run / "damaged_checkpoint_5").is_dir() and checkpoints.latest() == 4
+    checkpoints.save(5, state, Counters(moves=56))  # the iteration comes again
+    checkpoints.close()
+    assert load_counters(run)[1].moves == 56
+    assert capsys.readouterr().err == ""
+
+    for path in (run / "checkpoints").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(InputError, match="checkpoints/5: damaged"):
+        load_agent(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # orbax leaves what it was about to read behind
         gc.collect()

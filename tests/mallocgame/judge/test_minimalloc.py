@@ -50,13 +50,35 @@ def test_a_file_there_and_back(tmp_path):
     assert (tmp_path / "answer.csv").read_text().splitlines()[1] == "b1,0,3,4,0"
 
 
+def test_what_other_tools_write_is_read(tmp_path):
+    path = tmp_path / "problem.csv"
+    text = "id,lower,upper,size,alignment,gaps\r\nb1,0,3,4,1,\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_csv(path) == [Buffer("b1", 0, 3, 4)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "must have a header line, got an empty file"),
         ("id,lower,upper\nb,0,1\n", "line 1: must have the column size, got id, lower, upper"),
         ("id,lower,upper,size\nb,0,x,1\n", "line 2: upper: must be an integer, got 'x'"),
-        ("id,lower,upper,size\nb,0,1\n", "line 2: size: must be an integer, got ''"),
+        ("id,lower,upper,size\nb,0,1\n", "line 2: must have 4 cells, got 3"),
+        ("id,lower,upper,size\nb,0,1_0,1\n", "line 2: upper: must be an integer, got '1_0'"),
+        (
+            f"id,lower,upper,size\nb,0,{'9' * 5000},1\n",
+            f"line 2: upper: must be an integer, got '{'9' * 56}...",
+        ),
+        (
+            "id,lower,upper,size,alignment\nb,0,3,5,8\n",
+            "line 2: alignment: must be 1 here, got 8",
+        ),
+        ("id,lower,upper,size,gaps\nb,0,9,4,3-5\n", "line 2: gaps: must be empty here, got '3-5'"),
+        (
+            "id,lower,upper,size,size\nb,0,9,4,4\n",
+            "line 1: must have of id, lower, upper, size, offset, alignment, gaps each once, "
+            "got 'size'",
+        ),
         (
             "id,lower,upper,size\nb,3,3,1\n",
             "line 2: must have 0 <= lower < upper, size >= 0 and offset >= -1, got 3, 3, 1 and -1",

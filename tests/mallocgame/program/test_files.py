@@ -85,7 +85,7 @@ def test_unreadable_files(tmp_path):
     packed = gzip.compress(good)
     for garbled in (packed[:-9], packed[:30], b"", good, packed[:40] + b"x" + packed[41:]):
         assert "gzip" in complaint(tmp_path / "p.json.gz", garbled)
-    assert "follow the end" in complaint(tmp_path / "p.json.gz", packed + b"more")
+    assert "whose end 4 bytes follow" in complaint(tmp_path / "p.json.gz", packed + b"more")
 
 
 def test_unwritable_place(tmp_path):

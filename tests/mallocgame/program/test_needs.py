@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from mallocgame.program import Access
 from mallocgame.program.levels import Levels
 from mallocgame.program.needs import Needs
 from tests.support.program_files import PROGRAM
@@ -29,3 +32,13 @@ def test_needs(value, end, needed):
 
 def test_sizes_are_rounded_up():
     assert [PROGRAM.machine.align(size) for size in (0, 1, 10, 11)] == [0, 10, 10, 20]
+
+
+@pytest.mark.parametrize(("reads", "needed"), [([2], True), ([4], True), ([], False), ([0], False)])
+def test_a_result_is_needed_as_the_next_iterations_parameter(reads, needed):
+    """Nobody reads the result itself; reads of the parameter count inside the body."""
+    accesses = [a for a in PROGRAM.accesses if a.value not in (P, R) or a.kind == "write"]
+    accesses += [Access(t, P, "read", (0,), 100) for t in reads]
+    made = dataclasses.replace(PROGRAM, accesses=tuple(accesses))
+    assert Needs(made, Levels(made))(R, 4, 3) is needed
+    assert Needs(made, Levels(made))(P, 5, 4) is False  # its next content is the result's

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
@@ -14,12 +16,15 @@ from mallocgame.mappers.exact import milp
 from mallocgame.mappers.layouts.local_search import local_search
 from mallocgame.mappers.msa import msa, msa_library
 from mallocgame.oracle import DROP, Oracle
-from mallocgame.program import Access, Instruction, Program, Value, validate
+from mallocgame.program import Access, Instruction, Loop, Program, Value, validate
 from mallocgame.program.machine import Machine
-from mallocgame.program.mapping import Mapping, all_slow
+from mallocgame.program.mapping import DEFINED, Mapping, all_slow
 from mallocgame.relaxation.bound import dual_bound, lower_bound
+from mallocgame.relaxation.points import lives
 from mallocgame.relaxation.relaxation import relax
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
+from tests.support import handmade, judged
+from tests.support.handmade import MARKER, Slot, value
 from tests.support.packing import pack, packed_game
 
 CONFIG = GameConfig(inert_fraction=0.0)
@@ -179,3 +184,76 @@ def test_the_exact_model_is_no_worse_than_the_best_of_all_games():
         compared += 1
         if compared == 12:
             break
+
+
+def test_multipliers_of_the_wrong_sign_prove_nothing():
+    """x >= 1 and x <= 5: the least x is 1, whatever a multiplier of the second row claims."""
+    model = relax(random_program(np.random.default_rng(3), instructions=14, values=8))
+    assert model is not None
+    small = dataclasses.replace(
+        model,
+        cost=np.array([1.0]),
+        a_ub=sparse.csr_array([[-1.0], [1.0]]),
+        b_ub=np.array([-1.0, 5.0]),
+        a_eq=sparse.csr_array((0, 1)),
+        b_eq=np.zeros(0),
+        upper=np.array([10.0]),
+        constant=0.5,
+    )
+    none = np.zeros(0)
+    assert dual_bound(small, np.array([-1.0, 0.0]), none) == 1.5
+    for wrong in (0.1, 0.5, 1.0, 2.0):
+        assert dual_bound(small, np.array([0.0, wrong]), none) == 0.5
+        assert dual_bound(small, np.array([-1.0, wrong]), none) == 1.5
+        assert dual_bound(small, np.array([wrong, 0.0]), none) == 0.5
+
+
+def _unread_carry(read: bool) -> tuple[Program, Mapping]:
+    """A loop that makes r, which becomes p, anew; and a mapping that holds r, but not p.
+
+    read: whether the body reads p, so that it must be where r leaves the body.
+    """
+    values = {"p": value(4, is_input=True), "x": value(1, is_input=True), "r": value(4)}
+    slots = [Slot(reads="p"), MARKER, Slot(reads="p" if read else "x"), Slot(defines="r"), MARKER]
+    slots += [Slot(reads="r"), Slot(reads="r")]
+    program = handmade.program(8, values, slots, (Loop(1, 4, 5),), ((0, "p", "r"),))
+    return program, judged.mapping([(2, 0, 3, 7, DEFINED)])
+
+
+def test_a_parameter_that_nobody_reads_need_not_enter():
+    """The judge lets the result leave the body alone then, and the bound must allow it."""
+    program, mapping = _unread_carry(read=False)
+    assert verify(program, mapping) == []
+    latency_s = simulate(program, mapping).latency_s
+    assert lower_bound(program).latency_s <= latency_s * ABOVE
+    others = _mappings(program, 0)
+    assert latency_s <= min(simulate(program, m).latency_s for m in others) + 4  # x's seconds
+
+
+def test_a_parameter_that_is_read_enters_where_the_result_leaves():
+    program, mapping = _unread_carry(read=True)
+    assert {v.kind for v in verify(program, mapping)} == {"carried"}
+
+
+def test_only_parameters_that_a_body_accesses_have_a_boundary_at_its_entry():
+    """So that the rows of groups ask for nothing that the judge does not ask for."""
+    seen = {True: 0, False: 0}
+    for seed in range(400):
+        program = random_program(np.random.default_rng([14, seed]), instructions=20, values=10)
+        crossed = {
+            (life.value, point.slot)
+            for life in lives(program)
+            for point in life.points
+            if not point.accesses
+        }
+        for group in program.carried:
+            loop = program.loops[group.loop]
+            accessed = any(
+                loop.entry < a.instruction < loop.exit
+                for a in program.accesses
+                if a.value == group.parameter
+            )
+            enters = (group.parameter, loop.entry + 1) in crossed
+            assert accessed or not enters
+            seen[accessed] += 1
+    assert min(seen.values()) > 5

@@ -8,7 +8,6 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from gamekit.errors import InputError
 from mallocgame.judge import simulate
 from mallocgame.program import Instruction, Program, Value, load_program
 from mallocgame.program.mapping import COPIED, Mapping, Residency, Transfer, all_slow
@@ -181,6 +180,18 @@ def test_learning_curve(tmp_path):
     assert "minutes of training" in draw_learning(load_metrics(tmp_path), tmp_path / "learning")
     assert (tmp_path / "learning.svg").exists()
     assert load_metrics(tmp_path / "nowhere") == [] and draw_learning([]) == ""
-    (tmp_path / "metrics.jsonl").write_text('{"wall_s": 1}\n{"wal')
-    with pytest.raises(InputError, match="line 2"):
-        load_metrics(tmp_path)
+
+
+def test_a_torn_line_of_metrics_costs_that_line(tmp_path, capsys):
+    good = [{"wall_s": float(i), "best_saved": 0.1 * i} for i in range(1, 4)]
+    torn = ['{"wall_s": 1, "be', "\0\0", '{"wall_s": "x"}', '{"wall_s": NaN}', "[]"]
+    torn += ['{"best_saved": 1}', '{"wall_s": 1e999}', '{"wall_s": 1, "return_mean": 1}']
+    torn += ['{"wall_s": 1}x', "[" * 9_999]
+    one, two, three = map(json.dumps, good)
+    lines = [one, *torn, two, '{"wall_s": 5\xff}', three]
+    (tmp_path / "metrics.jsonl").write_bytes("\n".join(lines).encode("latin-1"))
+    returns = dict.fromkeys(("return_mean", "return_min", "return_max"))
+    assert load_metrics(tmp_path) == [line | returns for line in good]
+    said = capsys.readouterr().err.splitlines()
+    numbers = [2 + i for i in range(len(torn))] + [len(torn) + 3]
+    assert [int(line.split("line ")[1].split()[0]) for line in said] == numbers

@@ -116,7 +116,7 @@ def test_printed_tables():
 def test_markdown():
     text = markdown(result_tables(RESULTS))
     lines = text.splitlines()
-    assert lines[0] == "## suite <suite>"
+    assert lines[0] == r"## suite \<suite\>"
     header, rule, bound = lines[2:5]
     assert header.count("|") == rule.count("|") == bound.count("|") == 14
     assert bound.startswith("| bound | 50.00 % | +60.00 % |")

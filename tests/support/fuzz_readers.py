@@ -1,0 +1,233 @@
+"""Damaged files for every reader: `python -m tests.support.fuzz_readers COUNT [SEED]`.
+
+Each input is a valid file with a few changes: bytes, pieces of text, values of a kind that does not
+belong there.  A reader must make something usable of it or raise an InputError of one line.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copy
+import gzip
+import io
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent.config import load_config, save_config
+from agent.run.journal import truncate
+from gamekit.errors import InputError
+from gamekit.evaluation.rows import row_record
+from gamekit.evaluation.rows_file import RowsFile
+from gamekit.text import MAX_LINE
+from mallocgame.domain import DOMAIN
+from mallocgame.evaluation import compare
+from mallocgame.judge import simulate, verify
+from mallocgame.judge.minimalloc import pack, read_csv
+from mallocgame.program import load_program
+from mallocgame.program.mapping import load_mapping
+from mallocgame.report.statistics import summarize
+from mallocgame.report.suite_pictures import load_metrics
+from mallocgame.report.tables import markdown, result_tables
+from mallocgame.suites import INDEX, INDEX_FORMAT, INDEX_VERSION, find_programs
+from mallocgame.xla.make.build import read_list
+from tests.support.program_files import PROGRAM, mapping_record, record_of
+
+NASTY: list[Any] = [
+    None, True, False, 0, -1, 1, 2**31, 2**63, 10**40, -(10**400), 1.5, 1e300, float("nan"),
+    float("inf"), float("-inf"), "", "x", "../../x", "/x", "a\0b", "\ud800", "\x1b[2J", "[/]",
+    "n" * 3_000, [], [[]], {}, {"a": 1}, [None] * 30, "ok", "failed", "read", "train",
+]  # fmt: skip
+PIECES = [
+    "NaN", "Infinity", "1e999", "-", "\\ud800", '"', "[", "{", "}" * 3, ",", ":", "\n", "\0", "&a",
+    "*a", "!!python/object:os.system", "- ", "'", "9" * 5_000, "[" * 3_000, "\t", "\r", "#",
+    "${oc.env:HOME}", "${x}", "\ufeff", "null", "~", "<<: 1",
+]  # fmt: skip
+ROW = {
+    "program": "file", "fingerprint": PROGRAM.fingerprint, "mapper": "greedy", "budget_s": None,
+    "seed": 0, "status": "ok", "reason": "", "saved_fraction": 0.25, "verified": True,
+    "violation": None, "seconds": 1.0, "decisions": 3, "drop_backups": 0, "mapping": "m.json.gz",
+    "latency_s": 1.5, "all_slow_latency_s": 2.0, "floor_latency_s": 0.5, "stall_fraction": 0.0,
+    "bound_s": 0.0, "speedup_vs_production": 0.1, "gap_to_bound_closed": None,
+}  # fmt: skip
+ROWS = [ROW, ROW | {"seed": 1, "saved_fraction": 0.5}, ROW | {"mapper": "bound", "mapping": None}]
+ROWS += [ROW | {"mapper": "msa", "status": "failed", "saved_fraction": None, "verified": None}]
+CONFIGURATION = {"game": 1, "seeds": [0, 1]}
+METRIC = {"step": 1, "wall_s": 2.0, "best_saved": 0.2, "return_mean": 0.1, "return_min": 0.0,
+          "return_max": 0.3}  # fmt: skip
+LIST = """- name: one
+  split: train
+  function: mallocgame.suites.models.vision:alexnet
+  family: alexnet
+  source: own definition
+  chip: v4
+  arguments: {batch: 16, train: true}
+"""
+CSV = "id,lower,upper,size,offset\nb1,0,3,4,0\nb2,3,9,4,4\n"
+
+
+class Reader(NamedTuple):
+    """How one kind of file is called, what it holds when all is well, and who reads it.
+
+    share: how often it is chosen, for those that take long.
+    """
+
+    file: str
+    valid: Any
+    read: Callable[[Path], None]
+    share: float = 1.0
+
+
+def _mapping(path: Path) -> None:
+    mapping = load_mapping(path)
+    verify(PROGRAM, mapping)
+    simulate(PROGRAM, mapping)
+
+
+def _index(path: Path) -> None:
+    (path.parent / "one.program.json").touch()
+    find_programs([f"{path.parent}:train"])
+
+
+def _results(path: Path) -> None:
+    results = compare._load(path)
+    compare._tables(compare.compare(results, results))
+
+
+def _rows(path: Path) -> None:
+    file = RowsFile(DOMAIN, path.parent, CONFIGURATION)
+    file.close()
+    rows = [row_record(DOMAIN, row) for row in DOMAIN.compared(list(file.found.values()))]
+    if rows:
+        markdown(result_tables({"suite": "s", "rows": rows, "summary": summarize(rows)}))
+
+
+def _metrics(path: Path) -> None:
+    for line in load_metrics(path.parent):
+        assert all(v is None or abs(v) < float("inf") for v in line.values())
+    truncate(path, 1)
+
+
+def _config(path: Path) -> None:
+    save_config(load_config(path), path.with_name("again.yaml"))
+    load_config(path.with_name("again.yaml"))
+
+
+def _override(path: Path) -> None:
+    lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    base = path.with_name("base.yaml")
+    base.write_text("name: x\n")
+    load_config(base, lines)
+
+
+CONFIG = "name: x\nseed: 1\nprograms: [a, b]\nsearch: {simulations: 4}\nlearner: {unroll: 2}\n"
+INDEX_RECORD = {
+    "format": INDEX_FORMAT,
+    "version": INDEX_VERSION,
+    "programs": {"one": {"entry": {"split": "train"}}},
+}
+HEADER = {"format": "mallocgame.rows", "version": 1, "configuration": CONFIGURATION}
+READERS = (
+    Reader("p.json", record_of(), lambda path: (load_program(path), None)[1]),
+    Reader("p.json.gz", record_of(), lambda path: (load_program(path), None)[1]),
+    Reader("m.json", mapping_record(), _mapping),
+    Reader(INDEX, INDEX_RECORD, _index),
+    Reader("results.json", {"suite": "s", "rows": ROWS}, _results, 0.3),
+    Reader("rows.jsonl", [HEADER, *ROWS], _rows, 0.3),
+    Reader("metrics.jsonl", [METRIC, METRIC | {"step": 2}], _metrics),
+    Reader("problem.csv", CSV, lambda path: (pack(read_csv(path), "best_fit"), None)[1]),
+    Reader("list.yaml", LIST, lambda path: (read_list(path), None)[1], 0.2),
+    Reader("config.yaml", CONFIG, _config, 0.1),
+    Reader("overrides", "seed=3\nlearner.unroll=2\nprograms=[a,b]", _override, 0.1),
+)
+
+
+def damaged(rng: random.Random, reader: Reader) -> bytes:
+    """A file of the reader's kind with something wrong with it, or nearly."""
+    valid = reader.valid
+    if not isinstance(valid, str):
+        if rng.random() < 0.7:
+            valid = copy.deepcopy(valid)
+            for _ in range(rng.randint(1, 3)):
+                _change(rng, valid)
+        several = reader.file.endswith(".jsonl") and isinstance(valid, list)
+        valid = "\n".join(map(json.dumps, valid)) + "\n" if several else json.dumps(valid)
+    text = valid
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        at = rng.randrange(len(text) + 1)
+        text = text[:at] + rng.choice(PIECES) + text[at + rng.choice((0, 1, 5)) :]
+    raw = bytearray(text.encode("utf-8", "surrogatepass"))
+    if reader.file.endswith(".gz"):
+        raw = bytearray(gzip.compress(raw, 1))
+    for _ in range(rng.choice((0, 0, 0, 1, 3))):
+        if raw:
+            raw[rng.randrange(len(raw))] = rng.randrange(256)
+    return bytes(raw[: rng.randrange(len(raw) + 1)] if rng.random() < 0.1 else raw)
+
+
+def _change(rng: random.Random, value: Any) -> None:
+    """Puts something nasty somewhere into a JSON value, or takes something away."""
+    while isinstance(value, (dict, list)) and value:
+        key = rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        inner = value[key]
+        if isinstance(inner, (dict, list)) and inner and rng.random() < 0.9:
+            value = inner
+            continue
+        if rng.random() < 0.15:
+            del value[key]
+        else:
+            value[key] = copy.deepcopy(rng.choice(NASTY))
+        return
+
+
+def inputs(count: int, seed: int) -> Iterator[tuple[Reader, bytes]]:
+    """Some damaged files, always the same of one seed."""
+    rng = random.Random(seed)
+    shares = [reader.share for reader in READERS]
+    for _ in range(count):
+        reader = rng.choices(READERS, shares)[0]
+        yield reader, damaged(rng, reader)
+
+
+def run(count: int, seed: int, folder: Path) -> collections.Counter[tuple[str, bool]]:
+    """Reads damaged files; how many of each kind were read, and how many refused.
+
+    Raises:
+      AssertionError: a reader failed otherwise than by an InputError of one line; the file stays.
+    """
+    seen: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for number, (reader, content) in enumerate(inputs(count, seed)):
+        path = folder / reader.file
+        path.write_bytes(content)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                reader.read(path)
+            seen[reader.file, True] += 1
+        except InputError as error:
+            line = str(error)
+            assert line.isprintable() and len(line) <= MAX_LINE, f"input {number}: {line!r}"
+            seen[reader.file, False] += 1
+        except Exception as error:
+            path.write_bytes(content)
+            raise AssertionError(f"input {number} of seed {seed}, {path}: {error!r}") from error
+    return seen
+
+
+def main() -> None:
+    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    began = time.perf_counter()
+    folder = Path(tempfile.mkdtemp(prefix="fuzzed-"))
+    seen = run(count, seed, folder)
+    for reader in READERS:
+        print(f"{reader.file}: {seen[reader.file, True]} read, {seen[reader.file, False]} refused")
+    print(f"{count} inputs of seed {seed} in {time.perf_counter() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
