@@ -64,8 +64,8 @@ class FencesDomain(Domain):
     """
 
     name, version = "fences", GAME_VERSION
-    # In writing, neighbours under one condition share an `if`: an inner one may then be entered less
-    # often than in the game's order.
+    # In writing, neighbours under one condition share an `if`: an inner one may then be entered
+    # less often than in the game's order.
     score_is_bound = True
     words = Words(instance="program", solution="schedule", score="saved")
     solvers: Mapping[str, Solver] = {
