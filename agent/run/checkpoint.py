@@ -242,7 +242,8 @@ def _metadata(checkpointer: Any, directory: Path, step: int) -> tuple[dict[str, 
     except Exception as error:  # whatever a damaged file makes the libraries raise
         raise Damaged(f"{source}: damaged: {as_line(error)}") from None
     if SPEC_KEY not in metadata:
-        raise InputError(f"{source}: was made by an older version of this code; train anew")
+        # Orbax reads a damaged file of metadata as an empty one.
+        raise Damaged(f"{source}: was made by an older version of this code; train anew")
     try:
         return metadata, spec_from_record(metadata.pop(SPEC_KEY))
     except (KeyError, TypeError, ValueError) as error:

@@ -120,14 +120,15 @@ def test_the_older_checkpoint_takes_the_place_of_a_damaged_one(saved, tmp_path, 
     checkpoints.save(4, state, Counters(moves=44))
     checkpoints.save(5, state, Counters(moves=55))
     for path in (run / "checkpoints" / "5").rglob("*"):
-        if path.is_file():
+        if path.is_file() and "METADATA" not in path.name:
             path.write_bytes(path.read_bytes()[:1])
+    (run / "checkpoints" / "5" / "_CHECKPOINT_METADATA").write_bytes(b"{")
     assert load_counters(run)[0] == 4
     assert load_agent(run).spec == dataclasses.replace(GAME.spec)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2  # each says it
     for line in said:
-        assert "checkpoints/5: damaged" in line and "iteration 4 takes its place" in line
+        assert "checkpoints/5: " in line and "iteration 4 takes its place" in line
     assert (run / "checkpoints" / "5").is_dir()  # who only reads moves nothing
 
     found = checkpoints.restore_newest(iteration.abstract_state)
@@ -142,7 +143,7 @@ def test_the_older_checkpoint_takes_the_place_of_a_damaged_one(saved, tmp_path, 
     for path in (run / "checkpoints").rglob("*"):
         if path.is_file():
             path.write_bytes(b"")
-    with pytest.raises(InputError, match="checkpoints/5: damaged"):
+    with pytest.raises(InputError, match="checkpoints/5: "):
         load_agent(run)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # orbax leaves what it was about to read behind
