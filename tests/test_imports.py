@@ -45,9 +45,7 @@ MAY_IMPORT = {
         "gamekit",
     ),
     "games": ("gamekit",),
-    "games.graphs": ("games.graphs", "gamekit"),
-    "games.graphs.problem": ("games.graphs.problem", "gamekit"),
-    "games.graphs.judge": ("games.graphs.judge", "games.graphs.problem", "gamekit"),
+    # Neither an oracle nor a game leans on the closed form that opponents use.
     "games.graphs.closed_form": ("games.graphs.closed_form", "games.graphs.problem", "gamekit"),
     "games.graphs.synthetic": (
         "games.graphs.synthetic",
@@ -55,22 +53,16 @@ MAY_IMPORT = {
         "games.graphs.oracle",
         "gamekit",
     ),
-    # Neither an oracle nor a game leans on the closed form that opponents use.
-    "games.graphs.oracle": (
-        "games.graphs.oracle",
-        "games.graphs.problem",
-        "games.graphs.game.options",
-        "gamekit",
-    ),
-    "games.graphs.game": ("games.graphs.game", "games.graphs.problem", "gamekit"),
 }
-# The rooms of every sibling in games/NAME/; those it does not have are of no account.
+# The rooms of every sibling in games/NAME/; those it does not have are of no account.  The data of
+# a game are its programs, or its problems.
+DATA = (".program", ".problem")
 SIBLING_MAY_IMPORT = {
     "": ("",),
-    ".program": (".program",),
-    ".judge": (".judge", ".program"),
-    ".game": (".game", ".program"),
-    ".oracle": (".oracle", ".program", ".game.options"),
+    **{room: (room,) for room in DATA},
+    ".judge": (".judge", *DATA),
+    ".game": (".game", *DATA),
+    ".oracle": (".oracle", *DATA, ".game.options"),
 }
 MAY_IMPORT |= {
     f"games.{folder.name}{room}": (*(f"games.{folder.name}{of}" for of in allowed), "gamekit")
