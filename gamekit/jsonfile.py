@@ -172,10 +172,10 @@ class Record:
         return self._typed(key, default, (str,), "a string")
 
     def integer(self, key: str, default: Any = _MISSING) -> int:
-        value: Any = self._typed(key, default, (int,), "an integer")
-        if value is not None and abs(value) > MAX_INTEGER:
-            raise self.error(key, f"must be an integer of 64 bits, got {short(value)}")
-        return value
+        found = self._typed(key, default, (int,), "an integer")
+        if isinstance(found, int) and abs(found) > MAX_INTEGER:
+            raise self.error(key, f"must be an integer of 64 bits, got {short(found)}")
+        return found
 
     def boolean(self, key: str, default: Any = _MISSING) -> bool:
         return self._typed(key, default, (bool,), "true or false")
