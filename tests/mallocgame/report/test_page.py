@@ -124,5 +124,6 @@ def test_page_of_one_program_has_no_summary(tmp_path):
 
 
 def test_page_that_cannot_be_written_is_an_input_error(tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        write_report(RESULTS, tmp_path / "nowhere" / "report.html")
+        write_report(RESULTS, tmp_path / "file" / "report.html")
