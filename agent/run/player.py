@@ -103,7 +103,7 @@ class RunPlayer:
             openings=domain.openings(environment, instance),
         )
         made = domain.solution(environment, instance, 0, played.moves)
-        self._compiled.add(_shape(environment))
+        self._compiled.add((_shape(environment), budget_s > 0))
         return Solved(made.solution, 0.0, len(played.moves), played.backtracks + made.backtracks)
 
     def _polished(
@@ -115,8 +115,9 @@ class RunPlayer:
         started = time.perf_counter()
         budget_s = entry.budget_s or 0.0
         solved = None
-        if _shape(environment) in self._compiled or budget_s * SHARE >= COLD_S:
-            solved = self._played(entry, domain, environment, instance, budget_s * SHARE)
+        share_s = budget_s * SHARE
+        if (_shape(environment), share_s > 0) in self._compiled or share_s >= COLD_S:
+            solved = self._played(entry, domain, environment, instance, share_s)
         starts = [] if solved is None else [solved.solution]
         left_s = max(0.0, budget_s - (time.perf_counter() - started))
         polished = domain.polish(instance, starts, left_s, entry.seed or 0)
@@ -130,7 +131,8 @@ class RunPlayer:
 
     @functools.cached_property
     def _compiled(self) -> set[Any]:
-        """The shapes of environments that were played in this process."""
+        """What was played in this process: shapes of environments, and whether with time for
+        rounds, which are played by another function."""
         return set()
 
 

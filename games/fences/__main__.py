@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.text import say
 from games.fences.domain import naive_cost, text_of
 from games.fences.judge import Judged, judge_schedule
 from games.fences.mappers.registry import MAPPERS, Mapped
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
 
 
@@ -70,11 +71,16 @@ def _read(path: Path) -> tuple[Program, Schedule | None]:
     return program, None if blocks is None else read_schedule(program, blocks)
 
 
+def _say_lines(text: str) -> None:
+    for line in text.splitlines():
+        say(line)
+
+
 def _schedule(options: argparse.Namespace) -> int:
     program, _ = _read(options.program)
     mapped = _solve(program, options)
     text = f"{program.text}\n{text_of(program, mapped.placements)}"
-    print(text, end="")
+    _say_lines(text)
     if options.out is not None:
         _new(options.out)
         try:
@@ -82,8 +88,8 @@ def _schedule(options: argparse.Namespace) -> int:
         except OSError as error:
             raise InputError(f"{options.out}: cannot be written: {error.strerror}") from None
     judged = judge_schedule(program, _as_schedule(program, mapped))
-    print(_account(program, judged), file=sys.stderr)
-    print("proven: no schedule costs less" if mapped.proven else "not proven", file=sys.stderr)
+    say(_account(program, judged), error=True)
+    say("proven: no schedule costs less" if mapped.proven else "not proven", error=True)
     return 0
 
 
@@ -91,18 +97,18 @@ def _check(options: argparse.Namespace) -> int:
     conflicts = all_conflicts(read_file(options.program), str(options.program))
     if conflicts:
         for conflict in conflicts:
-            print(f"error: {conflict.error()}", file=sys.stderr)
+            say(f"error: {conflict.error()}", error=True)
         return 2
     program, schedule = _read(options.program)
     if schedule is None:
-        print(f"{options.program}: {len(program.operations)} operations, annotations can be kept")
+        say(f"{options.program}: {len(program.operations)} operations, annotations can be kept")
         return 0
     judged = judge_schedule(program, schedule)
     for violation in judged.violations:
-        print(f"error: {violation}", file=sys.stderr)
+        say(f"error: {violation}", error=True)
     if judged.violations:
         return 1
-    print(f"{options.program}: {_account(program, judged)}")
+    say(f"{options.program}: {_account(program, judged)}")
     return 0
 
 
@@ -114,10 +120,10 @@ def _draw(options: argparse.Namespace) -> int:
         schedule = _as_schedule(program, _solve(program, options))
     judged = judge_schedule(program, schedule)
     for violation in judged.violations:
-        print(f"error: {violation}", file=sys.stderr)
+        say(f"error: {violation}", error=True)
     if judged.violations:
         return 1
-    print(as_text(program, schedule), end="")
+    _say_lines(as_text(program, schedule))
     if options.out is not None:
         _new(options.out)
         draw(program, schedule, options.out, f"{program.name}: {_account(program, judged)}")

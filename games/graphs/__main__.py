@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.text import say
 from games.graphs.judge import Evaluation, evaluate
 from games.graphs.problem import Problem, Solution, load_problem, load_solution, save_solution
 from games.graphs.problem.reading import CHOICES, Reading
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
 
 
@@ -77,7 +78,7 @@ def _solve(options: argparse.Namespace) -> int:
 
     def tell(stage: str, latency: float) -> None:
         seconds = time.perf_counter() - began
-        print(f"{seconds:7.1f} s  {stage}: {latency:,.1f}", file=sys.stderr, flush=True)
+        say(f"{seconds:7.1f} s  {stage}: {latency:,.1f}", error=True)
 
     if options.mapper == "best":
         plan = best_of_all(costs, options.seconds, options.seed, tell)
@@ -86,7 +87,7 @@ def _solve(options: argparse.Namespace) -> int:
     solution = solution_of(costs, plan)
     save_solution(solution, options.solution)
     found = evaluate(problem, solution)
-    print(f"{options.solution}: {_summary(problem, found)}")
+    say(f"{options.solution}: {_summary(problem, found)}")
     return 0 if found.valid else 1
 
 
@@ -115,12 +116,13 @@ def _check(options: argparse.Namespace) -> int:
     problem = load_problem(options.problem)
     solution = load_solution(options.solution, problem)
     found = evaluate(problem, solution, _reading(options.reading))
-    print(_table(solution, found))
+    for line in _table(solution, found).splitlines():
+        say(line)
     if found.valid:
-        print(f"accepted: {_summary(problem, found)}")
+        say(f"accepted: {_summary(problem, found)}")
         return 0
     for violation in found.violations:
-        print(f"rejected: {violation}")
+        say(f"rejected: {violation}")
     return 1
 
 
@@ -154,7 +156,7 @@ def _draw(options: argparse.Namespace) -> int:
     if options.picture.suffix not in (".png", ".pdf", ".svg"):
         raise InputError(f"{options.picture}: must end in .png, .pdf or .svg")
     draw(problem, solution, evaluate(problem, solution), options.picture)
-    print(options.picture)
+    say(options.picture)
     return 0
 
 

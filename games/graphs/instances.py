@@ -33,7 +33,8 @@ def find_instances(names: Sequence[str]) -> list[Instance]:
 
 def is_known(name: str) -> bool:
     """Whether a name leads to a suite of this game or to generated problems."""
-    return GENERATED.fullmatch(name) is not None or (SUITES / name.split("/")[0]).is_dir()
+    suites = {path.name for path in SUITES.iterdir() if path.is_dir()}
+    return GENERATED.fullmatch(name) is not None or name.split("/")[0] in suites
 
 
 def _problems(name: str) -> list[tuple[Problem, str]]:

@@ -179,7 +179,7 @@ def test_a_run_is_shipped_by_a_command(tmp_path, capsys):
     assert ship.main([*arguments, "--overwrite"]) == 0
     (tmp_path / "file").write_text("")
     assert ship.main([str(run), str(tmp_path / "file" / "shipped")]) == 2
-    assert "shipped: cannot be written: Not a directory\n" in capsys.readouterr().err
+    assert "agent.npz: cannot be written: Not a directory\n" in capsys.readouterr().err
     assert ship.main([str(tmp_path / "none"), str(tmp_path / "other")]) == 2
     assert "none: no training run (it has no config.yaml)\n" in capsys.readouterr().err
 
@@ -198,6 +198,10 @@ def test_polishing_takes_the_rest_of_the_time(folder, monkeypatch):
     assert played is not None and played.moves == len(INSTANCE.content.rewards)
     warm = polished(0.0)
     assert warm is not None and warm.solution == played.solution and warm.moves == played.moves
+    # With time for rounds another function plays, which has to be compiled too.
+    unplayed = polished(3.0)
+    assert unplayed is not None and unplayed.moves == 0
+    contestant.play(Entry("played_on", "played_on", 0.01, 0), POLISHING, GAME, INSTANCE)
     longer = polished(3.0)
     assert longer is not None and longer.solution == INSTANCE.reference
     assert 1.0 < longer.seconds < 4.5
