@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.observation_page import check_observations
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -110,22 +112,13 @@ def test_the_rules_name_every_feature_of_an_observation():
     from mallocgame.game.observe import observation
 
     page = (ROOT / "docs" / "game.md").read_text()
-    _, _, section = page.partition("\n## Observations\n")
-    overview, *of_parts = re.split(r"^### The part `(\w+)`$", section, flags=re.M)
-    tables = dict(zip(of_parts[::2], of_parts[1::2], strict=True))
     names = {
         "question": observation.QUESTION_NAMES,
         "pressure": observation.TIME_FEATURES,
         "coming": observation.COMING_NAMES,
     }
-    assert list(tables) == list(names) == [part.name for part in observation.SPEC.parts]
-    for part in observation.SPEC.parts:
-        shape = " x ".join(map(str, part.shape))
-        assert f"| `{part.name}` | {shape} | {part.kind} |" in overview
-        assert re.findall(r"^\| `(\w+)` \|", tables[part.name], re.M) == list(names[part.name])
-        assert part.shape[-1] == len(names[part.name])
-    size = f"{observation.SPEC.size} numbers"
-    assert size in overview and f"float32, {size} in three parts" in page
+    check_observations(page, observation.SPEC, names)
+    assert f"float32, {observation.SPEC.size} numbers in three parts" in page
 
 
 def test_the_rules_give_the_options_and_their_defaults():

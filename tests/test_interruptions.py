@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
 
 import evaluate
@@ -129,7 +130,7 @@ def test_rows_and_metrics_that_vanish_are_noticed(tmp_path):
         Journal(small_config(), DOMAIN, run, 0, (), None) as journal,
     ):
         shutil.rmtree(run)
-        journal.write({"step": 1}, [], [])  # type: ignore[arg-type]
+        journal.write({"step": 1}, np.zeros(1), np.zeros(1))
     assert PROBE
 
 

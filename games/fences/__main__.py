@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.files import read_text, write_text
+from gamekit.processes import run_command
 from gamekit.text import say
 from games.fences.domain import naive_cost, text_of
 from games.fences.judge import Judged, judge_schedule
 from games.fences.mappers.registry import MAPPERS, Mapped
-from games.fences.program.compile import all_conflicts, compile_file, read_file
+from games.fences.program.compile import all_conflicts, compile_file
 from games.fences.program.parser import parse, parse_blocks
 from games.fences.program.program import Program
 from games.fences.program.schedule import Schedule, read_schedule
+from games.fences.program.tokens import MAX_BYTES
 
 # Where the time is over it gives the best that it has, never worse than the simple rules.
 DEFAULT = "exhaustive"
@@ -25,11 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; bad input ends with one line on stderr and status 2, a schedule that breaks a
     rule with status 1."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except InputError as error:
-        say(f"error: {error}", error=True)
-        return 2
+    return run_command(lambda: options.run(options), "error", "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,7 +65,7 @@ def _seconds(text: str) -> float:
 
 
 def _read(path: Path) -> tuple[Program, Schedule | None]:
-    text = read_file(path)
+    text = read_text(path, MAX_BYTES)
     program, blocks = compile_file(parse(text, str(path)), path.stem)
     return program, None if blocks is None else read_schedule(program, blocks)
 
@@ -83,10 +82,7 @@ def _schedule(options: argparse.Namespace) -> int:
     _say_lines(text)
     if options.out is not None:
         _new(options.out)
-        try:
-            options.out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{options.out}: cannot be written: {error.strerror}") from None
+        write_text(options.out, text)
     judged = judge_schedule(program, _as_schedule(program, mapped))
     say(_account(program, judged), error=True)
     say("proven: no schedule costs less" if mapped.proven else "not proven", error=True)
@@ -94,7 +90,7 @@ def _schedule(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    conflicts = all_conflicts(read_file(options.program), str(options.program))
+    conflicts = all_conflicts(read_text(options.program, MAX_BYTES), str(options.program))
     if conflicts:
         for conflict in conflicts:
             say(f"error: {conflict.error()}", error=True)

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.pictures import check_picture
+from gamekit.processes import run_command
 from gamekit.text import say
 from games.graphs.judge import Evaluation, evaluate
 from games.graphs.problem import Problem, Solution, load_problem, load_solution, save_solution
@@ -24,11 +26,7 @@ from games.graphs.problem.reading import CHOICES, Reading
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command: 0, 1 for a solution that breaks a rule, 2 for unusable input."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except InputError as error:
-        say(f"error: {error}", error=True)
-        return 2
+    return run_command(lambda: options.run(options), "error", "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -153,8 +151,7 @@ def _draw(options: argparse.Namespace) -> int:
 
     problem = load_problem(options.problem)
     solution = load_solution(options.solution, problem)
-    if options.picture.suffix not in (".png", ".pdf", ".svg"):
-        raise InputError(f"{options.picture}: must end in .png, .pdf or .svg")
+    check_picture(options.picture)
     draw(problem, solution, evaluate(problem, solution), options.picture)
     say(options.picture)
     return 0

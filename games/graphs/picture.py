@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gamekit.errors import InputError
+from gamekit.pictures import save_picture
 from games.graphs.judge import Evaluation
 from games.graphs.problem import Problem, Solution
 
@@ -59,10 +59,4 @@ def draw(problem: Problem, solution: Solution, found: Evaluation, path: Path) ->
     axes[2].set_xlabel("time")
     verdict = "accepted" if found.valid else "rejected"
     axes[0].set_title(f"{problem.name}: {found.latency:,.1f}, {verdict}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        pyplot.close(figure)
+    save_picture(figure, path)

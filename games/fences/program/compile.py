@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
-from gamekit.errors import InputError
 from games.fences.program.conflicts import (
     Conflict,
     conflicts_of,
@@ -18,33 +16,10 @@ from games.fences.program.flatten import Flat, flatten, reads_input
 from games.fences.program.parser import parse
 from games.fences.program.program import CPU, DEVICE_NAMES, GPU, Operation, Program, Weights
 from games.fences.program.syntax import Annotation, Before, Block, Cost, File, On, Weight
-from games.fences.program.tokens import MAX_BYTES
 from games.fences.program.write import program_text
 
 DEFAULT_TIME, DEFAULT_BYTES = 1.0, 4.0
 Of = TypeVar("Of", bound=Annotation)
-
-
-def read_file(path: str | Path) -> str:
-    """The text of a file.
-
-    Raises:
-      InputError: it cannot be read, is too long, or is no UTF-8.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if len(raw) > MAX_BYTES:
-        raise InputError(f"{path}: must have at most {MAX_BYTES} bytes")
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: must be UTF-8 text: {error.reason}") from None
 
 
 def compile_text(text: str, name: str, source: str | None = None) -> Program:

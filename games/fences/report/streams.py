@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gamekit.errors import InputError
+from gamekit.pictures import save_picture
 from games.fences.program.program import DEVICE_NAMES, Program
 from games.fences.program.schedule import Fence, Schedule, Sync
 
@@ -112,12 +112,4 @@ def draw(program: Program, schedule: Schedule, path: Path, title: str) -> None:
     axes.set_ylim(-1.6, 0.6)
     axes.set_xlabel("time")
     axes.set_title(title)
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
-    except ValueError:
-        known = ", ".join(sorted(figure.canvas.get_supported_filetypes()))
-        raise InputError(f"{path}: must end in one of {known}") from None
-    finally:
-        plt.close(figure)
+    save_picture(figure, path)

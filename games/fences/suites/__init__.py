@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
-from games.fences.program.compile import compile_text, read_file
+from gamekit.files import read_text
+from games.fences.program.compile import compile_text
 from games.fences.program.program import Program
+from games.fences.program.tokens import MAX_BYTES
 from games.fences.suites.generate import LEAST, MOST, generate
 
 FOLDER = Path(__file__).parent
@@ -70,7 +72,10 @@ def _of(name: str) -> Iterator[tuple[str, Program]]:
         raise InputError(f"program must be one of {known}, got {name!r}")
     for file in files:
         source = str(file)
-        yield source, compile_text(read_file(file), file.name.removesuffix(ENDING), source)
+        yield (
+            source,
+            compile_text(read_text(file, MAX_BYTES), file.name.removesuffix(ENDING), source),
+        )
 
 
 def _generated(

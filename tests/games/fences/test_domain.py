@@ -14,6 +14,7 @@ from games.fences.domain import DOMAIN, naive_cost, text_of
 from games.fences.game import observe
 from games.fences.game.tables import naive_cost as game_naive_cost
 from games.fences.program.naive import naive_placements
+from tests.support.observation_page import check_observations
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -67,21 +68,12 @@ def test_an_evaluation_from_end_to_end(tmp_path, capsys):
 
 def test_the_page_names_every_feature_of_an_observation():
     page = (ROOT / "docs" / "fences.md").read_text()
-    _, _, section = page.partition("\n## Observations\n")
-    overview, *of_parts = re.split(r"^### The part `(\w+)`$", section, flags=re.M)
-    tables = dict(zip(of_parts[::2], of_parts[1::2], strict=True))
     names = {
         "question": observe.QUESTION_NAMES,
         "offered": observe.OFFERED_NAMES,
         "coming": observe.COMING_NAMES,
     }
-    assert list(tables) == list(names) == [part.name for part in observe.SPEC.parts]
-    for part in observe.SPEC.parts:
-        shape = " x ".join(map(str, part.shape))
-        assert f"| `{part.name}` | {shape} | {part.kind} |" in overview
-        assert re.findall(r"^\| `(\w+)` \|", tables[part.name], re.M) == list(names[part.name])
-        assert part.shape[-1] == len(names[part.name])
-    assert f"{observe.SPEC.size} numbers" in overview
+    check_observations(page, observe.SPEC, names)
 
 
 def test_the_page_shows_what_the_command_prints():
