@@ -179,12 +179,23 @@ def _decide(
     )
     if lessons is not None:
         shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)
-        shown = or_another(game.spec, legal, jnp.where(answer >= 0, answer, shown))
+        best = answer
+        if game.spec.decline is None:
+            # The questions are the moves, and mean something else in another game.
+            best = jnp.where(_has_followed(known.answers, lanes, asked.move), answer, -1)
+            shown = jnp.where(_has_followed(lessons, lanes, asked.move), shown, -1)
+        shown = or_another(game.spec, legal, jnp.where(best >= 0, best, shown))
         given = jax.nn.one_hot(shown, game.spec.num_actions)
         share = jnp.where(shown >= 0, explore.taught, 0.0)[:, None]
         result = result._replace(policy=(1 - share) * result.policy + share * given)
     after, step = play(action)
     return _Decision(observation, legal, result, asked, guides, action, branched, after, step)
+
+
+def _has_followed(shown: jax.Array, lanes: Lanes[State], move: jax.Array) -> jax.Array:
+    """Which games [B] have answered all moves before this one as [P, Q] says of their instance."""
+    before = jnp.arange(shown.shape[1]) < move[:, None]
+    return jnp.all(~before | (lanes.answers == shown[lanes.instance]), axis=1)
 
 
 def _play(

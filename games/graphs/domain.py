@@ -170,6 +170,33 @@ class GraphsDomain(Domain):
     def show(self, score: float) -> str:
         return f"{100 * score:.2f} %"
 
+    def lessons(
+        self,
+        instance: Instance,
+        options: GraphsConfig,
+        names: Sequence[str],
+        seconds: float,
+        seed: int,
+    ) -> list[np.ndarray]:
+        """The moves of games that make the mappers' solutions, as far as the game can."""
+        import numpy as np
+
+        from games.graphs.game.rules import most_moves
+        from games.graphs.mappers.registry import MAPPERS, compile_kernels
+        from games.graphs.replay import moves_of_plan
+
+        for name in names:
+            if name not in MAPPERS:
+                raise InputError(f"demonstrations: must be of {', '.join(MAPPERS)}, got {name!r}")
+        compile_kernels()
+        costs = costs_of(instance.content)
+        plans = [MAPPERS[name](costs, seconds, seed) for name in names]
+        found = np.full((len(plans), most_moves(instance.content.num_ops)), -1, np.int8)
+        for lesson, plan in zip(found, plans, strict=True):
+            moves = moves_of_plan(costs, options, plan)
+            lesson[: len(moves)] = moves
+        return list(found)
+
     def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
         from games.graphs.synthetic.variants import variant
 

@@ -8,7 +8,7 @@ from gamekit.errors import InputError
 
 # Grows with every change after which the same moves may make another game, or an observation means
 # something else.
-GAME_VERSION = 1
+GAME_VERSION = 2
 # Actions of a question, and what they are while a group is open; before that all are first
 # operations of a group.
 NUM_ACTIONS = 8
@@ -16,6 +16,8 @@ CLOSE, RETAIN, FIRST_ADDED = 0, 1, 2
 ACTION_NAMES = ("close", "retain", *(f"candidate_{i}" for i in range(NUM_ACTIONS - FIRST_ADDED)))
 # Halvings of the native tile that are tried along each axis.
 HALVINGS = 8
+# Nothing joins a group that then takes longer than so many times the naive times of its operations.
+SLOWEST = 1.1
 # Of a game of n operations: after FREE_MOVES * n + SPARE moves groups are of one operation, so that
 # it ends within MOST_MOVES * n + 2 * SPARE moves.
 FREE_MOVES, MOST_MOVES, SPARE = 2, 4, 4

@@ -13,7 +13,7 @@ from flax import struct
 from jax import Array, lax
 
 from games.graphs.game.group import NOBODY, group_time
-from games.graphs.game.options import FIRST_ADDED, FREE_MOVES, NUM_ACTIONS, RETAIN, SPARE
+from games.graphs.game.options import FIRST_ADDED, FREE_MOVES, NUM_ACTIONS, RETAIN, SLOWEST, SPARE
 from games.graphs.game.tables import ABSENT, Tables
 
 
@@ -135,7 +135,9 @@ def offers_of(t: Tables, now: Moment) -> Offers:
     resident = jnp.full(NUM_ACTIONS + 1, now.resident).at[-1].set(retained)
     every = jnp.concatenate([ops, next_ops[None]])
     time = jax.vmap(lambda *group: group_time(t, *group))(every, resident, retain)
-    able = is_closing | (op < size)
+    alone = jnp.sum(jnp.where(ops < size, t.naive[jnp.minimum(ops, size - 1)], 0.0), axis=-1)
+    joins = opened & ~is_closing
+    able = is_closing | ((op < size) & (~joins | (time[:-1] <= SLOWEST * alone)))
     able &= (
         ~is_closing | (jnp.arange(NUM_ACTIONS) != RETAIN) | ((retained >= 0) & (time[-1] < jnp.inf))
     )

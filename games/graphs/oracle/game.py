@@ -12,6 +12,7 @@ from games.graphs.game.options import (
     HALVINGS,
     NUM_ACTIONS,
     RETAIN,
+    SLOWEST,
     SPARE,
     GraphsConfig,
 )
@@ -150,13 +151,19 @@ class Oracle:
             self._find_retained()
             self.answers = [self._answer(None, self.group), self._retaining()]
             for op, ops in self._added()[: NUM_ACTIONS - FIRST_ADDED]:
-                self.answers.append(self._answer(op, ops))
+                self.answers.append(self._joining(op, ops))
         missing = NUM_ACTIONS - len(self.answers)
         self.answers += [Answer(None, frozenset(), None)] * missing
         assert size and len(self.answers) == NUM_ACTIONS and CLOSE == 0
 
     def _answer(self, op: int | None, ops: Ops) -> Answer:
         return Answer(op, ops, self._time(ops, self.resident, None))
+
+    def _joining(self, op: int, ops: Ops) -> Answer:
+        answer = self._answer(op, ops)
+        alone = sum(self.naive[o] for o in ops)
+        fast = answer.time is not None and answer.time <= SLOWEST * alone
+        return answer if fast else Answer(op, ops, None)
 
     def _time(self, ops: Ops, resident: int | None, retain: int | None) -> float | None:
         before = frozenset() if resident is None else frozenset([resident])
