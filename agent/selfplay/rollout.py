@@ -180,7 +180,7 @@ def _decide(
     if lessons is not None:
         shown = lessons[lanes.instance, asked.question.number].astype(jnp.int32)
         best = answer
-        if game.spec.decline is None:
+        if not game.spec.guides:
             # The questions are the moves, and mean something else in another game.
             best = jnp.where(_has_followed(known.answers, lanes, asked.move), answer, -1)
             shown = jnp.where(_has_followed(lessons, lanes, asked.move), shown, -1)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from agent.config.schedule import Exploration
 from agent.networks import Agent, ValueScale, init_params
@@ -24,8 +25,8 @@ from agent.selfplay.guidance import (
 )
 from agent.selfplay.rollout import draw_instances, init_lanes, play_moves
 from gamekit.checked import checked
-from gamekit.environment import GuidingEnvironment
-from gamekit.probe import DECLINE, FIRST, SECOND, Probe, delayed, together, trap
+from gamekit.environment import GuidingEnvironment, Spec
+from gamekit.probe import DECLINE, FIRST, SECOND, Probe, ProbeGame, delayed, together, trap
 from tests.support.agent_setup import small_config
 
 SCALE = ValueScale(jnp.ones(1), jnp.ones(1))
@@ -272,3 +273,47 @@ def test_lessons_are_a_share_of_the_policy_in_whatever_state_they_are_asked():
             if told != DECLINE and not legal[told]:
                 told = FIRST if legal[FIRST] else DECLINE
             np.testing.assert_allclose(after, 0.5 * before + 0.5 * np.eye(3)[told], atol=1e-6)
+
+
+@struct.dataclass
+class OnlyMoves(ProbeGame):
+    """A probe whose questions have no numbers of their own."""
+
+    @property
+    def spec(self) -> Spec:
+        return dataclasses.replace(super().spec, guides=False, decline=None)
+
+
+def test_without_questions_a_lesson_ends_where_a_game_leaves_it():
+    """Half of the target is what the best game or the lesson says, as long as that is the game."""
+    probe = together(delayed(7, delay=3))
+    game = checked(OnlyMoves(probe.rewards, probe.legal, probe.label, probe.delay))
+    sections = {"rollout": {"games": 16, "moves": 7}, "replay": {"moves": 7}}
+    config, agent, lanes, best = setup(game, 1.0, **sections)
+    key, explore = jax.random.key(5), Exploration(1.0, 0.0, 0.5)
+    known = np.full((1, game.spec.num_questions), -1, np.int32)
+    known[0, 0] = DECLINE
+    best = dataclasses.replace(best, answers=jnp.asarray(known))
+    plain = play_moves(config, game, agent, best, lanes, key, explore)[2]
+    lesson = np.asarray(plain.action)[:, :1].T  # one of the games
+    given = jnp.asarray(lesson, jnp.int8)
+    taught = play_moves(config, game, agent, best, lanes, key, explore, given)[2]
+    np.testing.assert_array_equal(plain.action, taught.action)
+    counts = {"told": 0, "left": 0}
+    for b in range(16):
+        played: list[int] = []
+        for t in range(7):
+            told = -1
+            if not played:
+                told = DECLINE
+            elif played == lesson[0, :t].tolist():
+                told = int(lesson[0, t])
+            before, after = np.asarray(plain.policy[t, b]), np.asarray(taught.policy[t, b])
+            if told >= 0:
+                after_all = 0.5 * before + 0.5 * np.eye(3)[told]
+                np.testing.assert_allclose(after, after_all, atol=1e-6)
+            else:
+                np.testing.assert_array_equal(before, after)
+            counts["told" if told >= 0 else "left"] += t > 0
+            played.append(int(plain.action[t, b]))
+    assert min(counts.values()) > 5

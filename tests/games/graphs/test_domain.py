@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from gamekit.conformance import check_domain, check_environment
 from gamekit.errors import InputError
 from gamekit.registry import load_domain
 from games.graphs.closed_form import Costs
-from games.graphs.domain import DOMAIN
+from games.graphs.domain import DOMAIN, naive_latency
 from games.graphs.game.environment import build_game
 from games.graphs.game.options import GraphsConfig
 from games.graphs.judge import evaluate
+from games.graphs.mappers.merging import merging
 from games.graphs.problem import Problem, save_problem
-from games.graphs.replay import plan_of_moves
+from games.graphs.replay import moves_of_plan, plan_of_moves
 from games.graphs.synthetic.families import FAMILIES, generate, generate_many
 from tests.support.graphs import diamond, one_matmul, two_matmuls
 
@@ -106,6 +109,39 @@ def test_moves_make_solutions():
     assert alone.latency == pytest.approx(sum(costs.naive(op) for op in range(3)))
     joined = plan_of_moves(costs, GraphsConfig(), [0, 3, 0])
     assert joined.groups == (frozenset([0, 2, 1]),) or len(joined.groups) == 1
+
+
+def test_plans_are_played_by_moves():
+    """The game makes merging's plan to the operation where it retains one tensor at most."""
+    config, exact = GraphsConfig(), 0
+    for instance in DOMAIN.instances(["small"]):
+        costs = Costs(instance.content)
+        plan = merging(costs)
+        found = plan_of_moves(costs, config, moves_of_plan(costs, config, plan))
+        narrow = all(len(kept) <= 1 for kept in plan.retains)
+        if narrow and set(found.groups) == set(plan.groups):
+            assert found.latency == pytest.approx(plan.latency)
+            exact += 1
+        assert found.latency <= sum(costs.naive(op) for op in range(instance.content.num_ops))
+    assert exact >= 11
+
+
+def test_lessons_are_games_of_the_environment():
+    instances = DOMAIN.instances(["small/mlp_102", "small/gated_102"])
+    game = DOMAIN.build(instances, GraphsConfig())
+    step = jax.jit(game.step)
+    for number, instance in enumerate(instances):
+        plan = merging(Costs(instance.content))
+        (lesson,) = DOMAIN.lessons(instance, GraphsConfig(), ["merging"], 1.0, 0)
+        state = game.init(jnp.array([number]))
+        for move in lesson[lesson >= 0].tolist():
+            assert not game.done(state)[0] and game.legal_actions(state)[0, move]
+            state, _ = step(state, jnp.array([move]))
+        assert game.done(state)[0]
+        saved = 1 - plan.latency / naive_latency(instance.content)
+        assert float(game.score(state)[0]) == pytest.approx(saved, abs=1e-5)
+    with pytest.raises(InputError, match=r"demonstrations: must be of .*, got 'oracle'"):
+        DOMAIN.lessons(instances[0], GraphsConfig(), ["oracle"], 1.0, 0)
 
 
 def test_the_game_refuses_what_it_cannot_play():
