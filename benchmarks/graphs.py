@@ -1,26 +1,38 @@
 """The contest's 24 graphs: every opponent within the contest's time limits, on one core.
 
     python benchmarks/graphs.py FOLDER [--out docs/results/data/graphs.json] [--mappers A,B]
+        [--checkpoint runs/graphs]
 
 FOLDER has instances/mlsys-2026-N.json, and best_known.json with `instances.N.best_solution.cost`
 and `instances.N.official_track_a_best`.  Prints a line for each problem; solutions go to --save.
-Costs are the judge's, divided by the best known one; what is above 1 is worse.
+With a checkpoint there are three columns more: the network's best answer everywhere (`network`),
+the best of its games within the limit (`agent`), and local search from that solution and merging's
+for as long again (`polished`).  Costs are the judge's, divided by the best known one; what is
+above 1 is worse.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
+from agent.run.play import play
+from agent.run.shipped import load_either
+from gamekit.domain import Instance
 from games.graphs.closed_form import Costs
+from games.graphs.domain import DOMAIN
+from games.graphs.game.options import GraphsConfig
 from games.graphs.judge import evaluate
 from games.graphs.mappers.plans import solution_of
 from games.graphs.mappers.registry import MAPPERS, compile_kernels
@@ -29,6 +41,7 @@ from games.graphs.problem import Problem, load_problem, save_solution
 # Seconds for problems 1-4, 5-8 and so on; the contest gave them on eight cores.
 LIMITS = (2, 5, 15, 30, 60, 120)
 BEST = "best"
+LEARNED = ("network", "agent", "polished")
 
 
 def main() -> int:
@@ -39,6 +52,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/results/data/graphs.json"))
     parser.add_argument("--save", type=Path, help="folder for the solutions of the last mapper")
     parser.add_argument("--mappers", default=",".join(MAPPERS))
+    parser.add_argument("--checkpoint", type=Path, help="a training run's folder")
     parser.add_argument("--machine", required=True, help="one line for the table")
     options = parser.parse_args()
     names = options.mappers.split(",")
@@ -48,16 +62,23 @@ def main() -> int:
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
     rows = []
-    for number in range(1, 25):
-        problem = load_problem(options.folder / "instances" / f"mlsys-2026-{number}.json")
+    problems = [
+        load_problem(options.folder / "instances" / f"mlsys-2026-{number}.json")
+        for number in range(1, 25)
+    ]
+    for number, problem in enumerate(problems, start=1):
         limit = LIMITS[(number - 1) // 4]
         row: list[Any] = [str(number), problem.num_ops, problem.compute_bound]
         best = known[str(number)]["best_solution"]["cost"]
         row += [best, (known[str(number)]["official_track_a_best"] or [None])[0]]
         for name in names:
             row.append(solve(problem, name, limit, options.save, number))
+        if options.checkpoint is not None:
+            group = problems[(number - 1) // 4 * 4 :][:4]
+            row += learned(options.checkpoint, group, (number - 1) % 4, limit)
         rows.append(row)
         print(json.dumps(row), flush=True)
+    names += LEARNED if options.checkpoint is not None else ()
     options.out.write_text(json.dumps(table(names, rows, options.machine, commit), indent=1) + "\n")
     return 0
 
@@ -79,6 +100,32 @@ def solve(problem: Problem, name: str, limit: float, save: Path | None, number: 
     if save is not None:
         save_solution(solution, save / f"mlsys-2026-{number}.json")
     return found.latency
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(checkpoint: Path, group: tuple[Problem, ...]) -> tuple[Any, ...]:
+    """Problems of similar size as one game, compiled once."""
+    agent, config = load_either(checkpoint)[:2]
+    game = DOMAIN.build([Instance(p.name, p.fingerprint, "", p) for p in group], GraphsConfig())
+    play(game, agent, config, 0, jax.random.key(0), seconds=1e-3)
+    return game, agent, config
+
+
+def learned(
+    checkpoint: Path, group: Sequence[Problem], number: int, limit: float
+) -> tuple[float, float, float]:
+    """The judge's costs of `LEARNED`, for one problem of a group."""
+    game, agent, config = _compiled(checkpoint, tuple(group))
+    problem, costs = group[number], Costs(group[number])
+    instance = Instance(problem.name, problem.fingerprint, "", problem)
+    played = play(game, agent, config, number, jax.random.key(1), seconds=limit)
+    made = DOMAIN.solution(game, instance, number, played.moves).solution
+    polished = DOMAIN.polish(instance, [made], limit, 0).solution
+    naive = sum(costs.naive(op) for op in range(problem.num_ops))
+    found = [evaluate(problem, each) for each in (made, polished)]
+    if not all(each.valid for each in found):
+        raise SystemExit(f"{problem.name}: the agent's solution is rejected")
+    return (1 - played.greedy) * naive, found[0].latency, found[1].latency
 
 
 def table(names: list[str], rows: list[list[Any]], machine: str, commit: str) -> dict[str, Any]:
