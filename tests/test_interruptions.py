@@ -15,7 +15,7 @@ from typing import IO
 
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from agent.run.journal import Journal
 from gamekit.errors import InputError
 from gamekit.evaluation.rows import Row
