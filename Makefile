@@ -16,8 +16,8 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 quickstart: $(STAMP)
-	$(BIN)/python train.py --config configs/quickstart.yaml
-	$(BIN)/python evaluate.py --suite tpu_v4_sample/resnet50_b1_inference_v4_4mib \
+	$(BIN)/mallocgame train --config configs/quickstart.yaml
+	$(BIN)/mallocgame evaluate --suite tpu_v4_sample/resnet50_b1_inference_v4_4mib \
 	  --checkpoint $(RUN) --out $(RESULTS)
 
 test: $(STAMP)
@@ -40,11 +40,11 @@ bench: $(STAMP)
 # Compiles every program of the lists, hours on two cores; what is there already is kept.
 suite: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tpu,suite]'
-	-$(BIN)/python -m mallocgame.xla build-suite mallocgame/suites/tpu_v4.yaml \
+	-$(BIN)/mallocgame suite build mallocgame/suites/tpu_v4.yaml \
 	  -o mallocgame/suites/tpu_v4
-	-$(BIN)/python -m mallocgame.xla build-suite mallocgame/suites/tpu_later.yaml \
+	-$(BIN)/mallocgame suite build mallocgame/suites/tpu_later.yaml \
 	  -o mallocgame/suites/tpu_later
-	$(BIN)/python -m mallocgame.xla suite-docs mallocgame/suites/tpu_v4 mallocgame/suites/tpu_later
+	$(BIN)/mallocgame suite docs mallocgame/suites/tpu_v4 mallocgame/suites/tpu_later
 
 clean:
 	rm -rf $(VENV) build *.egg-info

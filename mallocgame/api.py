@@ -38,10 +38,11 @@ from mallocgame.arguments import (
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
-from mallocgame.suites import PRODUCTION, SUFFIXES, find_programs, load_production
+from mallocgame.suites import PRODUCTION, SUFFIXES, find_program, find_programs, load_production
 
 if TYPE_CHECKING:
     from mallocgame.game.options import GameConfig
+    from mallocgame.mappers.base import Mapper
     from mallocgame.xla.read.chips import Chip
     from mallocgame.xla.workload import Workload
 
@@ -221,12 +222,7 @@ def load(
             raise InputError(
                 f"{source}: shapes must be left out for a name or file, they belong to a function"
             )
-        paths = find_programs([str(source)])
-        if len(paths) > 1:
-            raise InputError(
-                f"{source}: must be one program, got {len(paths)}; name one, or use load_all"
-            )
-        return _read(paths[0])
+        return _read(find_program(str(source)))
     from mallocgame.xla.compile.compiler import require_libtpu
     from mallocgame.xla.read.chips import chip_by_name
     from mallocgame.xla.workload import Workload
@@ -294,6 +290,7 @@ def map(
     budget_s: float = 10.0,
     seed: int = 0,
     config: GameConfig | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Maps a program.
 
@@ -302,12 +299,14 @@ def map(
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
+      progress: told again and again the share of the latency that is saved so far, by mappers in
+        `mallocgame.mappers.registry.WATCHED`.
 
     Raises:
       InputError: an argument is not what it must be, or the mapper needs a missing package.
     """
     from mallocgame.game.options import GameConfig
-    from mallocgame.mappers.registry import MAPPERS
+    from mallocgame.mappers.registry import MAPPERS, WATCHED
 
     if not isinstance(mapper, str) or mapper not in MAPPERS:
         raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {short(mapper)}")
@@ -320,11 +319,12 @@ def map(
             f"problem: must be a Problem or a Program, got {short(problem)}; load makes a Problem "
             "of a name or a file"
         )
-    made = MAPPERS[mapper](problem.program, config or GameConfig(), budget_s, seed)
-    return Result(
-        problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
-        made.drop_backups,
-    )  # fmt: skip
+    run: Mapper = MAPPERS[mapper]
+    if progress is not None and mapper in WATCHED:
+        run = functools.partial(WATCHED[mapper], progress=progress)
+    made = run(problem.program, config or GameConfig(), budget_s, seed)
+    counts = made.seconds, made.decisions, made.drop_backups
+    return Result(problem, made.mapping, mapper, budget_s, seed, *counts)
 
 
 def _read(path: Path) -> Problem:

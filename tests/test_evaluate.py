@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import load_mapping

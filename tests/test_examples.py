@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from examples import first_game, knapsack
 from gamekit.conformance import check_domain, check_environment
 from gamekit.domain import NoOptions

@@ -18,6 +18,8 @@ MAY_IMPORT = {
     "train": ("agent", "gamekit"),
     "evaluate": ("agent", "gamekit"),
     "mallocgame": ("mallocgame", "gamekit"),
+    # The command reaches train and evaluate, which know no particular game.
+    "mallocgame.command": ("mallocgame", "agent", "gamekit"),
     "mallocgame.program": ("mallocgame.program", "gamekit"),
     # A packer knows items and bytes, not programs.
     "mallocgame.packing": ("mallocgame.packing", "gamekit"),

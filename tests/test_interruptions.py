@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from agent.run.journal import Journal
 from gamekit.errors import InputError
 from gamekit.evaluation.rows import Row

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-import train as command
+from agent.commands import train as command
 from agent.config import save_config
 from agent.run.checkpoint import Checkpoints, load_agent
 from agent.run.errors import TrainingDiverged

@@ -29,6 +29,7 @@ class Evaluation:
     """What to evaluate, and where the results go.
 
     game: its name. player: the trained agent, None without one.
+    names: what the instances were found by, for commands that read the results.
     grace_s: seconds that a row may take beyond its budget.
     retry: rows that came to nothing are run again; overwrite: all are.
     """
@@ -36,6 +37,7 @@ class Evaluation:
     game: str
     domain: Domain
     suite: str
+    names: Sequence[str]
     instances: Sequence[Instance]
     entries: Sequence[Entry]
     player: Player | None
@@ -127,6 +129,7 @@ def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
             )
     results = {
         "suite": evaluation.suite,
+        "names": list(evaluation.names),
         **domain.facts(evaluation.instances),
         "versions": _versions(domain),
         "command": evaluation.command,

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from gamekit.errors import InputError
-from gamekit.evaluation.rows import row_from_record, row_record
 from gamekit.files import write_text
-from gamekit.jsonfile import Record, read_object, write_json
+from gamekit.jsonfile import write_json
 from gamekit.text import say
-from mallocgame.domain import DOMAIN
+from mallocgame.evaluation.results import load_rows
 from mallocgame.report.statistics import TIE, Row, interval, mean, pool_seeds, succeeded
 from mallocgame.report.tables import Table, between, markdown, percent, print_tables
 
@@ -29,7 +28,8 @@ def compare_files(first: Path, second: Path, out: Path | None = None) -> None:
     Raises:
       InputError: a file is not usable, they have nothing in common, or `out` cannot be written.
     """
-    comparison = compare(_load(first), _load(second), str(first), str(second))
+    sides = [{"rows": load_rows(path)} for path in (first, second)]
+    comparison = compare(sides[0], sides[1], str(first), str(second))
     tables = _tables(comparison)
     print_tables(tables)
     notes = _notes(comparison)
@@ -166,11 +166,3 @@ def _notes(comparison: dict[str, Any]) -> list[str]:
             found.append((f"{what} only in {comparison[side]}", comparison[f"only_{side}"][what]))
     found.append(("without a result in one of them", comparison["failed"]))
     return [f"{what}: {', '.join(names)}" for what, names in found if names]
-
-
-def _load(path: Path) -> dict[str, Any]:
-    """Results of `evaluate.py`, the rows checked field by field."""
-    record = Record(read_object(path), str(path))
-    return {
-        "rows": [row_record(DOMAIN, row_from_record(DOMAIN, r)) for r in record.records("rows")]
-    }

@@ -1,10 +1,10 @@
 """A mapping's residencies as a packing problem, in minimalloc's CSV files, and packers for it.
 
 A buffer is a size over an interval of slots; a packer gives it an offset.  The columns are those of
-github.com/google/minimalloc: `id,lower,upper,size` and, in an answer, `offset`, with half-open
-intervals [lower, upper).  A residency is one buffer.  A carried group that is held over its loop is
-two, parameter and result, which must get the same offset; a general packer does not know that, so
-`repacked` checks it.
+github.com/google/minimalloc: `id,lower,upper,size`, where it is wanted `alignment` and `gaps`, and,
+in an answer, `offset`, with half-open intervals [lower, upper).  A residency is one buffer.  A
+carried group that is held over its loop is two, parameter and result, which must get the same
+offset; a general packer does not know that, so `repacked` checks it.
 """
 
 from __future__ import annotations
@@ -30,13 +30,26 @@ PACKERS = ("first_fit", "best_fit")
 
 @dataclasses.dataclass(frozen=True)
 class Buffer:
-    """`size` bytes over the slots [lower, upper); `offset` is -1 until it is packed."""
+    """`size` bytes over the slots [lower, upper).
+
+    offset: a multiple of `alignment`, -1 until the buffer is packed.
+    gaps: half-open intervals in [lower, upper), rising and apart, in which the bytes are free.
+    """
 
     id: str
     lower: int
     upper: int
     size: int
     offset: int = -1
+    alignment: int = 1
+    gaps: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def intervals(self) -> list[tuple[int, int]]:
+        """The slots in which its bytes are taken, as half-open intervals."""
+        bounds = [self.lower, *(bound for gap in self.gaps for bound in gap), self.upper]
+        pairs = zip(bounds[::2], bounds[1::2], strict=True)
+        return [(lower, upper) for lower, upper in pairs if lower < upper]
 
 
 def buffers_of(program: Program, mapping: Mapping) -> list[Buffer]:
@@ -66,18 +79,22 @@ def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
     """The text of `write_csv`."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((*COLUMNS, "offset") if offsets else COLUMNS)
+    columns = [*COLUMNS]
+    columns += ["alignment"] if any(b.alignment != 1 for b in buffers) else []
+    columns += ["gaps"] if any(b.gaps for b in buffers) else []
+    columns += ["offset"] if offsets else []
+    writer.writerow(columns)
     for b in buffers:
-        row = (b.id, b.lower, b.upper, b.size)
-        writer.writerow((*row, b.offset) if offsets else row)
+        gaps = " ".join(f"{lower}-{upper}" for lower, upper in b.gaps)
+        writer.writerow([gaps if name == "gaps" else getattr(b, name) for name in columns])
     return text.getvalue()
 
 
 def read_csv(path: str | Path) -> list[Buffer]:
     """Reads a problem or an answer; the order of columns does not matter.
 
-    Of minimalloc's optional columns `alignment` may be there if it says 1, and `gaps` if it is
-    empty: neither is supported.
+    A gap is LOWER-UPPER, or, as minimalloc has it too, with a range of bytes that stay taken
+    meanwhile, which is refused here.
 
     Raises:
       InputError: names the file, the line and the offending value.
@@ -112,16 +129,34 @@ def _buffer(header: Sequence[str], cells: Sequence[str], where: str) -> Buffer:
     row = dict(zip(header, cells, strict=True))
     lower, upper, size = (_integer(row[name], f"{where}: {name}") for name in COLUMNS[1:])
     offset = _integer(row.get("offset", "-1"), f"{where}: offset")
-    if _integer(row.get("alignment", "1"), f"{where}: alignment") != 1:
-        raise InputError(f"{where}: alignment: must be 1 here, got {row['alignment'].strip()}")
-    if row.get("gaps", "").strip():
-        raise InputError(f"{where}: gaps: must be empty here, got {short(row['gaps'])}")
+    alignment = _integer(row.get("alignment", "").strip() or "1", f"{where}: alignment")
+    if alignment < 1:
+        raise InputError(f"{where}: alignment: must be at least 1, got {alignment}")
     if not (0 <= lower < upper and size >= 0 and offset >= -1):
         raise InputError(
             f"{where}: must have 0 <= lower < upper, size >= 0 and offset >= -1, "
             f"got {lower}, {upper}, {size} and {offset}"
         )
-    return Buffer(row["id"], lower, upper, size, offset)
+    gaps = _gaps(row.get("gaps", ""), lower, upper, f"{where}: gaps")
+    return Buffer(row["id"], lower, upper, size, offset, alignment, gaps)
+
+
+def _gaps(text: str, lower: int, upper: int, where: str) -> tuple[tuple[int, int], ...]:
+    """Gaps such as `3-5 6-7`."""
+    gaps: list[tuple[int, int]] = []
+    last = lower
+    for word in text.split():
+        start, dash, end = word.partition("-")
+        if not dash or "@" in word:
+            raise InputError(f"{where}: must be intervals such as 3-5 6-7, got {short(word)}")
+        gap = (_integer(start, where), _integer(end, where))
+        if not last <= gap[0] < gap[1] <= upper:
+            raise InputError(
+                f"{where}: must rise, and lie apart in [{lower}, {upper}), got {short(word)}"
+            )
+        gaps.append(gap)
+        last = gap[1]
+    return tuple(gaps)
 
 
 def _integer(text: str, where: str) -> int:
@@ -135,9 +170,9 @@ def live_bytes(buffers: Sequence[Buffer]) -> int:
     """The most bytes alive at any time; no packing needs less."""
     change: dict[int, int] = {}
     for b in buffers:
-        if b.lower < b.upper:
-            change[b.lower] = change.get(b.lower, 0) + b.size
-            change[b.upper] = change.get(b.upper, 0) - b.size
+        for lower, upper in b.intervals:
+            change[lower] = change.get(lower, 0) + b.size
+            change[upper] = change.get(upper, 0) - b.size
     most = now = 0
     for slot in sorted(change):
         now += change[slot]
@@ -173,24 +208,27 @@ def pack(buffers: Sequence[Buffer], packer: str, order: str = "start") -> list[B
     done: list[Buffer] = []
     for i in sorted(range(len(buffers)), key=keys[order]):
         new = buffers[i]
-        taken = sorted(
-            (b.offset, b.offset + b.size)
-            for b in done
-            if b.size and b.lower < new.upper and new.lower < b.upper
-        )
-        done.append(dataclasses.replace(new, offset=_place(taken, new.size, packer)))
+        taken = sorted((b.offset, b.offset + b.size) for b in done if b.size and _meet(b, new))
+        done.append(dataclasses.replace(new, offset=_place(taken, new, packer)))
         packed[i] = done[-1]
     return [b for b in packed if b is not None]
 
 
-def _place(taken: list[tuple[int, int]], size: int, packer: str) -> int:
+def _meet(one: Buffer, other: Buffer) -> bool:
+    """Whether there is a slot in which both buffers' bytes are taken."""
+    return any(a < d and c < b for a, b in one.intervals for c, d in other.intervals)
+
+
+def _place(taken: list[tuple[int, int]], new: Buffer, packer: str) -> int:
+    if not new.size:
+        return 0
     gaps, top = [], 0
     for low, high in taken:
-        if low - top >= max(size, 1):
+        if low - top >= new.size:
             gaps.append((low - top, top))
-        top = max(top, high)
-    if not gaps or not size:
-        return top if size else 0
+        top = max(top, -(-high // new.alignment) * new.alignment)
+    if not gaps:
+        return top
     return min(gaps)[1] if packer == "best_fit" else gaps[0][1]
 
 
@@ -201,10 +239,7 @@ def repacked(program: Program, mapping: Mapping, buffers: Sequence[Buffer]) -> M
       InputError: the packing is of other buffers, or the judge rejects the result.
     """
     asked = buffers_of(program, mapping)
-    same = [(b.id, b.lower, b.upper, b.size) for b in buffers] == [
-        (b.id, b.lower, b.upper, b.size) for b in asked
-    ]
-    if not same:
+    if [_question(b) for b in buffers] != [_question(b) for b in asked]:
         raise InputError(
             f"packing: must be of the {len(asked)} residencies of the mapping, got other buffers"
         )
@@ -217,3 +252,7 @@ def repacked(program: Program, mapping: Mapping, buffers: Sequence[Buffer]) -> M
     if len(after) > len(before):
         raise InputError(f"packing: breaks a rule: {after[0].message}")
     return result
+
+
+def _question(buffer: Buffer) -> tuple[str, int, int, int]:
+    return (buffer.id, buffer.lower, buffer.upper, buffer.size)

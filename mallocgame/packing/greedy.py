@@ -7,6 +7,12 @@ from numba import njit
 
 
 @njit(cache=True)
+def aligned(offset, align):
+    """The lowest multiple of `align` that is not below an offset."""
+    return offset if align == 1 else (offset + align - 1) // align * align
+
+
+@njit(cache=True)
 def best_fit(items, order, limit, offset):
     """Places the items of `order`, each at the bottom of the smallest gap that holds it.
 
@@ -41,7 +47,7 @@ def best_fit(items, order, limit, offset):
             if items.size[i] <= end - bottom < room:
                 room, offset[i] = end - bottom, bottom
             if at < count:
-                bottom = max(bottom, tops[at])
+                bottom = max(bottom, aligned(tops[at], items.align[i]))
         if offset[i] < 0:
             missing += 1
     return missing

@@ -18,9 +18,11 @@ class PackingProblem:
     floor: int64 [N], the lowest offset that an item may take; below it lie reservations.
     item: int64 [K], which item an interval belongs to.
     lower, upper: int64 [K], half-open intervals [lower, upper) of slots.
+    align: int64 [N], offsets are multiples of it; None if all are at 1.  The device's packer knows
+        no alignment.
 
-    Packers put items at multiples of the greatest common divisor of all sizes and floors, so the
-    caller aligns those.
+    Packers put items at multiples of the greatest common divisor of all sizes, floors and
+    alignments above 1, so the caller aligns those.
 
     Raises:
       ValueError: shapes do not agree, or a number is out of range.
@@ -32,18 +34,30 @@ class PackingProblem:
     item: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
+    align: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("size", "floor", "item", "lower", "upper"):
+        if self.align is None:
+            object.__setattr__(self, "align", np.ones_like(np.asarray(self.size, np.int64)))
+        for name in ("size", "floor", "item", "lower", "upper", "align"):
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.int64))
         items, intervals = self.size.shape, self.item.shape
-        for name, shape in (("floor", items), ("lower", intervals), ("upper", intervals)):
+        shapes = {"floor": items, "align": items, "lower": intervals, "upper": intervals}
+        for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name}: must be {shape}, got {getattr(self, name).shape}")
         if self.capacity < 0 or (self.size < 0).any() or (self.floor < 0).any():
             raise ValueError("capacity, size and floor: must be at least 0, got a negative one")
+        if (self.alignment < 1).any():
+            raise ValueError("align: must be at least 1, got a smaller one")
         if ((self.item < 0) | (self.item >= len(self.size))).any():
             raise ValueError(f"item: must be in [0, {len(self.size)}), got another number")
+
+    @property
+    def alignment(self) -> np.ndarray:
+        """int64 [N]: `align`, which is there once the problem is made."""
+        assert self.align is not None
+        return self.align
 
     @property
     def blocks(self) -> np.ndarray:
@@ -97,6 +111,8 @@ def check(problem: PackingProblem, offsets: np.ndarray) -> str | None:
             return f"Item {i} has no place."
         if low < floor:
             return f"Item {i} is at {low}, below its floor {floor}."
+        if low % int(problem.alignment[i]):
+            return f"Item {i} is at {low}, no multiple of {problem.alignment[i]}."
         if low + size > problem.capacity:
             return f"Item {i} ends at {low + size}, above the capacity {problem.capacity}."
         for j in range(i):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mallocgame.packing.greedy import aligned
+
 
 @njit(cache=True)
 def repair(items, limit, now, best, weight, draw, moves):
@@ -41,7 +43,7 @@ def repair(items, limit, now, best, weight, draw, moves):
             return move
         at = _below(missing, draw)
         i = out[at]
-        size, floor = items.size[i], items.floor[i]
+        size, floor, align = items.size[i], items.floor[i], items.align[i]
         count = 0
         for k in range(items.neighbour_at[i], items.neighbour_at[i + 1]):
             j = items.neighbour[k]
@@ -53,11 +55,15 @@ def repair(items, limit, now, best, weight, draw, moves):
         place, cheapest, equal = -1, np.inf, 0
         for c in range(2 * count + 2):
             if c < count:
-                low = tops[c]
+                low = aligned(tops[c], align)
             elif c < 2 * count:
                 low = lows[c - count] - size
+                low -= low % align
+            elif c == 2 * count:
+                low = floor
             else:
-                low = floor if c == 2 * count else limit - size
+                low = limit - size
+                low -= low % align
             if low < floor or low + size > limit:
                 continue
             cost = 0.0

@@ -1,11 +1,12 @@
 """Complete search for a packing, compiled.
 
 Ideas of MiniMalloc (Moffitt, ASPLOS 2023).  If a packing exists, then one exists in which every
-item lies on its floor or on another item.  Such a packing is built bottom up, by rising offset:
-the next item lies on the skyline of what is placed, not below the item before it.  A node fails if
-an item could sink below everything that is still to come, or if a section of time cannot hold what
-must still come over it.  What falls apart in time is solved part by part.  Also, failed states are
-remembered, so that another way to the same skyline is not searched again.
+item lies on its floor or on another item, or as near above as its alignment lets it.  Such a
+packing is built bottom up, by rising offset: the next item lies on the skyline of what is placed,
+not below the item before it.  A node fails if an item could sink below everything that is still to
+come, or if a section of time cannot hold what must still come over it.  What falls apart in time is
+solved part by part.  Also, failed states are remembered, so that another way to the same skyline is
+not searched again.
 
 The search is a loop over frames, one for each part on the way from the root, without recursion.
 """
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from mallocgame.packing.greedy import aligned
 from mallocgame.packing.tables import Items
 
 SOLVED, INFEASIBLE, STOPPED = 1, 0, -1
@@ -174,7 +176,7 @@ def _place(items, state, i, trail):
             state.trail[trail, 0] = j
             state.trail[trail, 1] = low[j]
             trail += 1
-            low[j] = top
+            low[j] = aligned(top, items.align[j])
     return trail
 
 

@@ -16,7 +16,7 @@ class Items(NamedTuple):
     A section stands for a set of intervals that are alive together; no section's set is part of
     another one's.  Items collide if they share a section.
 
-    size, floor: int64 [N], in units.
+    size, floor, align: int64 [N], in units.
     section: uint32, the sections of item i are section[section_at[i] : section_at[i + 1]], rising.
       Indices without a sign are faster in the kernels, which need not look for negative ones.
     neighbour: uint32, the items that collide with it, likewise.
@@ -27,6 +27,7 @@ class Items(NamedTuple):
 
     size: np.ndarray
     floor: np.ndarray
+    align: np.ndarray
     section_at: np.ndarray
     section: np.ndarray
     neighbour_at: np.ndarray
@@ -42,9 +43,9 @@ class Tables:
     """What all orders of a problem's items share.
 
     number: int64 [N], the items of the problem that take room.
-    unit: bytes; all sizes and floors are multiples of it.
+    unit: bytes; all sizes, floors and alignments but 1 are multiples of it.
     limit: the capacity in units.
-    size, floor: int64 [N], in units.
+    size, floor, align: int64 [N], in units; floors are aligned.
     slots: int64 [N], slots in which an item is alive.
     alive: bool [N, S], item by section.
     """
@@ -54,6 +55,7 @@ class Tables:
     limit: int
     size: np.ndarray
     floor: np.ndarray
+    align: np.ndarray
     slots: np.ndarray
     alive: np.ndarray
 
@@ -72,12 +74,19 @@ def tables_of(problem: PackingProblem) -> Tables:
         alive[i, a:b] = True
     size, floor = problem.size[number], problem.floor[number]
     unit = int(np.gcd.reduce(np.concatenate([size, floor]))) or 1
+    align = problem.alignment[number]
+    if (unit % align == 0).all():  # multiples of the unit keep all alignments
+        align = np.ones_like(align)
+    else:
+        unit = int(np.gcd.reduce(np.concatenate([[unit], align[align > 1]])))
+        align = np.maximum(align // unit, 1)
     return Tables(
         number,
         unit,
         problem.capacity // unit,
         size // unit,
-        floor // unit,
+        -(-(floor // unit) // align) * align,
+        align,
         alive @ np.diff(times),
         alive[:, _maximal(first, last, alive.shape[1])],
     )
@@ -99,18 +108,20 @@ def _maximal(first: np.ndarray, last: np.ndarray, sections: int) -> np.ndarray:
 def items_in(tables: Tables, order: np.ndarray, salt: np.ndarray) -> Items:
     """The kernels' arrays, with the items int64 [N] of `order` in that order."""
     alive, size, floor = tables.alive[order], tables.size[order], tables.floor[order]
+    align = tables.align[order]
     counts = alive.astype(np.float32)
     meets = counts @ counts.T > 0
     np.fill_diagonal(meets, False)
     seen: dict[tuple, int] = {}
     twin = np.full(len(order), -1)
-    for i, key in enumerate(zip(size, floor, map(bytes, alive), strict=True)):
+    for i, key in enumerate(zip(size, floor, align, map(bytes, alive), strict=True)):
         twin[i] = seen.get(key, -1)
         seen[key] = i
     section_at, section = _starts(alive), np.nonzero(alive)[1].astype(np.uint32)
     return Items(
         size,
         floor,
+        align,
         section_at,
         section,
         _starts(meets),

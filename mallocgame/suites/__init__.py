@@ -39,6 +39,18 @@ def find_programs(names: Sequence[str]) -> list[Path]:
     return found
 
 
+def find_program(name: str) -> Path:
+    """The file of a single program.
+
+    Raises:
+      InputError: the name leads to nothing, or to several programs.
+    """
+    paths = find_programs([name])
+    if len(paths) > 1:
+        raise InputError(f"{name}: must be one program, got {len(paths)}; name one of them")
+    return paths[0]
+
+
 def load_programs(names: Sequence[str]) -> list[Program]:
     """Loads the programs that `find_programs` finds.
 

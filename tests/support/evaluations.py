@@ -30,8 +30,12 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def one_line(capsys: pytest.CaptureFixture[str], message: str) -> None:
-    """Checks that evaluate.py said one line, which holds the message."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("evaluate")]
+    """Checks that the command said one line, which holds the message."""
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if line.startswith("mallocgame evaluate")
+    ]
     assert len(lines) == 1
     assert message in lines[0]
 
@@ -44,6 +48,7 @@ def an_evaluation(folder: Path, solvers: tuple[str, ...], **more: Any) -> Evalua
         "game": game,
         "domain": domain,
         "suite": NAME,
+        "names": [SAMPLE],
         "instances": plan.load_subjects(domain, [SAMPLE]),
         "entries": plan.expand(domain, solvers, (1.0,), (0,)),
         "player": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,6 +36,7 @@ def local_search(
     seed: int,
     *,
     starts: Sequence[Mapping] = (),
+    progress: Callable[[float], None] | None = None,
 ) -> Mapped:
     """Ruins and recreates a layout until time is up or the lower bound is reached.
 
@@ -43,6 +44,7 @@ def local_search(
     than MSA or one of these.  It obeys the judge's rules rather than the game's: it lays out the
     whole program at once and may accept a stall for a copy that is worth it.  `config` has no
     effect.  What is compiled on a machine's first calls does not count towards the budget.
+    `progress` is told again and again which share of the all-slow latency the best layout saves.
     """
     whole = Clock(budget_s)
     compile_kernels()
@@ -54,7 +56,7 @@ def local_search(
         search.lay(fast_accesses(program, start))
     if RELAX_S * len(program.accesses) <= PRICING * budget_s:
         search.learn_prices(PRICING * budget_s)
-    search.run(clock)
+    search.run(clock, progress=progress)
     mapping = best_legal(program, search.mapping(), heuristic, *starts)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
     return Mapped(mapping, whole.seconds, info=info)
@@ -147,12 +149,22 @@ class LayoutSearch:
         if not self.is_over:
             kernels.search(*self.memory, steps)
 
-    def run(self, clock: Clock, limit: float = -np.inf) -> None:
-        """Makes steps until the time is up or the best cost is at most `limit`."""
+    def run(
+        self,
+        clock: Clock,
+        limit: float = -np.inf,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Makes steps until the time is up or the best cost is at most `limit`.
+
+        `progress` is called with the share of the all-slow latency that is saved so far.
+        """
         steps = FIRST_STEPS
         while clock.expects(0.0) and not self.is_over and self.layout.best_cost > limit:
             begin = time.perf_counter()
             self.search(steps)
+            if progress is not None:
+                progress(1 - self.layout.best_cost)
             seconds = max(time.perf_counter() - begin, 1e-9)
             steps = max(1, int(min(2.0, AT_ONCE_S / seconds) * steps))
 

@@ -23,9 +23,10 @@ from gamekit.text import file_name, say
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import save_mapping
-from mallocgame.xla.compile.compiler import Function, lower
-from mallocgame.xla.compile.workfolder import Progress, Workfolder
-from mallocgame.xla.make.driver import Made, make_program
+from mallocgame.xla.compile.compiler import Function
+from mallocgame.xla.compile.workfolder import Progress
+from mallocgame.xla.make.driver import Made
+from mallocgame.xla.make.wanted import Wanted, make
 from mallocgame.xla.make.write import PRODUCTION_SUFFIX, PROGRAM_SUFFIX
 from mallocgame.xla.read.chips import chip_by_name
 
@@ -144,9 +145,12 @@ def build_suite(
 
 def _make(entry: SuiteEntry, folder: Path, timeout_s: float, progress: Progress) -> Made:
     function = Function(entry.function, None, entry.arguments)
-    work = Workfolder(folder, lower(function, folder, timeout_s), chip_by_name(entry.chip),
-                      progress, timeout_s)  # fmt: skip
-    made = make_program(work, entry.name, None)
+    wanted = Wanted(entry.name, function, entry.chip, None, folder, timeout_s)
+    return _checked(make(wanted, progress))
+
+
+def _checked(made: Made) -> Made:
+    """Refuses a program whose production mapping takes another time than the compiler says."""
     error = production_error(made)
     if abs(error) > LARGEST_ERROR:
         raise InputError(

@@ -7,9 +7,8 @@ from pathlib import Path
 from gamekit.text import file_name
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
-from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import save_mapping
-from mallocgame.xla.make.importer import Import, import_dump
+from mallocgame.xla.make.importer import Import
 
 PROGRAM_SUFFIX = ".program.json.gz"
 PRODUCTION_SUFFIX = ".production.mapping.json.gz"
@@ -26,20 +25,6 @@ def write_import(imported: Import, out: Path) -> list[Path]:
         save_mapping(item.mapping, mapping)
         paths += [program, mapping]
     return paths
-
-
-def dump_folders(folder: Path) -> list[Path]:
-    """The dump folders inside a folder, by name."""
-    return sorted(p.parent for p in folder.glob("*/msa_off.hlo.gz"))
-
-
-def build_dumps(dumps: Path, out: Path, machine: Machine) -> list[Import]:
-    """Imports every dump folder in ``dumps`` and writes the suite."""
-    imports = []
-    for folder in dump_folders(dumps):
-        imports.append(import_dump(folder, machine))
-        write_import(imports[-1], out)
-    return imports
 
 
 def fit_lines(imported: Import) -> list[str]:

@@ -1,11 +1,10 @@
-"""Commands that hand a mapping to the compiler: ``export`` and ``roundtrip``."""
+"""Hands a mapping to the compiler: the commands ``export`` and ``roundtrip``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from gamekit.errors import InputError
@@ -13,7 +12,7 @@ from gamekit.jsonfile import write_json
 from gamekit.text import say, shown
 from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping, save_mapping
-from mallocgame.suites import load_production
+from mallocgame.suites import find_program, load_production
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, require_libtpu
 from mallocgame.xla.read.chips import CHIPS, Chip, Options
 from mallocgame.xla.steer.bufferinfo import buffer_benefits
@@ -21,14 +20,15 @@ from mallocgame.xla.steer.export import compiler_options
 from mallocgame.xla.steer.in_the_loop import CompilerSearch, begin, search
 from mallocgame.xla.steer.roundtrip import CompilerBench, RoundTrip, read_back
 
-Command = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+def add_export_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `export`."""
+    parser.add_argument("-o", "--out", type=Path, help="JSON file; default standard output")
+    _add_files(parser)
 
 
-def add_commands(command: Command) -> None:
-    """Adds both commands; `command(name, run, help)` makes a parser."""
-    export = command("export", _export, "write a mapping as compiler_options for jax's compile")
-    export.add_argument("-o", "--out", type=Path, help="JSON file; default standard output")
-    again = command("roundtrip", _roundtrip, "compile with a mapping and read back the result")
+def add_roundtrip_arguments(again: argparse.ArgumentParser) -> None:
+    """The arguments of `roundtrip`."""
     again.add_argument(
         "--work", type=Path, required=True, help="folder that keeps the program's compiles"
     )
@@ -48,9 +48,12 @@ def add_commands(command: Command) -> None:
         help="where the search starts: the exported mapping, or production's own order",
     )  # fmt: skip
     again.add_argument("--seed", type=int, default=0, help="of the search, default 0")
-    for parser in (export, again):
-        parser.add_argument("program", type=Path)
-        parser.add_argument("mapping", type=Path, help="mapping of the program, from any mapper")
+    _add_files(again)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("program", help="a suite's program, or a file")
+    parser.add_argument("mapping", type=Path, help="mapping of the program, from any mapper")
 
 
 def chip_of(program: Program) -> Chip:
@@ -88,8 +91,9 @@ def trip_lines(trip: RoundTrip) -> list[str]:
     ]
 
 
-def _export(options: argparse.Namespace) -> int:
-    program = load_program(options.program)
+def export(options: argparse.Namespace) -> int:
+    """Writes a mapping as options for the compiler."""
+    program = load_program(find_program(options.program))
     mapping = load_mapping(options.mapping, program)
     text = json.dumps(compiler_options(program, mapping, chip_of(program)), indent=1) + "\n"
     if options.out is None:
@@ -101,13 +105,15 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _roundtrip(options: argparse.Namespace) -> int:
+def roundtrip(options: argparse.Namespace) -> int:
+    """Compiles with a mapping, and says what the compiler made of it."""
     require_libtpu()
-    program = load_program(options.program)
+    path = find_program(options.program)
+    program = load_program(path)
     mapping = load_mapping(options.mapping, program)
-    production = load_production(options.program, program)
+    production = load_production(path, program)
     if production is None:
-        raise InputError(f"{options.program}: must have production's mapping beside it")
+        raise InputError(f"{path}: must have production's mapping beside it")
     if options.search is not None:
         if not 0 < options.search < float("inf"):
             raise InputError(

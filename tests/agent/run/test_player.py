@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from agent.run.loaded import untrained
 from gamekit.evaluation import plan
 from gamekit.observation import ObservationSpec, plain

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import evaluate
 from agent import ship
+from agent.commands import evaluate
 from agent.networks import ValueScale
 from agent.networks.networks import MuZeroNetwork
 from agent.run import player

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import evaluate as command_line
+from agent.commands import evaluate as command_line
 from gamekit.evaluation.evaluation import evaluate
 from tests.support.evaluations import NAME, an_evaluation, command, one_line, rows_of
 

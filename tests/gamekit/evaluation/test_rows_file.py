@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import evaluate
+from agent.commands import evaluate
 from gamekit.evaluation.rows import Row
 from gamekit.evaluation.rows_file import RowsFile
 from gamekit.registry import load_domain

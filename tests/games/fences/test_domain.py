@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluate import main
+from agent.commands.evaluate import main
 from gamekit.errors import InputError
 from games.fences.domain import DOMAIN, naive_cost, text_of
 from games.fences.game import observe

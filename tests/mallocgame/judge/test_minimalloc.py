@@ -70,10 +70,29 @@ def test_what_other_tools_write_is_read(tmp_path):
             f"line 2: upper: must be an integer, got '{'9' * 56}...",
         ),
         (
-            "id,lower,upper,size,alignment\nb,0,3,5,8\n",
-            "line 2: alignment: must be 1 here, got 8",
+            "id,lower,upper,size,alignment\nb,0,3,5,0\n",
+            "line 2: alignment: must be at least 1, got 0",
         ),
-        ("id,lower,upper,size,gaps\nb,0,9,4,3-5\n", "line 2: gaps: must be empty here, got '3-5'"),
+        (
+            "id,lower,upper,size,gaps\nb,0,9,4,3-5@0:2\n",
+            "line 2: gaps: must be intervals such as 3-5 6-7, got '3-5@0:2'",
+        ),
+        (
+            "id,lower,upper,size,gaps\nb,0,9,4,3-x\n",
+            "line 2: gaps: must be an integer, got 'x'",
+        ),
+        *(
+            (
+                f"id,lower,upper,size,gaps\nb,1,9,4,{gaps}\n",
+                f"line 2: gaps: must rise, and lie apart in [1, 9), got {wrong!r}",
+            )
+            for gaps, wrong in (
+                ("0-2", "0-2"),
+                ("3-3", "3-3"),
+                ("8-10", "8-10"),
+                ("3-5 4-6", "4-6"),
+            )
+        ),
         (
             "id,lower,upper,size,size\nb,0,9,4,4\n",
             "line 1: must have of id, lower, upper, size, offset, alignment, gaps each once, "
@@ -97,10 +116,27 @@ def test_bad_files_are_named(tmp_path, text, message):
 
 def _overlaps(buffers: list[Buffer]) -> bool:
     return any(
-        a.lower < b.upper and b.lower < a.upper
+        _slots(a) & _slots(b)
         and a.offset < b.offset + b.size and b.offset < a.offset + a.size
         for a, b in itertools.combinations(buffers, 2)
     )  # fmt: skip
+
+
+def _slots(buffer: Buffer) -> set[int]:
+    free = {t for lower, upper in buffer.gaps for t in range(lower, upper)}
+    return set(range(buffer.lower, buffer.upper)) - free
+
+
+def test_alignment_and_gaps_there_and_back(tmp_path):
+    path = tmp_path / "problem.csv"
+    text = "id,lower,upper,size,alignment,gaps\na,0,9,4,8,3-5 6-7\nb,3,5,4,1,\n"
+    path.write_text(text)
+    first, second = read_csv(path)
+    assert first == Buffer("a", 0, 9, 4, alignment=8, gaps=((3, 5), (6, 7)))
+    assert first.intervals == [(0, 3), (5, 6), (7, 9)] and second.intervals == [(3, 5)]
+    assert to_csv([first, second]) == text
+    assert live_bytes([first, second]) == 4
+    assert height(pack([first, second], "best_fit")) == 4
 
 
 @pytest.mark.parametrize("order", ["start", "area"])
@@ -110,14 +146,19 @@ def test_packings_are_legal_and_no_lower_than_what_is_alive(packer, order):
     for _ in range(40):
         lower = rng.integers(0, 20, 15)
         buffers = [
-            Buffer(str(i), int(t), int(t + rng.integers(1, 9)), int(rng.integers(0, 30)))
-            for i, t in enumerate(lower)
-        ]
-        alive = max(sum(b.size for b in buffers if b.lower <= t < b.upper) for t in range(30))
+            Buffer(
+                str(i), t, t + int(rng.integers(4, 9)), int(rng.integers(0, 30)),
+                alignment=int(rng.choice([1, 1, 4, 6])),
+                gaps=((t + 1, t + 3),) if rng.random() < 0.3 else (),
+            )
+            for i, t in enumerate(lower.tolist())
+        ]  # fmt: skip
+        alive = max(sum(b.size for b in buffers if t in _slots(b)) for t in range(30))
         assert live_bytes(buffers) == alive
         packed = pack(buffers, packer, order)
         assert [dataclasses.replace(b, offset=-1) for b in packed] == buffers
         assert not _overlaps(packed)
+        assert all(b.offset % b.alignment == 0 for b in packed)
         assert height(packed) >= alive
 
 

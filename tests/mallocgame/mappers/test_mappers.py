@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from gamekit.domain import Instance
 from mallocgame.domain import DOMAIN
 from mallocgame.game.compile_program import compile_program
@@ -193,7 +193,7 @@ def test_evaluate_measures_gaps_against_the_bound(tmp_path, capsys):
     )
     capsys.readouterr()
     assert evaluate.main([*arguments, "--budget", "-1", "--out", str(tmp_path / "other")]) == 2
-    said = "evaluate.py: --budget must be seconds, at least 0, got -1.0\n"
+    said = "mallocgame evaluate: --budget must be seconds, at least 0, got -1.0\n"
     assert capsys.readouterr().err == said
 
 

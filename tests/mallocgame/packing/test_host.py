@@ -31,7 +31,14 @@ def feasible(problem: PackingProblem) -> bool:
         }
         for i in range(n)
     ]
-    choices = [range(problem.floor[i], problem.capacity - problem.size[i] + 1) for i in range(n)]
+    choices = [
+        [
+            low
+            for low in range(problem.floor[i], problem.capacity - problem.size[i] + 1)
+            if low % problem.alignment[i] == 0
+        ]
+        for i in range(n)
+    ]
 
     def meet(i: int, j: int, at: tuple[int, ...]) -> bool:
         apart = at[i] + problem.size[i] <= at[j] or at[j] + problem.size[j] <= at[i]
@@ -62,13 +69,25 @@ def tiny(seed: int) -> PackingProblem:
     return PackingProblem(needs - int(rng.random() < 0.1), size, floor, item, lower, upper)
 
 
-TINY = [tiny(seed) for seed in range(120)]
+def aligned(seed: int) -> PackingProblem:
+    """A tiny problem with alignments, and with some room for them."""
+    rng, plain = np.random.default_rng([1, seed]), tiny(seed)
+    align = rng.choice([1, 2, 3, 4, 6], len(plain.size))
+    capacity = plain.capacity + int(rng.integers(0, 4))
+    scale = int(rng.choice([1, 4]))  # at 4 the sizes themselves keep some of them
+    return PackingProblem(
+        capacity * scale, plain.size * scale, plain.floor * scale,
+        plain.item, plain.lower, plain.upper, align,
+    )  # fmt: skip
+
+
+TINY = [tiny(seed) for seed in range(120)] + [aligned(seed) for seed in range(120)]
 
 
 def test_tiny_problems_are_packed_exactly_if_they_can_be():
     answers = [feasible(p) for p in TINY]
     roomy = [live_bytes(p) <= p.capacity for p in TINY]
-    assert sum(answers) > 60 and sum(roomy) - sum(answers) > 10
+    assert sum(answers) > 120 and sum(roomy) - sum(answers) > 10
     for problem, answer in zip(TINY, answers, strict=True):
         packed = pack(problem, 2.0)
         assert (not packed.unplaced) == answer

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import evaluate
+from agent.commands import evaluate
 from agent.run.best_store import BestStore
 from agent.run.player import solution_file
 from gamekit.domain import Instance, Made

@@ -8,12 +8,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from mallocgame.command.main import main
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.program import load_program
 from mallocgame.program.mapping import load_mapping
-from mallocgame.xla.__main__ import main
 from mallocgame.xla.compile import compiler
 from mallocgame.xla.compile.compile_child import parse_shapes, resolve
 from mallocgame.xla.compile.compiler import Function, Lowered, lower, without_metadata
@@ -112,7 +112,7 @@ def test_errors_are_one_line(
     arguments: list[str],
     message: str,
 ) -> None:
-    monkeypatch.setattr("mallocgame.xla.__main__.require_libtpu", lambda: None)
+    monkeypatch.setattr("mallocgame.xla.compile.compiler.require_libtpu", lambda: None)
     assert main(["import", *arguments, "-o", str(tmp_path / "p.program.json.gz")]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
@@ -128,7 +128,7 @@ def test_without_libtpu_one_line_says_what_to_install(
 
 
 def test_importing_the_package_needs_no_libtpu() -> None:
-    code = "import sys, mallocgame.xla.__main__; sys.exit('libtpu' in sys.modules)"
+    code = "import sys, mallocgame.command.main; sys.exit('libtpu' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -180,11 +180,11 @@ def test_errors_of_a_list_name_the_entry(
     tmp_path: Path, old: str, new: str, message: str, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("mallocgame.xla.__main__.require_libtpu", lambda: None)
+    monkeypatch.setattr("mallocgame.xla.compile.compiler.require_libtpu", lambda: None)
     path = tmp_path / "list.yaml"
     assert old in LIST
     path.write_text(LIST.replace(old, new, 1))
-    assert main(["build-suite", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert main(["suite", "build", str(path), "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 

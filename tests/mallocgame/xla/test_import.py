@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from gamekit.errors import InputError
+from mallocgame.command.main import main
 from mallocgame.judge import simulate, verify
 from mallocgame.program import CarriedGroup, Loop, load_program
 from mallocgame.program.machine import machine_by_name
 from mallocgame.program.mapping import Residency, Transfer
-from mallocgame.xla.__main__ import main
 from mallocgame.xla.make.importer import Import, import_dump
 from tests.support.xla_sample import files, write_dump
 
@@ -84,7 +84,7 @@ def test_command_writes_the_same_bytes_twice(
 ) -> None:
     dump = write_dump(tmp_path / "sample")
     for out in ("one", "two"):
-        assert main(["import-dump", str(dump), "-o", str(tmp_path / out)]) == 0
+        assert main(["import", "--dump", str(dump), "-o", str(tmp_path / out)]) == 0
     assert "8,700 cycles" in capsys.readouterr().out
     files_one = sorted((tmp_path / "one").iterdir())
     assert [f.name for f in files_one] == [
@@ -97,10 +97,9 @@ def test_command_writes_the_same_bytes_twice(
 
 
 def test_command_reports_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["import-dump", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 2
+    assert main(["import", "--dump", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "msa_off.hlo.gz" in error
-    assert main(["build-sample", "--dumps", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_errors_name_file_field_and_value(
     assert old in texts[name]
     texts[name] = texts[name].replace(old, new, 1)
     dump = write_dump(tmp_path / "sample", texts)
-    assert main(["import-dump", str(dump), "-o", str(tmp_path / "out")]) == 2
+    assert main(["import", "--dump", str(dump), "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and message in error
     assert name in error or "sample" in error

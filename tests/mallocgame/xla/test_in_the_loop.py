@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gamekit.errors import InputError
+from mallocgame.command.main import main
 from mallocgame.program import Program, save_program
 from mallocgame.program.mapping import all_slow, load_mapping, save_mapping
-from mallocgame.xla.__main__ import main
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.bufferinfo import TRIPS, benefit_s, buffer_benefits

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from gamekit.errors import InputError
+from mallocgame.command.main import main
 from mallocgame.program import save_program
 from mallocgame.program.mapping import Mapping, Residency, Transfer, all_slow, save_mapping
-from mallocgame.xla.__main__ import main
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.export import (

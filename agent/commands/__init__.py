@@ -1,0 +1,1 @@
+"""Command lines that know no particular game."""

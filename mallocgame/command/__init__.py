@@ -1,0 +1,1 @@
+"""The command `mallocgame`: one module for each part of it."""
