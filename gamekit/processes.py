@@ -94,12 +94,20 @@ def as_worker() -> None:
 
 @contextlib.contextmanager
 def starting_workers() -> Iterator[None]:
-    """Processes that are started meanwhile get no signal before `as_worker` ignores it."""
+    """Processes that are started meanwhile get no signal before `as_worker` ignores it.
+
+    A daemonic process, as Dask's workers are, may start them too: it must not start others because
+    nobody would end those, but these end with their parent.
+    """
     resource_tracker.ensure_running()  # it would let signals through when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    config = getattr(multiprocessing.current_process(), "_config", {})
+    is_daemon = config.pop("daemon", None)
     try:
         yield
     finally:
+        if is_daemon is not None:
+            config["daemon"] = is_daemon
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

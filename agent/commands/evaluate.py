@@ -84,6 +84,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grace", type=float, default=600.0, help="seconds a row may take beyond its budget"
     )
     parser.add_argument("--processes", type=int, default=1, help="instances evaluated at a time")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="run rows on a Dask scheduler's workers, tcp://HOST:8786; docs/cluster.md",
+    )  # fmt: skip
     there = parser.add_mutually_exclusive_group()
     there.add_argument(
         "--retry", action="store_true", help="run what failed, died or timed out in --out again"
@@ -144,6 +148,7 @@ def run(options: argparse.Namespace, program: str) -> int:
             retry=options.retry,
             overwrite=options.overwrite,
             pictures=options.pictures,
+            scheduler=options.scheduler,
         )
     )
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gamekit.cluster import Cluster
 from gamekit.domain import Domain, Instance
 from gamekit.errors import InputError
 from gamekit.evaluation.contest import Contestants, Player
-from gamekit.evaluation.plan import Entry, plan_jobs
+from gamekit.evaluation.plan import Entry, Job, plan_jobs
 from gamekit.evaluation.pool import run_jobs
 from gamekit.evaluation.progress import RowProgress
 from gamekit.evaluation.rows import BETTER_IS, UNFINISHED, Row, finish, row_record
 from gamekit.evaluation.rows_file import RowsFile
+from gamekit.evaluation.tasks import run_jobs_on
 from gamekit.files import locked, unwritable, write_text
 from gamekit.text import say, shown
 
@@ -31,6 +33,7 @@ class Evaluation:
     game: its name. player: the trained agent, None without one.
     names: what the instances were found by, for commands that read the results.
     grace_s: seconds that a row may take beyond its budget.
+    scheduler: address of a Dask scheduler whose workers run the rows; None for `processes` here.
     retry: rows that came to nothing are run again; overwrite: all are.
     """
 
@@ -48,6 +51,7 @@ class Evaluation:
     retry: bool
     overwrite: bool
     pictures: bool
+    scheduler: str | None = None
 
     @property
     def solutions(self) -> Path:
@@ -102,14 +106,7 @@ def _evaluate(evaluation: Evaluation) -> int:
                 file.add(row)
                 progress.show(row)
 
-            run_jobs(
-                waiting,
-                {instance.name: instance.fingerprint for instance in evaluation.instances},
-                Contestants(evaluation.game, evaluation.player),
-                processes=evaluation.processes,
-                limit_s=lambda job: (job.entry.budget_s or 0.0) + evaluation.grace_s,
-                done=take,
-            )
+            _run(evaluation, waiting, take)
     finally:
         file.close()
     rows = finish(
@@ -117,6 +114,25 @@ def _evaluate(evaluation: Evaluation) -> int:
     )
     _report(evaluation, rows)
     return _verdict(domain, rows)
+
+
+def _run(evaluation: Evaluation, jobs: Sequence[Job], take: Callable[[Row], None]) -> None:
+    """Runs jobs on this machine or, with a scheduler, on a cluster."""
+    contest = Contestants(evaluation.game, evaluation.player)
+
+    def limit_s(job: Job) -> float:
+        return (job.entry.budget_s or 0.0) + evaluation.grace_s
+
+    if evaluation.scheduler is None:
+        fingerprints = {i.name: i.fingerprint for i in evaluation.instances}
+        run_jobs(
+            jobs, fingerprints, contest,
+            processes=evaluation.processes, limit_s=limit_s, done=take,
+        )  # fmt: skip
+    elif jobs:
+        instances = {i.name: i for i in evaluation.instances}
+        with Cluster(evaluation.scheduler) as cluster:
+            run_jobs_on(cluster, jobs, instances, contest, limit_s=limit_s, done=take)
 
 
 def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:

@@ -67,6 +67,51 @@ def run_jobs(
             worker.end()
 
 
+class Seat:
+    """A place for one job at a time, in a process that stays for the next one."""
+
+    def __init__(self, contest: Contestants):
+        self._contest = contest
+        self._worker: _Worker | None = None
+        self._fingerprint: str | None = None
+
+    def run(self, job: Job, instance: Instance, limit_s: float) -> Row:
+        """The job's row, whatever happens to its process.
+
+        Args:
+          instance: the job's; it need not be found here by `job.source`.
+          limit_s: after how many seconds the process is ended.
+
+        Raises:
+          InputError: the contest cannot be used.
+        """
+        if self._worker is None:
+            self._worker, self._fingerprint = _Worker(self._contest), None
+        worker, is_started = self._worker, False
+        try:
+            while True:
+                if worker.ready and not is_started:
+                    is_new = instance.fingerprint != self._fingerprint
+                    worker.start(job, limit_s, instance if is_new else None)
+                    self._fingerprint, is_started = instance.fingerprint, True
+                _wait([worker])
+                row = worker.receive()
+                if worker.lost:
+                    self._worker = None
+                    return blank(self._contest.domain, job, instance.fingerprint, *worker.lost)
+                if row is not None:
+                    return row
+        except BaseException:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Ends the process, if there is one."""
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+
 class _Queue:
     """Jobs by instance, in order."""
 
@@ -114,11 +159,11 @@ class _Worker:
         """Seconds until its job's time is up."""
         return self._deadline - time.monotonic()
 
-    def start(self, job: Job, limit_s: float) -> None:
+    def start(self, job: Job, limit_s: float, instance: Instance | None = None) -> None:
         self.job, self.instance, self._limit_s = job, job.instance, limit_s
         self._deadline = time.monotonic() + limit_s
         with contextlib.suppress(OSError):  # if it has just died: `receive` reports that
-            self._pipe.send(job)
+            self._pipe.send((job, instance))
 
     def receive(self) -> Row | None:
         """What arrived, if anything; notices a process that is lost or late."""
@@ -177,8 +222,10 @@ def _work(pipe: connection.Connection, contest: Contestants) -> None:
         pipe.send((READY, None))
         instance = None
         while True:
-            job: Job = pipe.recv()
-            if instance is None or instance.name != job.instance:
+            job, given = pipe.recv()
+            if given is not None:
+                instance = given
+            elif instance is None or instance.name != job.instance:
                 instance = contest.domain.instances([job.source])[0]
             pipe.send((ROW, _row(job, contest, instance)))
     except InputError as error:

@@ -12,7 +12,7 @@ that are there already are kept.  docs/suite.md says what is compiled.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--capacity", type=int, metavar="MIB", help="default: chosen to be contested"
     )
     add_compile_arguments(parser)
+    add_scheduler_argument(parser)
+
+
+def add_scheduler_argument(parser: argparse.ArgumentParser) -> None:
+    """Where to compile."""
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS",
+        help="compile on a Dask scheduler's workers, tcp://HOST:8786; docs/cluster.md",
+    )  # fmt: skip
 
 
 def add_compile_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,60 +77,71 @@ def run(options: argparse.Namespace) -> int:
         return _import_dumps(options)
     from mallocgame.xla.compile.compiler import require_libtpu
 
-    require_libtpu()
+    if options.scheduler is None:
+        require_libtpu()
     if options.args and options.stablehlo:
         raise InputError("--args: must be left out with --stablehlo, whose module has its shapes")
     sources = options.jax or options.stablehlo
     if len(sources) == 1 and options.out.name.endswith(SUFFIXES):
-        target = options.out
-        if target.exists():
-            raise InputError(f"{target}: already exists; choose another name")
-        (wanted,) = _wanted(options, [_name_of(target)])
-        _write(_make(wanted), target)
+        if options.out.exists():
+            raise InputError(f"{options.out}: already exists; choose another name")
+        failed = _import(options, _wanted(options, [_name_of(options.out)]), [options.out])
+        for reason in failed.values():
+            raise InputError(reason)
         return 0
-    return _import_several(options, [_default_name(source) for source in sources])
-
-
-def _import_several(options: argparse.Namespace, names: Sequence[str]) -> int:
+    names = [_default_name(source) for source in sources]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{name}: is there twice; import them into different folders")
-    failed = 0
-    for number, wanted in enumerate(_wanted(options, names), 1):
-        target = options.out / f"{wanted.name}{SUFFIXES[0]}"
-        if target.exists():
-            say(f"[{number}/{len(names)}] {target}: is there already")
-            continue
-        say(f"[{number}/{len(names)}] {wanted.name}")
-        try:
-            _write(_make(wanted), target)
-        except InputError as error:
-            say(f"error: {wanted.name}: {error}", error=True)
-            failed += 1
+    targets = [options.out / f"{name}{SUFFIXES[0]}" for name in names]
+    failed = _import(options, _wanted(options, names), targets)
+    for name, reason in failed.items():
+        say(f"error: {name}: {reason}", error=True)
     return 1 if failed else 0
 
 
-def _make(wanted: Wanted) -> Made:
-    from mallocgame.xla.make.wanted import make
+def _import(
+    options: argparse.Namespace, wanted: Sequence[Wanted], targets: Sequence[Path]
+) -> dict[str, str]:
+    """Makes what is not there yet; returns failures, name to reason."""
+    from mallocgame.xla.make.wanted import make_all
 
-    return make(wanted, say)
+    waiting = [number for number, target in enumerate(targets) if not target.exists()]
+    for number in sorted(set(range(len(targets))) - set(waiting)):
+        say(f"{targets[number]}: is there already")
+    failed: dict[str, str] = {}
+
+    def begins(place: int) -> None:
+        say(f"[{waiting[place] + 1}/{len(wanted)}] {wanted[waiting[place]].name}")
+
+    def done(place: int, made: Made | str) -> None:
+        number = waiting[place]
+        if isinstance(made, str):
+            failed[wanted[number].name] = made
+        else:
+            _write(made, targets[number])
+
+    tasks = [wanted[number] for number in waiting]
+    make_all(tasks, options.scheduler, say, begins, done)
+    return failed
 
 
-def _wanted(options: argparse.Namespace, names: Sequence[str]) -> Iterator[Wanted]:
+def _wanted(options: argparse.Namespace, names: Sequence[str]) -> list[Wanted]:
     """What is to be made of the functions or modules, in order."""
     from gamekit.files import read_text
     from mallocgame.xla.compile.compiler import Function
     from mallocgame.xla.make.wanted import StableHlo, Wanted
 
     capacity = None if options.capacity is None else options.capacity * MIB
-    several = len(names) > 1
+    several, found = len(names) > 1, []
     for name, source in zip(names, options.jax or options.stablehlo, strict=True):
         if options.jax:
             what: Function | StableHlo = Function(source, options.args)
         else:
             what = StableHlo(read_text(source), source.name)
         work = options.work / name if options.work and several else options.work
-        yield Wanted(name, what, options.chip, capacity, work, options.timeout)
+        found.append(Wanted(name, what, options.chip, capacity, work, options.timeout))
+    return found
 
 
 def _write(made: Made, target: Path) -> None:

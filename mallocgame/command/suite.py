@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gamekit.errors import InputError
 from gamekit.text import say, shown
-from mallocgame.command.importing import add_compile_arguments
+from mallocgame.command.importing import add_compile_arguments, add_scheduler_argument
 from mallocgame.suites import SUFFIXES, SUITES, find_programs
 
 WORK = Path("runs/suite")
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--only", metavar="NAME", action="append", help="this program; may be repeated"
     )
     add_compile_arguments(build)
+    add_scheduler_argument(build)
     build.set_defaults(part=_build)
     docs = parts.add_parser("docs", help="update the tables and pictures of built suites")
     docs.add_argument("suites", type=Path, nargs="+", help="folders of suites")
@@ -63,14 +64,16 @@ def _build(options: argparse.Namespace) -> int:
     from mallocgame.xla.compile.compiler import require_libtpu
     from mallocgame.xla.make.build import build_suite, read_list
 
-    require_libtpu()
+    if options.scheduler is None:
+        require_libtpu()
     entries = read_list(options.list)
     if options.only:
         unknown = set(options.only) - {entry.name for entry in entries}
         if unknown:
             raise InputError(f"--only: must be in {options.list}, got {sorted(unknown)[0]!r}")
         entries = [entry for entry in entries if entry.name in options.only]
-    failed = build_suite(entries, options.out, options.work or WORK, options.timeout)
+    work = options.work or (None if options.scheduler else WORK)
+    failed = build_suite(entries, options.out, work, options.timeout, say, options.scheduler)
     say(f"{options.out}: {len(entries) - len(failed)} of {len(entries)} programs")
     for name, reason in failed.items():
         say(f"  {name}: {reason}")

@@ -49,13 +49,24 @@ class Faulty(MallocGame):
     }
 
 
+def _dawdles(instance: Instance, options: Any, budget_s: float, seed: int) -> Solved | None:
+    time.sleep(1)
+    return MallocGame.solvers["msa"].run(instance, options, budget_s, seed)
+
+
+class Slow(MallocGame):
+    """Its msa takes a second longer."""
+
+    solvers: Mapping[str, Solver] = MallocGame.solvers | {"msa": Solver(_dawdles, seeded=True)}
+
+
 class Killed(MallocGame):
     """The process dies of its mappers."""
 
     solvers: Mapping[str, Solver] = dict.fromkeys(MallocGame.solvers, Solver(_dies))
 
 
-FAULTY, KILLED = Faulty(), Killed()
+FAULTY, KILLED, SLOW = Faulty(), Killed(), Slow()
 
 
 @dataclasses.dataclass(frozen=True)

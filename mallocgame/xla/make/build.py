@@ -26,7 +26,7 @@ from mallocgame.program.mapping import save_mapping
 from mallocgame.xla.compile.compiler import Function
 from mallocgame.xla.compile.workfolder import Progress
 from mallocgame.xla.make.driver import Made
-from mallocgame.xla.make.wanted import Wanted, make
+from mallocgame.xla.make.wanted import Wanted, make_all
 from mallocgame.xla.make.write import PRODUCTION_SUFFIX, PROGRAM_SUFFIX
 from mallocgame.xla.read.chips import chip_by_name
 
@@ -112,44 +112,76 @@ def _check(entries: Sequence[SuiteEntry], path: Path) -> None:
 def build_suite(
     entries: Sequence[SuiteEntry],
     out: Path,
-    work: Path,
+    work: Path | None,
     timeout_s: float,
     progress: Progress = say,
+    scheduler: str | None = None,
 ) -> dict[str, str]:
-    """Makes every program that the index does not yet hold; returns failures, name to reason."""
+    """Makes every program that the index does not yet hold; returns failures, name to reason.
+
+    Args:
+      work: folder for the compiles of all programs where they are made; None for temporary ones.
+      scheduler: address of a Dask scheduler whose workers compile; None to compile here.
+    """
     index = read_index(out)
-    for number, entry in enumerate(entries, 1):
-        row = index["programs"].get(entry.name)
-        if row and row["entry"] == dataclasses.asdict(entry) and _is_there(out, entry.name):
-            continue
+    waiting = [entry for entry in entries if not _is_made(entry, index, out)]
+    numbers = {entry.name: number for number, entry in enumerate(entries, 1)}
+    started = time.monotonic()
+
+    def begins(number: int) -> None:
+        nonlocal started
         started = time.monotonic()
-        progress(f"[{number}/{len(entries)}] {entry.name}")
-        index["failed"].pop(entry.name, None)
-        index["programs"].pop(entry.name, None)
-        try:
-            made = _make(entry, work / entry.name, timeout_s, progress)
-        except Exception as error:  # of any kind: the other programs are still made
-            reason = " ".join(str(error).split()) or type(error).__name__
-            index["failed"][entry.name] = reason.replace(str(work), "WORK")
-            progress(f"{entry.name}: failed: {reason}")
-        else:
-            program, mapping = _files(out, entry.name)
-            save_program(made.item.program, program)
-            save_mapping(made.item.mapping, mapping)
-            index["programs"][entry.name] = _row(entry, made)
-            progress(f"{entry.name}: {made.reason} ({time.monotonic() - started:.0f} s in all)")
+        progress(f"[{numbers[waiting[number].name]}/{len(entries)}] {waiting[number].name}")
+
+    def done(number: int, made: Made | str) -> None:
+        entry = waiting[number]
+        _enter(entry, made, index, out, work)
         write_index(index, out)
+        seconds = "" if scheduler else f" ({time.monotonic() - started:.0f} s in all)"
+        failed = index["failed"].get(entry.name)
+        progress(
+            f"{entry.name}: failed: {failed}"
+            if failed
+            else f"{entry.name}: {index['programs'][entry.name]['reason']}{seconds}"
+        )
+
+    wanted = [_wanted(entry, work, timeout_s) for entry in waiting]
+    make_all(wanted, scheduler, progress, begins, done)
     asked = {entry.name for entry in entries}
     return {name: reason for name, reason in index["failed"].items() if name in asked}
 
 
-def _make(entry: SuiteEntry, folder: Path, timeout_s: float, progress: Progress) -> Made:
+def _is_made(entry: SuiteEntry, index: dict[str, Any], out: Path) -> bool:
+    row = index["programs"].get(entry.name)
+    return bool(row) and row["entry"] == dataclasses.asdict(entry) and _is_there(out, entry.name)
+
+
+def _wanted(entry: SuiteEntry, work: Path | None, timeout_s: float) -> Wanted:
     function = Function(entry.function, None, entry.arguments)
-    wanted = Wanted(entry.name, function, entry.chip, None, folder, timeout_s)
-    return _checked(make(wanted, progress))
+    folder = work / entry.name if work else None
+    return Wanted(entry.name, function, entry.chip, None, folder, timeout_s)
 
 
-def _checked(made: Made) -> Made:
+def _enter(
+    entry: SuiteEntry, made: Made | str, index: dict[str, Any], out: Path, work: Path | None
+) -> None:
+    """Writes a program, and what the index says of it or of its failure."""
+    index["failed"].pop(entry.name, None)
+    index["programs"].pop(entry.name, None)
+    try:
+        if isinstance(made, str):
+            raise InputError(made)
+        _check_cycles(made)
+    except InputError as error:
+        index["failed"][entry.name] = str(error).replace(str(work), "WORK")
+        return
+    program, mapping = _files(out, entry.name)
+    save_program(made.item.program, program)
+    save_mapping(made.item.mapping, mapping)
+    index["programs"][entry.name] = _row(entry, made)
+
+
+def _check_cycles(made: Made) -> None:
     """Refuses a program whose production mapping takes another time than the compiler says."""
     error = production_error(made)
     if abs(error) > LARGEST_ERROR:
@@ -157,7 +189,6 @@ def _checked(made: Made) -> Made:
             f"production's cycles come out {error:+.1%} off: the rules cannot express the "
             "estimates of some instructions"
         )
-    return made
 
 
 def _files(out: Path, name: str) -> tuple[Path, Path]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gamekit.cluster import Cluster
 from gamekit.text import file_name
 from mallocgame.xla.compile import compiler
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, Function, Lowered, lower
@@ -61,9 +62,38 @@ def make(wanted: Wanted, progress: Progress) -> Made:
         return make_program(work, wanted.name, wanted.capacity_bytes)
 
 
-def make_elsewhere(wanted: Wanted) -> Made:
-    """The same as a task of a cluster, which tells of no progress."""
-    return make(wanted, lambda line: None)
+def make_all(
+    wanted: Sequence[Wanted],
+    scheduler: str | None,
+    progress: Progress,
+    begins: Callable[[int], None],
+    done: Callable[[int, Made | str], None],
+) -> None:
+    """Makes programs, one after the other here, or on a Dask scheduler's workers.
+
+    Args:
+      scheduler: its address; None for this machine.
+      begins: gets the number of a program that is begun, here only.
+      done: gets the number, and the program or the reason why there is none, in any order.
+
+    Raises:
+      InputError: the scheduler cannot be reached, or was lost.
+    """
+    if scheduler is None:
+        for number, each in enumerate(wanted):
+            begins(number)
+            done(number, attempt(each, progress))
+    elif wanted:
+        with Cluster(scheduler) as cluster:
+            cluster.run(attempt, [(each,) for each in wanted], done, done)
+
+
+def attempt(wanted: Wanted, progress: Progress = lambda line: None) -> Made | str:
+    """A program, or one line that says why it could not be made."""
+    try:
+        return make(wanted, progress)
+    except Exception as error:  # of any kind: other programs are still made
+        return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextlib.contextmanager

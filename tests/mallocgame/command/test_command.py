@@ -205,17 +205,18 @@ def test_completion_names_what_to_install_or_completes(capsys):
 def test_several_imports_go_on_without_those_that_fail(tmp_path, monkeypatch, capsys):
     """A stand-in makes the programs: one fails, one is there already."""
     from mallocgame.command import importing
+    from mallocgame.xla.make import wanted
 
     made: list[str] = []
 
-    def make(wanted):
-        made.append(wanted.name)
-        if wanted.name == "bad":
+    def make(each, progress):
+        made.append(each.name)
+        if each.name == "bad":
             raise InputError("tracing failed")
-        return wanted
+        return each
 
     monkeypatch.setattr("mallocgame.xla.compile.compiler.require_libtpu", lambda: None)
-    monkeypatch.setattr(importing, "_make", make)
+    monkeypatch.setattr(wanted, "make", make)
     monkeypatch.setattr(importing, "_write", lambda wanted, target: target.write_text(wanted.name))
     (tmp_path / "there.program.json.gz").write_text(PROGRAM.name)
     words = ["import", "--jax", "m:there", "m:bad", "m:good", "-o", str(tmp_path)]
