@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.files import write_text
 from gamekit.processes import run_command
 from gamekit.text import say
 from mallocgame.judge import verify
@@ -24,12 +25,14 @@ from mallocgame.xla.compile.compiler import (
     require_libtpu,
 )
 from mallocgame.xla.compile.workfolder import Workfolder
+from mallocgame.xla.loading import given_module
 from mallocgame.xla.make.build import build_suite, production_error, read_list
 from mallocgame.xla.make.driver import make_program
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.make.suite_docs import write_docs
 from mallocgame.xla.make.write import PRODUCTION_SUFFIX, build_dumps, fit_lines, write_import
 from mallocgame.xla.read.chips import CHIPS, chip_by_name
+from mallocgame.xla.steer.roundtrip import STABLEHLO
 from mallocgame.xla.steer.steer import add_commands
 
 SUITES = Path(__file__).resolve().parent.parent / "suites"
@@ -58,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="MODULE:FUNCTION",
         help="returns a Workload; plain with --args",
     )
-    what.add_argument("--stablehlo", type=Path, metavar="FILE", help="StableHLO text")
+    what.add_argument(
+        "--stablehlo", type=Path, metavar="FILE", help="StableHLO text, bytecode, jax.export's file"
+    )
     make.add_argument("--args", metavar="SHAPES", help="a plain function's: f32[8,128],s32[]")
     make.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
     make.add_argument("-o", "--out", type=Path, required=True, help="program.json.gz")
@@ -115,7 +120,7 @@ def _import(options: argparse.Namespace) -> int:
     name = _program_name(options.out)
     with _work_folder(options.work, name) as folder:
         if options.stablehlo:
-            lowered = _given(options.stablehlo)
+            lowered = _given(options.stablehlo, folder)
         else:
             say(f"{name}: tracing {options.jax}")
             lowered = lower(Function(options.jax, options.args), folder, options.timeout)
@@ -132,10 +137,10 @@ def _import(options: argparse.Namespace) -> int:
     return 0
 
 
-def _given(path: Path) -> Lowered:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    return Lowered(path, f"StableHLO {path.name}")
+def _given(path: Path, folder: Path) -> Lowered:
+    text, source = given_module(path)
+    write_text(folder / STABLEHLO, text)
+    return Lowered(folder / STABLEHLO, source)
 
 
 def _program_name(out: Path) -> str:
