@@ -11,52 +11,52 @@ matplotlib) are imported by those calls.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import json
-import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gamekit.errors import InputError
-from gamekit.files import write_text
 from gamekit.jsonfile import short
-from gamekit.text import file_name, shown
+from gamekit.text import shown
 from mallocgame.arguments import (
-    check_capacity,
-    check_donate,
-    check_function,
-    check_name,
     check_path,
     check_seconds,
     check_seed,
-    source_of,
 )
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
+from mallocgame.promise import Promise, import_notes, latency_error, promise
 from mallocgame.suites import PRODUCTION, SUFFIXES, find_program, find_programs, load_production
 
 if TYPE_CHECKING:
     from mallocgame.game.options import GameConfig
     from mallocgame.mappers.base import Mapper
-    from mallocgame.xla.read.chips import Chip
+    from mallocgame.xla.steer.confirm import Confirmation
     from mallocgame.xla.workload import Workload
 
 TIMEOUT_S = 600.0
+# Endings of modules' files (mallocgame.xla.compile.given).
+MODULES = (".mlir", ".mlir.bc", ".stablehlo", ".jaxexport")
 # No suite has programs beyond this: the rules cannot express estimates of some instructions.
 LARGEST_ERROR = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """A program to be mapped, and the compiler's own mapping of it; None if there is none."""
+    """A program to be mapped.
+
+    production: the compiler's own mapping of it; None if there is none.
+    module: the StableHLO that it was compiled from, with which a mapping can be confirmed; None if
+        it is not known.
+    """
 
     program: Program
     production: Mapping | None = None
+    module: str | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def latency_error(self) -> float | None:
@@ -65,11 +65,9 @@ class Problem:
         Each loop body counts once, and stalls do not count.  None without that mapping or its
         estimate. Gains that are not well above this error mean little (docs/calibration.md).
         """
-        made = self.program.provenance.get("production", {}).get("estimated_cycles")
-        if self.production is None or not made or not self.program.machine.clock_hz:
+        if self.production is None:
             return None
-        seconds = simulate(self.program, self.production).elapsed_s.sum()
-        return float(seconds * self.program.machine.clock_hz / made - 1)
+        return latency_error(self.program, simulate(self.program, self.production))
 
     def save(self, path: str | Path) -> None:
         """Writes ``NAME.program.json.gz`` and, beside it, production's mapping.
@@ -98,7 +96,13 @@ class Problem:
         return (
             f"{shown(program.name)}: {len(program.instructions)} instructions, "
             f"{len(program.values)} values of {size:.0f} MB, {fast} MiB of fast memory{doubt}"
+            + "".join(f"; {note}" for note in self.notes)
         )
+
+    @functools.cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the program was made, a clause each."""
+        return tuple(import_notes(self.program, self.production))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +112,8 @@ class Result:
     mapper, budget_s, seed: what made the mapping.
     seconds: how long that took.
     decisions, drop_backups: of the game that made it, 0 without a game.
+    confirmation: what the compiler makes of it; None if it was not asked.
+    levers: what options may say.
     """
 
     problem: Problem
@@ -118,6 +124,8 @@ class Result:
     seconds: float
     decisions: int = 0
     drop_backups: int = 0
+    confirmation: Confirmation | None = None
+    levers: str = "public"
 
     @functools.cached_property
     def simulation(self) -> Simulation:
@@ -139,6 +147,16 @@ class Result:
         """Share of the latency with everything in slow memory that the mapping saves."""
         return self.simulation.saved_fraction
 
+    @functools.cached_property
+    def promise(self) -> Promise | None:
+        """The gain over production with its error; None without a mapping of production's to trust.
+
+        `speed_up` is the judge's figure, which knows of no error.
+        """
+        if self.problem.production is None:
+            return None
+        return promise(self.problem.program, self.problem.production, self.mapping)
+
     @property
     def speed_up(self) -> float | None:
         """``latency(production) / latency(mapping) - 1``; None without a production mapping."""
@@ -150,14 +168,19 @@ class Result:
     def compiler_options(self) -> dict[str, str | int | bool]:
         """Options for ``jax.jit(function).lower(...).compile(compiler_options=...)``.
 
+        If the compiler was asked, these are what it does not estimate as slower than production;
+        else what the mapping says, unconfirmed.
+
         Raises:
           InputError: the program's machine is not a chip of the compiler.
         """
+        if self.confirmation is not None:
+            return dict(self.confirmation.options)
         from mallocgame.xla.steer.export import compiler_options
         from mallocgame.xla.steer.steer import chip_of
 
         program = self.problem.program
-        return compiler_options(program, self.mapping, chip_of(program))
+        return compiler_options(program, self.mapping, chip_of(program), self.levers)
 
     def report(self, folder: str | Path) -> Path:
         """Writes the program, mappings, pictures, results.json and report.html into a folder.
@@ -170,7 +193,9 @@ class Result:
         """
         folder = check_path("folder", folder)
         try:
-            return _write_report(self, folder)
+            from mallocgame.result_report import write_result
+
+            return write_result(self, folder)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
@@ -179,8 +204,10 @@ class Result:
         save_mapping(self.mapping, check_path("path", path))
 
     def __str__(self) -> str:
-        against = "" if self.speed_up is None else f", {self.speed_up:+.2%} against production"
+        against = "" if self.promise is None else f", {self.promise}"
         verdict = "verified" if self.verified else f"{len(self.violations)} violations"
+        if self.confirmation is not None:
+            verdict += f"; {self.confirmation}"
         return (
             f"{shown(self.problem.program.name)}: {self.mapper} saves {self.saved:.2%}{against}, "
             f"{verdict} ({self.seconds:.1f} s)"
@@ -196,79 +223,46 @@ def load(
     name: str | None = None,
     work: str | Path | None = None,
     timeout_s: float = TIMEOUT_S,
+    trip_count: int | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Problem:
     """Loads one program from a committed suite, a file or a JAX function.
 
     Args:
-      source: "tpu_v4/NAME", a program's file, a function, or a
-        `mallocgame.xla.workload.Workload`.
+      source: "tpu_v4/NAME", a program's file, a function, a
+        `mallocgame.xla.workload.Workload`, or a module's file: StableHLO text (``.mlir``,
+        ``.stablehlo``), bytecode (``.mlir.bc``) or what ``jax.export`` writes (``.jaxexport``).
       shapes: of a function's arguments: arrays or ``jax.ShapeDtypeStruct``, in pytrees.
-      chip: v4, v5e, v5p, v6e or tpu7x.  This and all that follow are for functions only.
+      chip: v4, v5e, v5p, v6e or tpu7x.  This and all that follow are for functions and modules.
       capacity_mib: fast memory; None for all that the chip has.
       donate: numbers of the arguments whose memory the result may reuse, one or several, from 0,
         or from -1 for the last one.
       name: of the program; None for the function's own.
       work: a folder that keeps the compiles for reuse; None for a temporary one.
       timeout_s: for each compile.
+      trip_count: executions of loops whose number depends on data; None assumes what the compiler
+        itself does, five, and the problem says so.
       progress: called with a line after each compile.
 
     Raises:
       InputError: nothing is found, or several programs (see `load_all`); an argument is not what it
         must be; the function cannot be traced or compiled; or the compiler is not installed.
     """
-    if isinstance(source, (str, Path)):
-        if shapes:
-            raise InputError(
-                f"{source}: shapes must be left out for a name or file, they belong to a function"
-            )
+    is_file = isinstance(source, (str, Path))
+    if is_file and (shapes or donate != ()):
+        raise InputError(
+            f"{source}: shapes must be left out for a name or file, and donate too; they belong to "
+            "a function"
+        )
+    if is_file and not str(source).endswith(MODULES):
         return _read(find_program(str(source)))
-    from mallocgame.xla.compile.compiler import require_libtpu
-    from mallocgame.xla.read.chips import chip_by_name
-    from mallocgame.xla.workload import Workload
+    from mallocgame.xla.loading import compile_source
 
-    target = chip_by_name(chip)
-    timeout_s = check_seconds("timeout_s", timeout_s, positive=True)
-    capacity = target.largest_bytes if capacity_mib is None else check_capacity(capacity_mib) << 20
-    if isinstance(source, Workload):
-        if shapes or donate != ():
-            raise InputError(
-                "load: shapes and donate must be left out for a Workload, which has its own"
-            )
-        workload = source
-    else:
-        numbers = check_donate(donate, len(shapes))
-        workload = Workload(check_function(source), shapes, numbers, source_of(source))
-    name = check_name(name) or _identifier(workload.function)
-    require_libtpu()
-    with _folder(work, name) as folder:
-        return _compile(workload, target, name, capacity, folder, timeout_s, progress)
-
-
-def _compile(
-    workload: Workload,
-    chip: Chip,
-    name: str,
-    capacity_bytes: int,
-    folder: Path,
-    timeout_s: float,
-    progress: Callable[[str], None] | None,
-) -> Problem:
-    """Traces a workload and makes a problem of it, with its compiles in `folder`."""
-    from mallocgame.xla.compile.compiler import Lowered
-    from mallocgame.xla.compile.workfolder import Workfolder
-    from mallocgame.xla.make.driver import make_program
-
-    stablehlo = folder / "lowered.mlir"
-    try:
-        stablehlo.write_text(workload.stablehlo())
-    except Exception as error:  # whatever the user's function raises while it is traced
-        reason = " ".join(str(error).split())[:300]
-        raise InputError(f"{name}: tracing failed: {type(error).__name__}: {reason}") from error
-    lowered = Lowered(stablehlo, workload.source)
-    say = progress or (lambda line: None)
-    made = make_program(Workfolder(folder, lowered, chip, say, timeout_s), name, capacity_bytes)
-    return Problem(made.item.program, made.item.mapping)
+    made, module = compile_source(
+        source, shapes, donate, chip=chip, capacity_mib=capacity_mib, name=name, work=work,
+        timeout_s=timeout_s, trip_count=trip_count, progress=progress,
+    )  # fmt: skip
+    return Problem(made.item.program, made.item.mapping, module)
 
 
 def load_all(*names: str | Path) -> list[Problem]:
@@ -290,16 +284,25 @@ def map(
     budget_s: float = 10.0,
     seed: int = 0,
     config: GameConfig | None = None,
-    progress: Callable[[float], None] | None = None,
+    confirm: bool = True,
+    levers: str = "public",
+    progress: Callable[[str], None] | None = None,
+    watch: Callable[[float], None] | None = None,
 ) -> Result:
-    """Maps a program.
+    """Maps a program, and asks the compiler what it makes of the mapping.
 
     Args:
       mapper: a name in `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md describes them.
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
-      progress: told again and again the share of the latency that is saved so far, by mappers in
+      confirm: whether to compile the options at the end, one to four compiles.  That needs the
+        compiler, and a problem that was loaded from a function or module; without them the result
+        has no confirmation.
+      levers: "public", or "all" to use an option of the compiler that has no public documentation,
+        whose meaning was read off its binary, and which may change with any version.
+      progress: called with a line after each of those compiles.
+      watch: told again and again the share of the latency that is saved so far, by mappers in
         `mallocgame.mappers.registry.WATCHED`.
 
     Raises:
@@ -319,80 +322,36 @@ def map(
             f"problem: must be a Problem or a Program, got {short(problem)}; load makes a Problem "
             "of a name or a file"
         )
+    from mallocgame.xla.steer.export import check_levers
+
+    levers = check_levers(levers)
     run: Mapper = MAPPERS[mapper]
-    if progress is not None and mapper in WATCHED:
-        run = functools.partial(WATCHED[mapper], progress=progress)
+    if watch is not None and mapper in WATCHED:
+        run = functools.partial(WATCHED[mapper], progress=watch)
     made = run(problem.program, config or GameConfig(), budget_s, seed)
-    counts = made.seconds, made.decisions, made.drop_backups
-    return Result(problem, made.mapping, mapper, budget_s, seed, *counts)
+    result = Result(
+        problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
+        made.drop_backups, levers=levers,
+    )  # fmt: skip
+    return _confirmed(result, progress) if confirm else result
+
+
+def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result:
+    """The result with the compiler's word on it, if it can be asked."""
+    problem = result.problem
+    if problem.module is None or importlib.util.find_spec("libtpu") is None:
+        return result
+    from mallocgame.xla.steer.confirm import confirm
+    from mallocgame.xla.steer.steer import chip_of
+
+    promised = result.promise.gain if result.promise else 0.0
+    confirmation = confirm(
+        problem.program, result.mapping, problem.module, chip_of(problem.program),
+        levers=result.levers, promised=promised, progress=progress,
+    )  # fmt: skip
+    return dataclasses.replace(result, confirmation=confirmation)
 
 
 def _read(path: Path) -> Problem:
     program = load_program(path)
     return Problem(program, load_production(path, program))
-
-
-def _identifier(function: Any) -> str:
-    """A program's name from a function's."""
-    found = re.sub(r"\W+", "_", getattr(function, "__name__", "")).strip("_")
-    return found or "program"
-
-
-@contextlib.contextmanager
-def _folder(given: str | Path | None, name: str) -> Iterator[Path]:
-    """The given folder, or a temporary one named after the program, for progress lines."""
-    if given is not None:
-        folder = check_path("work", given)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise InputError(f"work: must be a folder, got the file {given}") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"work: must be a folder that can be written, got {error}") from None
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="mallocgame-load-") as temporary:
-        folder = Path(temporary) / file_name(name)
-        folder.mkdir()
-        yield folder
-
-
-def _write_report(result: Result, folder: Path) -> Path:
-    """Writes the files of `evaluate.py` for one program, with production and the bound."""
-    from gamekit.domain import Instance, Solved
-    from gamekit.evaluation.contest import Contestants
-    from gamekit.evaluation.plan import Entry, plan_jobs
-    from gamekit.evaluation.rows import finish, measure, row_record
-    from mallocgame.domain import BOUND, DOMAIN, PRODUCTION
-    from mallocgame.report import summarize, write_report
-    from mallocgame.report.program_pictures import draw_program
-
-    program, production = result.problem.program, result.problem.production
-    own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)
-    others = [Entry(name, name, None, None) for name in (PRODUCTION, BOUND)]
-    entries = [others[0], own, others[1]]
-    mappings = folder / "mappings"
-    mappings.mkdir(parents=True, exist_ok=True)
-    stem = file_name(program.name)
-    path = folder / f"{stem}{SUFFIXES[0]}"
-    result.problem.save(path)
-    instance = Instance(program.name, program.fingerprint, str(path), program, production)
-    contest = Contestants(DOMAIN.name)
-    made = Solved(result.mapping, result.seconds, result.decisions, result.drop_backups)
-    found = {}
-    for job in plan_jobs(DOMAIN, [instance], entries, mappings):
-        solved = made if job.entry is own else contest.run(instance, job.entry)
-        found[job.key] = measure(DOMAIN, job, instance, solved)
-    finished = finish(DOMAIN, found, [instance], entries, mappings)
-    rows = [row_record(DOMAIN, row) for row in finished]
-    results = {
-        "suite": program.name,
-        "machine": program.machine.name,
-        "versions": dict(program.provenance.get("versions", {})),
-        "rows": rows,
-        "summary": summarize(rows),
-    }
-    write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
-    _, pictures = draw_program(path, rows, folder, stem)
-    write_report(results, folder / "report.html", {program.name: pictures})
-    return folder / "report.html"

@@ -43,6 +43,15 @@ def check_capacity(value: Any) -> int:
     return int(value)
 
 
+def check_trips(value: Any) -> int | None:
+    """Executions of a loop, None to assume them."""
+    if value is not None and (not _is_integer(value) or not 1 <= value < 2**31):
+        raise InputError(
+            f"trip_count: must be a whole number from 1 to 2**31 - 1, got {short(value)}"
+        )
+    return None if value is None else int(value)
+
+
 def check_name(value: Any) -> str | None:
     """A program's name, None for the function's own."""
     if value is not None and not isinstance(value, str):

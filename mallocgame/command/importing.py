@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--jax", nargs="+", metavar="MODULE:FUNCTION", help="returns a Workload; plain with --args"
     )
-    what.add_argument("--stablehlo", nargs="+", type=Path, metavar="FILE", help="StableHLO text")
+    what.add_argument(
+        "--stablehlo", nargs="+", type=Path, metavar="FILE", 
+        help="StableHLO text or bytecode, or a file of jax.export",
+    )  # fmt: skip
     what.add_argument(
         "--dump", nargs="+", type=Path, metavar="FOLDER",
         help="with msa_off.hlo.gz and the compiles",
@@ -128,8 +131,8 @@ def _import(
 
 def _wanted(options: argparse.Namespace, names: Sequence[str]) -> list[Wanted]:
     """What is to be made of the functions or modules, in order."""
-    from gamekit.files import read_text
     from mallocgame.xla.compile.compiler import Function
+    from mallocgame.xla.loading import given_module
     from mallocgame.xla.make.wanted import StableHlo, Wanted
 
     capacity = None if options.capacity is None else options.capacity * MIB
@@ -138,7 +141,7 @@ def _wanted(options: argparse.Namespace, names: Sequence[str]) -> list[Wanted]:
         if options.jax:
             what: Function | StableHlo = Function(source, options.args)
         else:
-            what = StableHlo(read_text(source), source.name)
+            what = StableHlo(given_module(source)[0], source.name)
         work = options.work / name if options.work and several else options.work
         found.append(Wanted(name, what, options.chip, capacity, work, options.timeout))
     return found

@@ -15,6 +15,7 @@ simulation.  docs/walkthrough.md goes through all of it.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from mallocgame.command.importing import add_compile_arguments
 from mallocgame.program.machine import MIB
 from mallocgame.suites import SUFFIXES, SUITES
 from mallocgame.xla.read.chips import CHIPS
+from mallocgame.xla.steer.export import LEVERS
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 # Until a mapper tells what it has.
 BEGINNING = "starting; its first run on a machine compiles for about a minute"
 FUNCTION = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_]\w*")
-MODULE_ENDING = ".mlir"
 MAPPING, OPTIONS, SUMMARY = ".mapping.json.gz", ".options.json", "summary.json"
 
 
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument(
         "programs", nargs="+", metavar="WHAT",
-        help=f"suites, programs of theirs, files, folders, MODULE:FUNCTION, FILE{MODULE_ENDING}",
+        help="suites, programs of theirs, files, folders, MODULE:FUNCTION, FILE.mlir",
     )  # fmt: skip
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder for what is made")
     parser.add_argument("--mapper", default="local_search", help="default local_search")
@@ -56,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", action="store_true", help="draw a report of each, OUT/NAME.report/report.html"
     )
+    parser.add_argument(
+        "--no-confirm", dest="confirm", action="store_false",
+        help="do not compile the options of functions and modules at the end",
+    )  # fmt: skip
+    parser.add_argument(
+        "--levers", choices=LEVERS, default="public",
+        help="all: also an option without public documentation; default public",
+    )  # fmt: skip
     parser.add_argument("--args", metavar="SHAPES", help="a plain function's: f32[8,128],s32[]")
     parser.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
     parser.add_argument("--capacity", type=int, metavar="MIB", help="default: all of the chip's")
@@ -80,10 +89,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _problems(options: argparse.Namespace) -> Iterator[Problem]:
     """The programs, those of functions and modules compiled."""
-    from mallocgame.api import load_all
+    from mallocgame.api import MODULES, load_all
 
     for what in options.programs:
-        if what.endswith(MODULE_ENDING) or _is_function(what):
+        if what.endswith(MODULES) or _is_function(what):
             yield _compiled(what, options)
         elif options.args:
             raise InputError(f"--args: must be left out with {what}, which is no function")
@@ -99,16 +108,18 @@ def _is_function(what: str) -> bool:
 
 def _compiled(what: str, options: argparse.Namespace) -> Problem:
     from gamekit.files import read_text
-    from mallocgame.api import Problem
+    from mallocgame.api import MODULES, Problem
     from mallocgame.arguments import check_capacity
     from mallocgame.xla.compile.compiler import Function
+    from mallocgame.xla.loading import given_module, work_folder
     from mallocgame.xla.make.wanted import StableHlo, Wanted, make
     from mallocgame.xla.read.chips import chip_by_name
+    from mallocgame.xla.steer.roundtrip import STABLEHLO
 
-    if what.endswith(MODULE_ENDING):
+    if what.endswith(MODULES):
         path = Path(what)
-        source: Function | StableHlo = StableHlo(read_text(path), path.name)
-        name = file_name(path.name.removesuffix(MODULE_ENDING))
+        source: Function | StableHlo = StableHlo(given_module(path)[0], path.name)
+        name = file_name(path.name.split(".")[0])
     else:
         source, name = Function(what, options.args), file_name(what.rpartition(":")[2])
     capacity = (
@@ -116,9 +127,10 @@ def _compiled(what: str, options: argparse.Namespace) -> Problem:
         if options.capacity is None
         else check_capacity(options.capacity) * MIB
     )
-    work = options.work / name if options.work else None
-    made = make(Wanted(name, source, options.chip, capacity, work, options.timeout), say)
-    problem = Problem(made.item.program, made.item.mapping)
+    with work_folder(options.work / name if options.work else None, name) as work:
+        made = make(Wanted(name, source, options.chip, capacity, work, options.timeout), say)
+        module = read_text(work / STABLEHLO)
+    problem = Problem(made.item.program, made.item.mapping, module)
     path = options.out / f"{name}{SUFFIXES[0]}"
     if path.exists():
         raise InputError(f"{path}: already exists; choose another folder")
@@ -168,7 +180,14 @@ def _mapped(
         progress.update(task, completed=elapsed, description=f"{what}: {promise}")
 
     result = api.map(
-        problem, options.mapper, budget_s=options.budget, seed=options.seed, progress=show
+        problem,
+        options.mapper,
+        budget_s=options.budget,
+        seed=options.seed,
+        confirm=options.confirm,
+        levers=options.levers,
+        progress=say,
+        watch=show,
     )
     progress.remove_task(task)
     say(f"  {result}")
@@ -207,6 +226,8 @@ def _record(result: Result) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "saved_fraction": result.saved,
         "speedup_vs_production": result.speed_up,
+        "promise": dataclasses.asdict(result.promise) if result.promise else None,
+        "confirmed": result.confirmation.gain if result.confirmation else None,
         "verified": result.verified,
         "mapping": f"{file_name(result.problem.program.name)}{MAPPING}",
     }

@@ -152,6 +152,7 @@ class _Compiler:
         self.write = np.array([self.ticks(i.fixed_write_s) for i in ins], np.int64)
         self.bus = np.array([self.ticks(i.fixed_slow_bytes / bandwidth) for i in ins], np.int64)
         fast_read, fast_write = self.read.copy(), self.write.copy()
+        worst_read, worst_write = self.read.copy(), self.write.copy()
         self.delta: dict[tuple[int, int, str], tuple[int, int]] = {}
         for t, row in enumerate(program.accesses_at):
             for a in row:
@@ -159,17 +160,22 @@ class _Compiler:
                 bus = self.ticks(a.bytes / bandwidth)
                 self.delta[t, a.value, a.kind] = (slow - fast, bus)
                 self.bus[t] += bus
-                best = fast if self.fits[a.value] else slow
+                best = min(slow, fast) if self.fits[a.value] else slow
+                worst = max(slow, fast)
                 if a.kind == "read":
                     self.read[t] += slow
                     fast_read[t] += best
+                    worst_read[t] += worst
                 else:
                     self.write[t] += slow
                     fast_write[t] += best
+                    worst_write[t] += worst
         self.slow_elapsed = elapsed_time(self.compute, self.read, self.write, np)
         self.fast_elapsed = elapsed_time(self.compute, fast_read, fast_write, np)
         self.total = int((self.weights * self.slow_elapsed).sum())
-        widest = max(int(self.bus.max()), self.total, int(self.slow_elapsed.max()))
+        worst = elapsed_time(self.compute, worst_read, worst_write, np)
+        worst_total = int((self.weights * worst).sum())
+        widest = max(int(self.bus.max()), worst_total, int(worst.max()))
         if widest > MAX_TICKS:
             raise InputError(
                 f"program {self.program.name!r}: its times must be at most {MAX_TICKS} ticks of "
@@ -181,7 +187,7 @@ class _Compiler:
         """The most that each access can save, and which values are worth a question."""
         spread = self.slow_elapsed - self.fast_elapsed
         self.bound = {
-            key: int(self.weights[key[0]] * min(delta, spread[key[0]]))
+            key: int(self.weights[key[0]] * min(max(delta, 0), spread[key[0]]))
             for key, (delta, _) in self.delta.items()
         }
         threshold = self.config.inert_fraction * self.total

@@ -124,7 +124,9 @@ class OracleTables:
             self.elapsed(
                 t,
                 frozenset(
-                    (a.value, a.kind) for a in program.accesses_at[t] if program.fits(a.value)
+                    (a.value, a.kind)
+                    for a in program.accesses_at[t]
+                    if program.fits(a.value) and self._is_faster(a)
                 ),
             )[0]
             for t in slots
@@ -145,6 +147,11 @@ class OracleTables:
             return access.slow_s, access.fast_s
         slow_s = access.bytes / self.program.machine.slow_bandwidth
         return slow_s, min(slow_s, access.bytes / self.program.machine.fast_bandwidth)
+
+    def _is_faster(self, access: Access) -> bool:
+        """Whether the access takes no longer in fast memory."""
+        slow_s, fast_s = self._seconds(access)
+        return fast_s <= slow_s
 
     def _ticks(self, seconds: float) -> int:
         return math.floor(seconds / self.tick_s + 0.5)
@@ -183,7 +190,8 @@ class OracleTables:
         t = access.instruction
         slow_s, fast_s = self._seconds(access)
         most = self.all_slow[t] - self.all_fast[t]
-        return self.program.weights[t] * min(self._ticks(slow_s) - self._ticks(fast_s), most)
+        saved = max(self._ticks(slow_s) - self._ticks(fast_s), 0)
+        return self.program.weights[t] * min(saved, most)
 
     def inert_from(self, v: int, first: int) -> bool:
         """Whether v's accesses in slots `first` and later are too small for a question."""

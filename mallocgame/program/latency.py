@@ -36,8 +36,8 @@ def supply_time(elapsed: Any, slow_bus: Any, xp: ModuleType | Any = np) -> Any:
 def access_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
     """Seconds of each access in slow and in fast memory.
 
-    Calibrated where the program says so, else physical bytes over bandwidth.  A fast memory that is
-    slower than the slow one never makes an uncalibrated access dearer (`fast_s <= slow_s`).
+    Calibrated where the program says so, else physical bytes over bandwidth.  A calibrated access
+    may take longer in fast memory; an uncalibrated one never does.
 
     Returns:
       slow_s, fast_s: float64 [A], in the order of `program.accesses`.
@@ -49,11 +49,11 @@ def access_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
         dtype=np.float64,
     )  # fmt: skip
     fast = np.array(
-        [a.bytes / machine.fast_bandwidth if a.fast_s is None else a.fast_s
-         for a in program.accesses],
+        [a.bytes / max(machine.fast_bandwidth, machine.slow_bandwidth) if a.fast_s is None
+         else a.fast_s for a in program.accesses],
         dtype=np.float64,
     )  # fmt: skip
-    return slow, np.minimum(slow, fast)
+    return slow, fast
 
 
 def bus_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:

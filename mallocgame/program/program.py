@@ -65,8 +65,9 @@ class Access:
     operands: operand numbers (reads) or output indices (writes) served by this access.
     bytes: physical bytes that cross the slow bus when the value is in slow memory.
     kind: "read" or "write".
-    slow_s, fast_s: calibrated seconds of the access in slow and in fast memory; None if the program
-        is not calibrated, which means bytes over the machine's bandwidth.
+    slow_s, fast_s: calibrated seconds of the access in slow and in fast memory, of which either may
+        be the longer one; None if the access is not calibrated, which means bytes over the
+        machine's bandwidth.
     defines: for writes, True if the write gives the value fresh content, False for an update in
         place.
     """

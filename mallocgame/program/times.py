@@ -16,8 +16,8 @@ class Times:
     scale_s: the all-slow latency in seconds.
     compute, fixed_read, fixed_write, fixed_bus: float64 [T], of each instruction.
     slow_elapsed: float64 [T], with every access in slow memory.
-    floor: float64 [T], with everything that fits in fast memory.
-    slow, fast: float64 [A], of each access in slow and in fast memory.
+    floor: float64 [T], with everything that fits in fast memory that is faster there.
+    slow, fast: float64 [A], of each access in slow and in fast memory; best: the lesser of both.
     bus: float64 [A], the slow bus's time for each access in slow memory.
     demand: float64 [V], the slow bus's time for a copy of each value.
     weight: float64 [T], executions of each instruction.
@@ -49,6 +49,8 @@ class Times:
         unit = self.scale_s or 1.0
         self.compute, self.fixed_read, self.fixed_write = compute / unit, read / unit, write / unit
         self.slow_elapsed = slow_elapsed / unit
-        self.floor = elapsed(np.where(fits, fast_s, slow_s)) / unit
+        best_s = np.minimum(slow_s, fast_s)
+        self.floor = elapsed(np.where(fits, best_s, slow_s)) / unit
         self.slow, self.fast, self.bus = slow_s / unit, fast_s / unit, bus / unit
+        self.best = best_s / unit
         self.fixed_bus, self.demand = fixed_bus / unit, copy_seconds(program) / unit

@@ -121,11 +121,6 @@ def _validate_access(program: Program, access: Access, where: str) -> None:
     if access.slow_s is not None and access.fast_s is not None:
         _require_seconds(access.slow_s, f"{where}.slow_s")
         _require_seconds(access.fast_s, f"{where}.fast_s")
-        _require(
-            access.fast_s <= access.slow_s,
-            f"{where}.fast_s",
-            f"must be at most slow_s, {access.slow_s}, got {access.fast_s}",
-        )
     _require(
         access.kind == "write" or not access.defines,
         f"{where}.defines",

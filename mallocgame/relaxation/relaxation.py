@@ -9,8 +9,9 @@ of the instructions that access them, the maximum of compute, reads and writes.
 A copy takes its place for at least as many slots as it needs with the bus to itself, or it stalls.
 Times are tightened for flows of 0 or 1: a read saves no more than it takes to bring its instruction
 down to the floor.  Left out, which can only lower the optimum: offsets (fragmentation), how copies
-share the bus beyond prefix and suffix sums of each segment's supply, and later iterations of a
-loop. Latency is in units of the all-slow latency, and bytes in units of the capacity.
+share the bus beyond prefix and suffix sums of each segment's supply, later iterations of a loop,
+and that accesses may take longer in fast memory (what copies gain by a longer instruction, it takes
+itself). Latency is in units of the all-slow latency, and bytes in units of the capacity.
 """
 
 from __future__ import annotations
@@ -326,9 +327,9 @@ class _RelaxationBuilder:
                     sides[side] += float(times.slow[i])
                     bus += float(times.bus[i])
                     continue
-                sides[side] += float(times.fast[i])
+                sides[side] += float(times.best[i])
                 for column, _ in self.slow_at[i]:
-                    slowed[side].append((column, float(times.slow[i] - times.fast[i])))
+                    slowed[side].append((column, float(times.slow[i] - times.best[i])))
                     bus_terms.append((column, float(times.bus[i])))
             for side, terms in slowed.items():
                 for row, right in tightened(terms, sides[side], float(times.floor[t])):

@@ -68,7 +68,7 @@ def most_idle(program: Program, times: Times) -> np.ndarray:
         return np.bincount(times.slot[which], seconds[which], total)
 
     bus = times.fixed_bus + sums(times.bus, ~fits)
-    gained = times.fast + np.maximum(0.0, times.slow - times.fast - times.bus)
+    gained = times.best + np.maximum(0.0, times.slow - times.best - times.bus)
     spent = np.where(fits, gained, times.slow)
     most = np.maximum(
         times.fixed_read + sums(spent, times.reads), times.fixed_write + sums(spent, ~times.reads)

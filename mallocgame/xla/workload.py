@@ -34,8 +34,20 @@ class Workload:
             )
 
     def stablehlo(self) -> str:
-        """The function as StableHLO text for the TPU; needs JAX only, neither a TPU nor libtpu."""
+        """The function as StableHLO text for the TPU; needs JAX only, neither a TPU nor libtpu.
+
+        A function that is jitted already keeps its own shardings and donated arguments.
+
+        Raises:
+          InputError: there is nothing to map, or the function calls the host.
+        """
         import jax
 
-        jitted = jax.jit(self.function, donate_argnums=self.donate)
-        return jitted.trace(*self.arguments).lower(lowering_platforms=("tpu",)).as_text()
+        from mallocgame.xla.compile.traced import check_traced
+
+        jitted: Any = self.function
+        if self.donate or not hasattr(jitted, "trace"):
+            jitted = jax.jit(self.function, donate_argnums=self.donate)
+        traced = jitted.trace(*self.arguments)
+        check_traced(traced.jaxpr)
+        return traced.lower(lowering_platforms=("tpu",)).as_text()

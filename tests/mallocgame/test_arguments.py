@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import pytest
 
 import mallocgame
 from gamekit.errors import InputError
-from mallocgame import api
 from mallocgame.arguments import check_donate
+from mallocgame.xla import loading
 from mallocgame.xla.workload import Workload
 
 NAME = "tpu_v4_sample/lstm_scan_v4_64mib"
@@ -37,8 +38,8 @@ def no_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     def compiled(*arguments: Any, **more: Any) -> None:
         raise AssertionError("was compiled")
 
-    monkeypatch.setattr(api, "_compile", compiled)
-    monkeypatch.setattr("mallocgame.xla.compile.compiler.require_libtpu", lambda: None)
+    monkeypatch.setattr(loading, "compile_module", compiled)
+    monkeypatch.setattr(loading, "require_libtpu", lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +103,12 @@ def test_any_name_has_a_folder(monkeypatch, name, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     seen = []
 
-    def compiled(workload, chip, found, capacity, folder, *more):
-        seen.append((found, folder))
+    def compiled(text, source, request, folder):
+        seen.append((request.name, folder))
         assert folder.is_dir() and tmp_path in folder.resolve().parents
-        return mallocgame.load(NAME)
+        return types.SimpleNamespace(item=types.SimpleNamespace(program=None, mapping=None))
 
-    monkeypatch.setattr(api, "_compile", compiled)
+    monkeypatch.setattr(loading, "compile_module", compiled)
     load(name=name)
     assert seen[0][0] == (name or "product")
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gamekit.text import say
+from mallocgame.xla.compile.given import partitions
 from mallocgame.xla.workload import Workload
 
 _SHAPE = re.compile(r"(\w+)\[([\d,\s]*)\]")
@@ -86,7 +87,10 @@ def lower(request: dict[str, Any]) -> None:
 
 
 def compile_stablehlo(request: dict[str, Any]) -> None:
-    """Compiles StableHLO for one core of a topology and writes the optimised, scheduled HLO.
+    """Compiles StableHLO for cores of a topology and writes the optimised, scheduled HLO.
+
+    A module that is sharded over several devices takes as many cores; what is written is the
+    program of each of them.
 
     JAX has no public way to compile StableHLO text for an absent device.  The client of the
     topology's devices, which `jax.jit(...).lower(...).compile()` itself uses, is the shortest way.
@@ -97,18 +101,20 @@ def compile_stablehlo(request: dict[str, Any]) -> None:
     from jaxlib import xla_client
     from jaxlib.mlir import ir
 
+    text = Path(request["stablehlo"]).read_text()
+    count = partitions(text)
     topology = topologies.get_topology_desc(platform="tpu", topology_name=request["topology"])
-    device = topology.devices[0]
+    devices = tuple(topology.devices[:count])
     options = xla_client.CompileOptions()
-    options.num_replicas = options.num_partitions = 1
-    options.device_assignment = xla_client.DeviceAssignment.create(np.array([[device.id]]))
+    options.num_replicas, options.num_partitions = 1, count
+    ids = np.array([[device.id for device in devices]])
+    options.device_assignment = xla_client.DeviceAssignment.create(ids)
     options.executable_build_options.use_spmd_partitioning = True
     options.executable_build_options.use_shardy_partitioner = True
     options.env_option_overrides = list(request["options"].items())
     with mlir.make_ir_context():
-        module = ir.Module.parse(Path(request["stablehlo"]).read_text())
-        devices = xla_client.DeviceList((device,))
-        compiled = device.client.compile(module, devices, options)
+        module = ir.Module.parse(text)
+        compiled = devices[0].client.compile(module, xla_client.DeviceList(devices), options)
     (made,) = compiled.hlo_modules()
     Path(request["out"]).write_text(made.to_string())
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gamekit.errors import InputError
+from mallocgame.xla.compile.given import partitions
 from mallocgame.xla.read.chips import Chip, Options
 
 DEFAULT_TIMEOUT_S = 600.0
@@ -119,11 +120,12 @@ def compile_to(
         request = {
             "step": "compile",
             "stablehlo": str(stablehlo),
-            "topology": chip.topology,
+            "topology": chip.topology_of(partitions(stablehlo.read_text())),
             "options": options,
             "out": str(folder / "optimised.hlo"),
         }
         environment = {
+            **_beside_own_library(),
             "TPU_SKIP_MDS_QUERY": "1",
             "LIBTPU_INIT_ARGS": " ".join([_DUMP_FLAGS.format(folder=dumps), *flags]),
             "TPU_LOG_DIR": "disabled",
@@ -153,7 +155,10 @@ def _accounts(dumps: Path, what: str) -> dict[str, bytes]:
     for kind in ACCOUNTS:
         found = sorted(dumps.rglob(f"*memory-space-assignment-{kind}.txt"))
         if not found:
-            raise InputError(f"{what}: the compiler left no {kind}; its assignment must be on")
+            raise InputError(
+                f"{what}: the compiler assigned nothing to a memory (no {kind}): it has no arrays "
+                "that could be in fast memory"
+            )
         files[f"{kind}.csv"] = max(found, key=lambda path: path.stat().st_size).read_bytes()
     return files
 
@@ -165,6 +170,19 @@ def alone() -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _beside_own_library() -> dict[str, str]:
+    """What lets a compile run although this very process has loaded the compiler's library.
+
+    A process that has asked JAX for a TPU topology holds libtpu's lock until it ends, so waiting
+    would be in vain.  No compile here touches a TPU, which is what the lock is for.
+    """
+    try:
+        loaded = "libtpu.so" in Path("/proc/self/maps").read_text()
+    except OSError:
+        loaded = False
+    return {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1"} if loaded else {}
 
 
 def _run_when_free(
@@ -220,4 +238,4 @@ def _reason(log: Path, code: int) -> str:
     telling = [line for line in lines if re.match(r"F\d{4} |\w*(Error|Exception): ", line)]
     other = [line for line in lines if not _NOISE.match(line)]
     line = (telling or other or [f"exit status {code}"])[-1]
-    return line[:300]
+    return line.removeprefix("InputError: ")[:300]

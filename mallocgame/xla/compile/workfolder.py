@@ -20,13 +20,17 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Workfolder:
-    """A program's dump folder, and what its compiles have in common."""
+    """A program's dump folder, and what its compiles have in common.
+
+    trip_count: executions of loops that do not say how often they run; None to assume it.
+    """
 
     folder: Path
     lowered: Lowered
     chip: Chip
     progress: Progress = say
     timeout_s: float = DEFAULT_TIMEOUT_S
+    trip_count: int | None = None
 
     def compile_off(self) -> None:
         """Compiles with everything in slow memory."""
@@ -73,6 +77,8 @@ class Workfolder:
             "options": dict(sorted(self.chip.closed.items())),
             "stablehlo_sha256": self._hash(),
         }
+        if self.trip_count is not None:
+            made["trip_count"] = self.trip_count
         path = self.folder / "provenance.json"
         path.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from mallocgame.xla.latency.fit import Fit, FloatArray, Sample, fit_instruction
 
-# Cycles that a byte adds in slow memory if a program's placements do not tell: exactly what copies
-# take on TPU v4, reads and writes alike.
+# Cycles that a byte adds in slow memory: what copies take on TPU v4, reads and writes alike.
 TYPICAL_CYCLES_PER_BYTE = 1 / 428
+# A program's own rate is believed within this factor of the machine's; small arrays tell of others.
+BELIEVED = 2.5
 LEAST_DIFFERENCE = 0.005
 MOST_PLACEMENTS = 12
+LEAST_UNSEEN = 0.005
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,13 @@ class HeldOut:
 
     total: relative error of the summed cycles.
     median: median of the instructions' relative errors.
+    unseen: relative error of the summed cycles of those instructions that no fitted placement has
+        placed as this one does; None if they are less than `LEAST_UNSEEN` of all cycles.
     """
 
     total: float
     median: float
+    unseen: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,8 @@ class Calibration:
     total_errors: relative error of the summed cycles per placement, all-slow first.
     held_out: for each placement but the first; None if no other is left to fit.
     median_error, p95_error: of instructions under the placements that were fitted.
+    seen: by slot, the placements that were fitted of it or of instructions like it; bit i is its
+        i-th access, reads first, in fast memory.
     """
 
     cycles_per_byte: FloatArray
@@ -51,6 +58,16 @@ class Calibration:
     held_out: tuple[HeldOut | None, ...]
     median_error: float
     p95_error: float
+    seen: dict[int, tuple[int, ...]]
+
+    @property
+    def unseen_error(self) -> float | None:
+        """Relative error of instructions under placements that the fit has not seen.
+
+        The root of the mean square over held-out placements; None if none could be held out.
+        """
+        found = [h.unseen for h in self.held_out if h is not None and h.unseen is not None]
+        return float(np.sqrt(np.mean(np.square(found)))) if found else None
 
     def summary(self) -> dict[str, Any]:
         """The numbers that go into a program's provenance."""
@@ -61,6 +78,7 @@ class Calibration:
             "held_out_medians": [None if h is None else _short(h.median) for h in self.held_out],
             "median_error": _short(self.median_error),
             "p95_error": _short(self.p95_error),
+            "unseen_error": None if self.unseen_error is None else _short(self.unseen_error),
         }
 
 
@@ -68,9 +86,14 @@ def _short(number: float) -> float:
     return float(f"{number:.3g}")
 
 
-def calibrate(samples: Mapping[int, Sample]) -> Calibration:
-    """Fits all slots of a program; all samples have the same P placements."""
-    fits, cycles_per_byte = fit_all(samples)
+def calibrate(
+    samples: Mapping[int, Sample], typical: float = TYPICAL_CYCLES_PER_BYTE
+) -> Calibration:
+    """Fits all slots of a program; all samples have the same P placements.
+
+    typical: cycles that a byte adds in slow memory on this machine, if the placements do not tell.
+    """
+    fits, cycles_per_byte = fit_all(samples, typical)
     width = max((len(s.cycles) for s in samples.values()), default=0)
     tables = [_cycles(samples, fits, p) for p in range(width)]
     errors = [np.abs(t[0] / t[1] - 1) for t in tables]
@@ -79,16 +102,35 @@ def calibrate(samples: Mapping[int, Sample]) -> Calibration:
         cycles_per_byte=cycles_per_byte,
         fits=fits,
         total_errors=tuple(_total(table) for table in tables),
-        held_out=tuple(_held_out(samples, p) for p in range(1, width)),
+        held_out=tuple(_held_out(samples, p, typical) for p in range(1, width)),
         median_error=float(np.median(flat)) if len(flat) else 0.0,
         p95_error=float(np.percentile(flat, 95)) if len(flat) else 0.0,
+        seen=seen_placements(samples),
     )
 
 
-def fit_all(samples: Mapping[int, Sample]) -> tuple[dict[int, Fit], FloatArray]:
+def seen_placements(samples: Mapping[int, Sample]) -> dict[int, tuple[int, ...]]:
+    """The placements with an estimate, by slot; see `Calibration.seen`."""
+    by_key: dict[tuple, set[int]] = {}
+    for sample in samples.values():
+        masks = placement_masks(sample)
+        known = by_key.setdefault(sample.key, set())
+        known.update(m for m, c in zip(masks, sample.cycles, strict=True) if not np.isnan(c))
+    return {slot: tuple(sorted(by_key[sample.key])) for slot, sample in samples.items()}
+
+
+def placement_masks(sample: Sample) -> list[int]:
+    """Each placement as a number whose bit i is access i in fast memory, reads first."""
+    rows = np.concatenate([sample.read_fast, sample.write_fast], axis=1)
+    return [sum(1 << i for i, is_fast in enumerate(row) if is_fast) for row in rows]
+
+
+def fit_all(
+    samples: Mapping[int, Sample], typical: float = TYPICAL_CYCLES_PER_BYTE
+) -> tuple[dict[int, Fit], FloatArray]:
     """The fits by slot, and the program's cycles per byte [2]."""
     groups = pool(list(samples.values()))
-    cycles_per_byte = fit_cycles_per_byte(list(groups.values()))
+    cycles_per_byte = fit_cycles_per_byte(list(groups.values()), typical)
     by_key = {key: fit_instruction(sample, cycles_per_byte) for key, sample in groups.items()}
     return {slot: by_key[sample.key] for slot, sample in samples.items()}, cycles_per_byte
 
@@ -108,16 +150,27 @@ def _total(table: FloatArray) -> float:
     return float(table[0].sum() / max(table[1].sum(), 1.0) - 1.0)
 
 
-def _held_out(samples: Mapping[int, Sample], placement: int) -> HeldOut | None:
+def _held_out(samples: Mapping[int, Sample], placement: int, typical: float) -> HeldOut | None:
     width = len(next(iter(samples.values())).cycles)
     kept = [0] + [p for p in range(1, width) if not _same_placement(samples, p, placement)]
     if len(kept) == 1:
         return None
-    fits, _ = fit_all({slot: _placements(s, kept) for slot, s in samples.items()})
+    left = {slot: _placements(s, kept) for slot, s in samples.items()}
+    fits, _ = fit_all(left, typical)
     table = _cycles(samples, fits, placement)
     if not table.size:
         return None
-    return HeldOut(_total(table), float(np.median(np.abs(table[0] / table[1] - 1))))
+    seen = seen_placements(left)
+    unseen = {
+        slot: s for slot, s in samples.items() if placement_masks(s)[placement] not in seen[slot]
+    }
+    guessed = _cycles(unseen, fits, placement)
+    is_enough = guessed[1].sum() > LEAST_UNSEEN * table[1].sum()
+    return HeldOut(
+        _total(table),
+        float(np.median(np.abs(table[0] / table[1] - 1))),
+        _total(guessed) if is_enough else None,
+    )
 
 
 def _same_placement(samples: Mapping[int, Sample], a: int, b: int) -> bool:
@@ -170,11 +223,14 @@ def _merge(group: Sequence[Sample]) -> Sample:
     )
 
 
-def fit_cycles_per_byte(samples: Sequence[Sample]) -> FloatArray:
+def fit_cycles_per_byte(
+    samples: Sequence[Sample], typical: float = TYPICAL_CYCLES_PER_BYTE
+) -> FloatArray:
     """Cycles [2] that a byte adds in slow memory, read and written.
 
     The median over pairs of placements that differ only in reads, or only in writes, weighted by
-    the difference in cycles.
+    the difference in cycles.  A rate that is farther from the machine's than `BELIEVED` comes from
+    arrays too small to matter, and the machine's is taken.
     """
     found: tuple[list[tuple[float, float]], ...] = ([], [])
     for sample in samples:
@@ -188,7 +244,8 @@ def fit_cycles_per_byte(samples: Sequence[Sample]) -> FloatArray:
                     if is_clear and other == 0 and size * slower > 0:
                         found[kind].append((slower / size, abs(slower)))
     rates = [_weighted_median(pairs) for pairs in found]
-    known = next((rate for rate in rates if rate), TYPICAL_CYCLES_PER_BYTE)
+    rates = [r if typical / BELIEVED <= r <= typical * BELIEVED else 0.0 for r in rates]
+    known = next((rate for rate in rates if rate), typical)
     return np.array([rate or known for rate in rates])
 
 

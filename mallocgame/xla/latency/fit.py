@@ -11,6 +11,9 @@ Two steps:
 Step 2 fits a maximum of three sums: each placement is assigned to the term that is the largest
     there,
 the terms are fitted (non-negative least squares), and this is repeated from several starts.
+
+Some estimates rise when more lies in fast memory: the compiler emits the instruction in another
+way.  Only where they do, accesses may take longer in fast memory.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ LEAST_GUESS = 1e-3
 ROUNDS = 8
 PLATEAU = 1.002
 NEVER_BOUND = ("copy",)
+LEAST_RISE = 0.005
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Fit:
     compute: the floor.
     fixed_read, fixed_write: what reads and writes take in any memory.
     read_added, write_added: what each access adds in slow memory, [R] and [W].
+    read_in_fast, write_in_fast: what it adds in fast memory, [R] and [W].
     """
 
     compute: float
@@ -68,11 +73,16 @@ class Fit:
     read_added: FloatArray
     fixed_write: float
     write_added: FloatArray
+    read_in_fast: FloatArray
+    write_in_fast: FloatArray
 
     def predict(self, read_fast: FloatArray, write_fast: FloatArray) -> FloatArray:
         """Cycles [P] under placements [P, R] and [P, W]."""
-        reads = self.fixed_read + ~np.asarray(read_fast, bool) @ self.read_added
-        writes = self.fixed_write + ~np.asarray(write_fast, bool) @ self.write_added
+        read_fast, write_fast = np.asarray(read_fast, bool), np.asarray(write_fast, bool)
+        reads = self.fixed_read + np.where(read_fast, self.read_in_fast, self.read_added).sum(1)
+        writes = self.fixed_write + np.where(write_fast, self.write_in_fast, self.write_added).sum(
+            1
+        )
         return np.maximum(self.compute, np.maximum(reads, writes))
 
 
@@ -103,13 +113,38 @@ def fit_instruction(sample: Sample, cycles_per_byte: FloatArray) -> Fit:
     counts = np.ones(len(fast)) if sample.counts is None else sample.counts / sample.counts.mean()
     weight = np.concatenate([counts, np.full(len(guessed), GUESS_WEIGHT)])
     weight[0] = ALL_SLOW_WEIGHT
-    terms = _terms(~rows, len(sample.reads))
-    starts = _starts(additive, len(sample.reads))
+    risen = _risen(fast, sample.cycles)
+    terms = _terms(rows, len(sample.reads), risen)
+    starts = _starts(additive, len(sample.reads), risen, float(sample.cycles.max()))
     found = [_fit_terms(start, terms, cycles, weight) for start in starts]
     x = min(found, key=lambda pair: pair[0])[1]
     x = x * (sample.cycles[0] / max(float((terms[:1] @ x).max()), 1e-9))
-    r = len(sample.reads)
-    return Fit(float(x[0]), float(x[1]), x[3 : 3 + r], float(x[2]), x[3 + r :])
+    r, n = len(sample.reads), len(risen)
+    in_fast = np.zeros(n)
+    in_fast[risen] = x[3 + n :]
+    return Fit(
+        compute=float(x[0]),
+        fixed_read=float(x[1]),
+        read_added=x[3 : 3 + r],
+        fixed_write=float(x[2]),
+        write_added=x[3 + r : 3 + n],
+        read_in_fast=in_fast[:r],
+        write_in_fast=in_fast[r:],
+    )
+
+
+def _risen(fast: FloatArray, cycles: FloatArray) -> FloatArray:
+    """Accesses [N] that may take longer in fast memory.
+
+    They are in fast memory under one placement and not under another, which has no more in fast
+    memory but a lower estimate.
+    """
+    risen = np.zeros(fast.shape[1], bool)
+    for more, high in zip(fast, cycles, strict=True):
+        for less, low in zip(fast, cycles, strict=True):
+            if high > low * (1 + LEAST_RISE) and np.all(more >= less):
+                risen |= more & ~less
+    return risen
 
 
 def fit_additive(sample: Sample, cycles_per_byte: FloatArray) -> Additive:
@@ -143,18 +178,29 @@ def _telling_placements(matters: FloatArray) -> FloatArray:
     return np.concatenate([np.ones((1, n), bool), one, ~one])
 
 
-def _terms(slow: FloatArray, reads: int) -> FloatArray:
-    """The unknowns, 0 or 1 [P, 3, 3 + N], of compute, reads and writes; constants come first."""
-    p, n = slow.shape
-    terms = np.zeros((p, 3, 3 + n))
+def _terms(fast: FloatArray, reads: int, risen: FloatArray) -> FloatArray:
+    """The unknowns, 0 or 1 [P, 3, 3 + N + F], of compute, reads and writes.
+
+    Constants come first, then what each access adds in slow memory, then what the F `risen` ones
+    add in fast memory.
+    """
+    p, n = fast.shape
+    numbers = np.flatnonzero(risen)
+    terms = np.zeros((p, 3, 3 + n + len(numbers)))
     terms[:, [0, 1, 2], [0, 1, 2]] = 1
-    terms[:, 1, 3 : 3 + reads] = slow[:, :reads]
-    terms[:, 2, 3 + reads :] = slow[:, reads:]
+    terms[:, 1, 3 : 3 + reads] = ~fast[:, :reads]
+    terms[:, 2, 3 + reads : 3 + n] = ~fast[:, reads:]
+    for column, number in enumerate(numbers, 3 + n):
+        terms[:, 1 if number < reads else 2, column] = fast[:, number]
     return terms
 
 
-def _starts(additive: Additive, reads: int) -> list[FloatArray]:
-    """Start values of the unknowns, by whether reads or writes carry the constant part."""
+def _starts(additive: Additive, reads: int, risen: FloatArray, highest: float) -> list[FloatArray]:
+    """Start values of the unknowns, by whether reads or writes carry the constant part.
+
+    Where estimates rise in fast memory, each start is also tried with all that `risen` accesses
+    add up to the `highest` one.
+    """
     base, added = additive.base, additive.added
     read, write = added[:reads], added[reads:]
     total = added.sum()
@@ -169,7 +215,16 @@ def _starts(additive: Additive, reads: int) -> list[FloatArray]:
         (base + write.sum(), base, read, write),
         (base, base + read.sum(), read, write),
     )
-    return [np.concatenate([[additive.floor, k, m], r, w]) for k, m, r, w in constants]
+    is_read = np.flatnonzero(risen) < reads
+    starts = []
+    for k, m, r, w in constants:
+        usual = np.concatenate([[additive.floor, k, m], r, w])
+        starts.append(np.concatenate([usual, np.zeros(len(is_read))]))
+        if len(is_read):
+            rise = np.maximum(highest - np.where(is_read, k, m), 0.0)
+            share = np.where(is_read, is_read.sum(), (~is_read).sum())
+            starts.append(np.concatenate([usual, rise / share]))
+    return starts
 
 
 def _fit_terms(

@@ -23,6 +23,7 @@ from gamekit.text import file_name, say
 from mallocgame.judge import simulate, verify
 from mallocgame.program import save_program
 from mallocgame.program.mapping import save_mapping
+from mallocgame.promise import latency_error
 from mallocgame.xla.compile.compiler import Function
 from mallocgame.xla.compile.workfolder import Progress
 from mallocgame.xla.make.driver import Made
@@ -231,8 +232,7 @@ def _row(entry: SuiteEntry, made: Made) -> dict[str, Any]:
 def production_error(made: Made) -> float:
     """Relative error of production's simulated cycles, each loop body once, without stalls."""
     program = made.item.program
-    elapsed = simulate(program, made.item.mapping).elapsed_s.sum()
-    return float(elapsed * (program.machine.clock_hz or 1.0) / max(made.item.cycles, 1) - 1.0)
+    return latency_error(program, simulate(program, made.item.mapping)) or 0.0
 
 
 def read_index(folder: Path) -> dict[str, Any]:

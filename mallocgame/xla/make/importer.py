@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gamekit.errors import InputError
 from mallocgame.program import (
     Access,
     CarriedGroup,
@@ -19,14 +20,17 @@ from mallocgame.program import (
 )
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping
+from mallocgame.xla.latency.assumed import assumed_cycles, needs_assumption
 from mallocgame.xla.latency.calibrate import Calibration, calibrate
 from mallocgame.xla.latency.fit import Fit
 from mallocgame.xla.make.kept import KeptGraph, accesses_at, left_out_buffers, padded_sizes, select
 from mallocgame.xla.make.production import production_mapping
 from mallocgame.xla.make.samples import instructions_by_name, is_fast, latency_samples
 from mallocgame.xla.read.dump import Compile, Dump, read_dump
-from mallocgame.xla.read.graph import GraphStep, build_graph
+from mallocgame.xla.read.graph import build_graph
 from mallocgame.xla.read.schedule import check_schedule, copy_windows, slot_clock
+from mallocgame.xla.read.trips import ASSUMED_TRIPS
+from mallocgame.xla.read.values import GraphStep
 
 # Numbers of the fast memory in layouts, S(n): CMEM on TPU v4, VMEM on later chips.
 CMEM = 3
@@ -69,13 +73,15 @@ def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Impo
     """
     dump = read_dump(folder)
     source = str(folder / "msa_off.hlo.gz")
-    graph = build_graph(dump.base, source)
+    trips = int(dump.provenance.get("trip_count", ASSUMED_TRIPS))
+    graph = build_graph(dump.base, source, trips)
     for compiled in dump.compiles:
         check_schedule(dump.base, compiled.schedule, str(compiled.folder / "scheduleinfo.csv"))
     kept = select(graph)
     fast_space = FAST_SPACES.get(machine.name, LATER_FAST_SPACE)
+    _check_values(kept, source)
     samples = latency_samples(dump, kept, fast_space)
-    calibration = calibrate(samples)
+    calibration = calibrate(samples, 1 / _bytes_per_cycle(machine))
     left_out = left_out_buffers(dump, kept, source)
     items = []
     for compiled in dump.compiles:
@@ -92,7 +98,8 @@ def import_dump(folder: Path, machine: Machine, name: str | None = None) -> Impo
         validate(program, str(compiled.folder))
         mapping, notes = _mapping(program, dump, compiled, kept, fast_space)
         cycles = _estimated_cycles(compiled, kept)
-        made = {"production": {"estimated_cycles": cycles, "notes": list(notes)}}
+        made = {"production": {"estimated_cycles": cycles, "notes": list(notes),
+                               **_compared(compiled, kept, program)}}  # fmt: skip
         program = dataclasses.replace(program, provenance={**program.provenance, **made})
         items.append(Imported(program, mapping, notes, cycles))
     return Import(tuple(items), calibration)
@@ -113,6 +120,7 @@ def _program(
         themselves say how much CMEM they reserve.
     """
     instructions, accesses = _instructions(machine, kept, calibration, scratch)
+    assumed = dict(sorted(kept.graph.assumed.items()))
     loops, carried = _loops(kept)
     return Program(
         name=name,
@@ -125,9 +133,16 @@ def _program(
         provenance={
             "source": f"compiler dump {dump.folder.name}",
             **dump.provenance,
-            "all_slow_cycles": sum(s.hlo.estimated_cycles or 0 for s in kept.steps),
-            "calibration": calibration.summary(),
+            "all_slow_cycles": round(
+                sum(s.share * (s.hlo.estimated_cycles or 0) for s in kept.steps)
+            ),
+            "calibration": {
+                **calibration.summary(),
+                "seen": [list(calibration.seen.get(t, (0,))) for t in range(len(kept.steps))],
+            },
             "left_out": left_out,
+            **({"assumed_trip_counts": assumed} if assumed else {}),
+            **({"branches": True} if any(s.share < 1 for s in kept.steps) else {}),
         },
     )
 
@@ -135,22 +150,28 @@ def _program(
 def _instructions(
     machine: Machine, kept: KeptGraph, calibration: Calibration, scratch: dict[str, int] | None
 ) -> tuple[tuple[Instruction, ...], tuple[Access, ...]]:
-    """The instructions and their accesses, with the times that the calibration gives them."""
-    second = 1.0 / (machine.clock_hz or 1.0)
+    """The instructions and their accesses, with the times that the calibration gives them.
+
+    Those without an estimate have `assumed_cycles`, and accesses without times.  In a branch times
+    are those of its share of the executions.
+    """
     instructions, accesses = [], []
     for slot, (step, found) in enumerate(zip(kept.steps, accesses_at(kept), strict=True)):
         fit = calibration.fits.get(slot)
+        second = step.share / (machine.clock_hz or 1.0)
+        is_assumed = fit is None and not step.is_marker and needs_assumption(step.hlo)
+        compute = assumed_cycles(step.hlo, machine.name) if is_assumed else 0.0
         instructions.append(
             Instruction(
                 name=step.name,
                 opcode="loop" if step.is_marker else step.hlo.opcode,
-                compute_s=_seconds(fit.compute, second) if fit else 0.0,
+                compute_s=_seconds(fit.compute if fit else compute, second),
                 fixed_read_s=_seconds(fit.fixed_read, second) if fit else 0.0,
                 fixed_write_s=_seconds(fit.fixed_write, second) if fit else 0.0,
                 reserved_bytes=_reserved_bytes(step, scratch),
             )
         )
-        accesses.extend(_timed(found, fit, second))
+        accesses.extend(found if is_assumed else _timed(found, fit, second))
     return tuple(instructions), tuple(accesses)
 
 
@@ -177,7 +198,7 @@ def _loops(kept: KeptGraph) -> tuple[tuple[Loop, ...], tuple[CarriedGroup, ...]]
         )
         for parameter, result in loop.carries:
             old, new = (kept.value_of.get(kept.graph.find(v)) for v in (parameter, result))
-            if old is not None and new is not None:
+            if old is not None and new is not None and old != new:
                 carried.append(CarriedGroup(number, old, new))
     return tuple(loops), tuple(carried)
 
@@ -195,7 +216,7 @@ def _seconds(cycles: float, second: float) -> float:
 
 
 def _timed(found: Sequence[Access], fit: Fit | None, second: float) -> list[Access]:
-    """Accesses with the seconds they add in slow memory, 0 if the compiler gives no estimate.
+    """Accesses with the seconds that they add in each memory, 0 if they cost nothing.
 
     The time they take in either memory is part of the instruction's fixed times.
     """
@@ -204,13 +225,15 @@ def _timed(found: Sequence[Access], fit: Fit | None, second: float) -> list[Acce
     for access in found:
         number = counters[access.kind]
         counters[access.kind] += 1
-        added = 0.0
-        if fit:
-            added = (fit.read_added if access.kind == "read" else fit.write_added)[number]
+        slow = fast = 0.0
+        if fit and access.kind == "read":
+            slow, fast = fit.read_added[number], fit.read_in_fast[number]
+        elif fit:
+            slow, fast = fit.write_added[number], fit.write_in_fast[number]
         timed.append(
             Access(
                 access.instruction, access.value, access.kind, access.operands, access.bytes,
-                _seconds(added, second), 0.0, access.defines,
+                _seconds(slow, second), _seconds(fast, second), access.defines,
             )
         )  # fmt: skip
     return timed
@@ -221,7 +244,8 @@ def _mapping(
 ) -> tuple[Mapping, tuple[str, ...]]:
     graph = kept.graph
     slot_of = {step.name: slot for slot, step in enumerate(kept.steps)}
-    on_graph = build_graph(compiled.module, str(compiled.folder / "msa_on.hlo.gz"))
+    source = str(compiled.folder / "msa_on.hlo.gz")
+    on_graph = build_graph(compiled.module, source, graph.trips_if_unknown)
     windows = copy_windows(compiled.module, on_graph, slot_of, fast_space)
     value_at = {
         (name, index): kept.value_of[graph.find(value)]
@@ -252,5 +276,30 @@ def _slow_places(
 def _estimated_cycles(compiled: Compile, kept: KeptGraph) -> int:
     """The sum of the compiler's estimates in a compile, each loop body counted once."""
     found = instructions_by_name(compiled.module)
-    names = [s.name for s in kept.steps if not s.is_marker and s.name in found]
-    return sum(found[name][1].estimated_cycles or 0 for name in names)
+    steps = [s for s in kept.steps if not s.is_marker and s.name in found]
+    return round(sum(s.share * (found[s.name][1].estimated_cycles or 0) for s in steps))
+
+
+def _compared(compiled: Compile, kept: KeptGraph, program: Program) -> dict[str, Any]:
+    """What the compile says beside its cycles.
+
+    executed_cycles: each loop body as often as it runs.
+    missing: slots whose instructions the compile does not have: copies that it made prefetches of.
+    """
+    found = instructions_by_name(compiled.module)
+    missing = [t for t, s in enumerate(kept.steps) if not s.is_marker and s.name not in found]
+    executed = sum(
+        weight * step.share * (found[step.name][1].estimated_cycles or 0)
+        for weight, step in zip(program.weights, kept.steps, strict=True)
+        if not step.is_marker and step.name in found
+    )
+    return {"executed_cycles": round(executed), **({"missing": missing} if missing else {})}
+
+
+def _bytes_per_cycle(machine: Machine) -> float:
+    return machine.slow_bandwidth / (machine.clock_hz or 1.0)
+
+
+def _check_values(kept: KeptGraph, source: str) -> None:
+    if not kept.values:
+        raise InputError(f"{source}: nothing to map: no array is read or written")

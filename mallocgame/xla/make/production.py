@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer
 from mallocgame.xla.make.boundaries import within_loops
-from mallocgame.xla.make.repair import single_copies, whole_places
+from mallocgame.xla.make.repair import defined_by_copies, single_copies, whole_places
 from mallocgame.xla.read.dump import AllocationRow, Compile
 from mallocgame.xla.read.schedule import CopyWindow, SlotClock
 
@@ -37,13 +37,15 @@ def production_mapping(
     stays = _stays(program, compiled, clock, value_at, notes)
     prefetches = _by_value(windows, True, value_at, notes)
     residencies, used = _residencies(program, stays, prefetches, is_slow, notes)
+    residencies, used, results = defined_by_copies(program, residencies, used, notes)
     residencies, used = single_copies(program, residencies, used, notes)
     residencies, used = whole_places(program, residencies, used, notes)
     evictions = [
-        _eviction(program, value, w, residencies, notes)
+        _eviction(program, left, w, residencies, notes)
         for value, found in _by_value(windows, False, value_at, notes).items()
         for w in found
-        if _is_left(value, w, residencies)
+        for left in (value, results.get(value, value))[: 1 + (value in results)]
+        if _is_left(left, w, residencies)
     ]
     mapping = Mapping(
         program.name,

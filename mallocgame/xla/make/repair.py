@@ -1,4 +1,4 @@
-"""Two things that the compiler does and the rules do not know, expressed within the rules."""
+"""Three things that the compiler does and the rules do not know, expressed within the rules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 from mallocgame.program import Program
-from mallocgame.program.mapping import COPIED, Residency, Transfer
+from mallocgame.program.mapping import COPIED, DEFINED, Residency, Transfer
 
 
 def single_copies(
@@ -34,6 +34,55 @@ def single_copies(
             name = program.values[new.value].name
             notes.append(f"{name}: copied twice for slots {first.end} and {second.end}; once here")
     return kept, list(copies.values())
+
+
+def defined_by_copies(
+    program: Program,
+    residencies: Sequence[Residency],
+    prefetches: Sequence[Transfer],
+    notes: list[str],
+) -> tuple[list[Residency], list[Transfer], dict[int, int]]:
+    """Stays that begin with a copy instruction which the compiler made a prefetch of its operand.
+
+    Its result is in place when the copy ends, without a prefetch of its own.  Here the instruction
+    itself defines it in fast memory, and the operand is not copied.
+
+    Returns:
+      The residencies and prefetches, and operand -> result of each such copy: to the compiled
+      program both are one value.
+    """
+    results: dict[int, int] = {}
+    copies = {(t.value, t.start): t for t in prefetches}
+    kept = list(residencies)
+    for stay in residencies:
+        slot = _defining_copy(program, stay)
+        if stay.arrival != COPIED or (stay.value, stay.start) in copies or slot is None:
+            continue
+        sources = {a.value for a in program.accesses_at[slot] if a.kind == "read"}
+        before = [
+            r for r in kept
+            if r.value in sources and r.offset == stay.offset and slot <= r.end <= stay.start
+        ]  # fmt: skip
+        others = [r for r in kept if r is not stay and r not in before]
+        whole = dataclasses.replace(stay, start=slot, arrival=DEFINED)
+        if any(_collide(program, whole, other) for other in others):
+            continue
+        for source in before:
+            copies.pop((source.value, source.start), None)
+        kept = [*others, whole]
+        results.update(dict.fromkeys(sources, stay.value))
+        name = program.values[stay.value].name
+        notes.append(f"{name}: copied from its operand by a prefetch; by its instruction here")
+    return kept, list(copies.values()), results
+
+
+def _defining_copy(program: Program, stay: Residency) -> int | None:
+    """The slot before a stay at which a copy instruction defines its value; None if none does."""
+    for access in program.accesses:
+        if access.value == stay.value and access.defines and access.instruction < stay.start:
+            is_copy = program.instructions[access.instruction].opcode == "copy"
+            return access.instruction if is_copy else None
+    return None
 
 
 def whole_places(

@@ -15,6 +15,7 @@ from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, Function, Lowered
 from mallocgame.xla.compile.workfolder import Progress, Workfolder
 from mallocgame.xla.make.driver import Made, make_program
 from mallocgame.xla.read.chips import chip_by_name
+from mallocgame.xla.steer.roundtrip import STABLEHLO
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def make(wanted: Wanted, progress: Progress) -> Made:
     compiler.require_libtpu()
     with _folder(wanted) as folder:
         if isinstance(wanted.what, StableHlo):
-            path = folder / "lowered.mlir"
+            path = folder / STABLEHLO
             path.write_text(wanted.what.text)
             lowered = Lowered(path, f"StableHLO {wanted.what.file}")
         else:

@@ -7,10 +7,11 @@ does, between two markers.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from gamekit.errors import InputError
+from mallocgame.xla.read.asynchronous import is_asynchronous, walk_asynchronous
+from mallocgame.xla.read.carries import join_carries
 from mallocgame.xla.read.hlo import (
     ArrayShape,
     HloComputation,
@@ -20,99 +21,24 @@ from mallocgame.xla.read.hlo import (
     leaves,
 )
 from mallocgame.xla.read.traffic import read_bytes, write_of
-
-Index = tuple[int, ...]
-Tree = dict[Index, int]  # tuple index -> value
+from mallocgame.xla.read.trips import ASSUMED_TRIPS, trip_count
+from mallocgame.xla.read.values import Graph, GraphStep, Index, RawLoop, RawRead, RawWrite, Tree
 
 _VIEWS = ("bitcast", "optimization-barrier", "copy-start", "copy-done", "slice-start", "slice-done")
 _SOURCES = ("parameter", "constant")
 
 
-@dataclass
-class RawValue:
-    """A value under construction: the position where it is made, and its shape."""
+def build_graph(module: HloModule, source: str, trips: int = ASSUMED_TRIPS) -> Graph:
+    """Flattens a module.
 
-    instruction: str
-    index: Index
-    shape: ArrayShape
-    is_input: bool
-    is_output: bool = False
-
-    @property
-    def name(self) -> str:
-        """The position as XLA writes it."""
-        suffix = "{" + ",".join(map(str, self.index)) + "}" if self.index else ""
-        return self.instruction + suffix
-
-
-@dataclass(frozen=True)
-class RawRead:
-    """Operand ``operand`` of a step is ``value``; ``bytes`` of it are read."""
-
-    value: int
-    operand: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class RawWrite:
-    """Output ``index`` of a step is ``value``."""
-
-    value: int
-    index: Index
-    bytes: int
-    defines: bool
-
-
-@dataclass
-class GraphStep:
-    """One slot of the flattened schedule or, with ``hlo`` a while, a loop marker."""
-
-    name: str
-    hlo: HloInstruction
-    is_marker: bool = False
-    reads: list[RawRead] = field(default_factory=list)
-    writes: list[RawWrite] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class RawLoop:
-    """A while.
-
-    entry, exit: numbers of the steps that are its markers.
-    carries: (parameter, result) for each carried leaf that changes.
-    """
-
-    entry: int
-    exit: int
-    trip_count: int
-    carries: tuple[tuple[int, int], ...]
-
-
-@dataclass
-class Graph:
-    """Steps, values and loops; ``positions`` maps an instruction's name to its values."""
-
-    steps: list[GraphStep] = field(default_factory=list)
-    values: list[RawValue] = field(default_factory=list)
-    loops: list[RawLoop] = field(default_factory=list)
-    positions: dict[str, Tree] = field(default_factory=dict)
-    merged: dict[int, int] = field(default_factory=dict)
-
-    def find(self, value: int) -> int:
-        """The value that stands for all that were found to be the same as this one."""
-        while value in self.merged:
-            value = self.merged[value]
-        return value
-
-
-def build_graph(module: HloModule, source: str) -> Graph:
-    """Flattens a module; ``source`` names the file in errors.
+    Args:
+      source: names the file in errors.
+      trips: executions of loops that do not say how often they run.
 
     Raises:
-      InputError: a construct without placement rules (a conditional, an unknown trip count).
+      InputError: a construct without placement rules.
     """
-    graph = Graph()
+    graph = Graph(trips_if_unknown=trips)
     entry = module.computations[module.entry]
     outputs = _walk(graph, module, entry, None, source)
     parameters = entry.parameters()
@@ -123,25 +49,32 @@ def build_graph(module: HloModule, source: str) -> Graph:
                 _merge_if_in_place(graph, given, outputs[index])
     for value in outputs.values():
         graph.values[graph.find(value)].is_output = True
+    join_carries(graph)
     return graph
 
 
 def _walk(
-    graph: Graph, module: HloModule, computation: HloComputation, bound: Tree | None, source: str
+    graph: Graph,
+    module: HloModule,
+    computation: HloComputation,
+    bound: Sequence[Tree] | None,
+    source: str,
 ) -> Tree:
     """Adds a computation's steps and returns its root's values.
 
-    bound: values of the parameter, for the body of a loop.
+    bound: values of the parameters of what is called: a loop's body, a branch.
     """
     for hlo in computation.instructions.values():
         if hlo.opcode == "while":
             tree = _walk_loop(graph, module, hlo, source)
         elif hlo.opcode == "parameter" and bound is not None:
-            tree = bound
+            tree = bound[int(hlo.literal)]
         elif hlo.opcode in _SOURCES:
-            tree = {i: _new_value(graph, hlo.name, i, s, True) for i, s in leaves(hlo.shape)}
-        elif hlo.opcode == "conditional":
-            raise InputError(f"{source}: {hlo.name}: opcode: conditional is not supported")
+            tree = {i: graph.new_value(hlo.name, i, s, True) for i, s in leaves(hlo.shape)}
+        elif hlo.branches:
+            tree = _walk_branches(graph, module, hlo, source)
+        elif is_asynchronous(hlo):
+            tree = walk_asynchronous(graph, hlo)
         elif _is_view(hlo):
             tree = _view(graph, hlo, source)
         else:
@@ -175,11 +108,6 @@ def _view(graph: Graph, hlo: HloInstruction, source: str) -> Tree:
     return {(): next(iter(tree.values()))} if tree else {}
 
 
-def _new_value(graph: Graph, name: str, index: Index, shape: ArrayShape, is_input: bool) -> int:
-    graph.values.append(RawValue(name, index, shape, is_input))
-    return len(graph.values) - 1
-
-
 def _add_step(
     graph: Graph, module: HloModule, computation: HloComputation, hlo: HloInstruction
 ) -> Tree:
@@ -211,18 +139,20 @@ def _output(
         values = list(graph.positions[hlo.operands[operand]].values())
         if len(values) == 1 and graph.values[values[0]].shape.size_bytes == shape.size_bytes:
             return values[0]
-    return _new_value(graph, hlo.name, index, shape, False)
+    return graph.new_value(hlo.name, index, shape, False)
 
 
 def _walk_loop(graph: Graph, module: HloModule, hlo: HloInstruction, source: str) -> Tree:
     body, condition = hlo.callee("body"), hlo.callee("condition")
     if body is None or condition is None:
         raise InputError(f"{source}: {hlo.name}: while must have a body and a condition")
-    trips = _trip_count(module, hlo, condition, source)
+    trips = trip_count(module, hlo, condition)
+    if trips is None:
+        trips = graph.assumed[hlo.name] = graph.trips_if_unknown
     given = graph.positions[hlo.operands[0]]
     entry = len(graph.steps)
     graph.steps.append(GraphStep(f"{hlo.name}:entry", hlo, is_marker=True))
-    made = _walk(graph, module, module.computations[body], given, source)
+    made = _walk(graph, module, module.computations[body], [given], source)
     if set(made) != set(given):
         raise InputError(f"{source}: {hlo.name}: body and operand must have the same shape")
     graph.steps.append(GraphStep(f"{hlo.name}:exit", hlo, is_marker=True))
@@ -234,6 +164,33 @@ def _walk_loop(graph: Graph, module: HloModule, hlo: HloInstruction, source: str
             carries.append((given[index], value))
     graph.loops.append(RawLoop(entry, len(graph.steps) - 1, trips, tuple(carries)))
     return made
+
+
+def _walk_branches(graph: Graph, module: HloModule, hlo: HloInstruction, source: str) -> Tree:
+    """Adds the branches of a conditional, one after the other, or what a call calls.
+
+    They make their results in one buffer, so these are one value; the first one defines it, or it
+    is what a branch hands through, and all others update it.
+    """
+    given = [graph.positions[name] for name in hlo.operands]
+    if hlo.opcode == "call":
+        return _walk(graph, module, module.computations[hlo.branches[0]], given, source)
+    first = len(graph.steps)
+    made = []
+    for branch, operand in zip(hlo.branches, given[1:], strict=True):
+        made.append(_walk(graph, module, module.computations[branch], [operand], source))
+    for step in graph.steps[first:]:
+        step.share /= len(hlo.branches)
+    inside = {graph.find(w.value) for step in graph.steps[first:] for w in step.writes if w.defines}
+    tree: Tree = {}
+    for index in made[0]:
+        values = [graph.find(branch[index]) for branch in made]
+        kept = next((v for v in values if v not in inside), values[0])
+        for value in values:
+            if value != kept and value in inside:
+                graph.update_instead(kept, value)
+        tree[index] = kept
+    return tree
 
 
 def _merge_if_in_place(graph: Graph, old: int, new: int) -> None:
@@ -259,59 +216,3 @@ def _merge_if_in_place(graph: Graph, old: int, new: int) -> None:
         for w in step.writes
     ]
     graph.merged[new] = old
-
-
-def _trip_count(module: HloModule, hlo: HloInstruction, condition: str, source: str) -> int:
-    """The trip count that the compiler states, or of ``for (i = start; i < bound; i += step)``.
-
-    Raises:
-      InputError: the loop's condition, start or step is not a constant.
-    """
-    known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', hlo.attributes)
-    if known:
-        return int(known.group(1))
-    test = module.computations[condition]
-    root = test.instructions[test.root]
-    if root.opcode == "compare" and root.text("direction") == "LT" and len(root.operands) == 2:
-        counter = test.instructions[root.operands[0]].text("index")
-        bound = _constant(test, root.operands[1])
-        start = _counter_start(module, hlo, counter)
-        step = _counter_step(module, hlo, counter)
-        if bound is not None and start is not None and step and bound > start:
-            return -(-(bound - start) // step)
-    raise InputError(f"{source}: {hlo.name}: condition {condition}: no constant trip count")
-
-
-def _constant(computation: HloComputation, name: str) -> int | None:
-    """The integer behind copies of a constant; None for anything else."""
-    instruction = computation.instructions[name]
-    while instruction.opcode in ("copy", "bitcast"):
-        instruction = computation.instructions[instruction.operands[0]]
-    is_integer = instruction.opcode == "constant" and instruction.literal.lstrip("-").isdigit()
-    return int(instruction.literal) if is_integer else None
-
-
-def _counter_start(module: HloModule, hlo: HloInstruction, counter: str) -> int | None:
-    for computation in module.computations.values():
-        if computation.instructions.get(hlo.name) is hlo and counter.isdigit():
-            initial = computation.instructions[hlo.operands[0]]
-            if initial.opcode == "tuple" and int(counter) < len(initial.operands):
-                return _constant(computation, initial.operands[int(counter)])
-    return None
-
-
-def _counter_step(module: HloModule, hlo: HloInstruction, counter: str) -> int | None:
-    """The constant that the body adds to the counter; None if it does something else."""
-    body = module.computations[hlo.callee("body") or ""]
-    root = body.instructions[body.root]
-    if root.opcode != "tuple" or not counter.isdigit() or int(counter) >= len(root.operands):
-        return None
-    update = body.instructions[root.operands[int(counter)]]
-    if update.opcode != "add" or len(update.operands) != 2:
-        return None
-    before, step = (body.instructions[name] for name in update.operands)
-    while before.opcode in ("copy", "bitcast"):
-        before = body.instructions[before.operands[0]]
-    if before.opcode != "get-tuple-element" or before.text("index") != counter:
-        return None
-    return _constant(body, step.name)

@@ -16,8 +16,10 @@ from gamekit.errors import InputError
 
 ELEMENT_BITS = {
     "pred": 8, "s4": 4, "u4": 4, "s8": 8, "u8": 8, "s16": 16, "u16": 16, "s32": 32, "u32": 32,
-    "s64": 64, "u64": 64, "f8e4m3fn": 8, "f8e5m2": 8, "f8e4m3b11fnuz": 8, "bf16": 16, "f16": 16,
-    "f32": 32, "f64": 64, "c64": 64, "c128": 128, "token": 0, "opaque": 0,
+    "s64": 64, "u64": 64, "s2": 2, "u2": 2, "f4e2m1fn": 4, "f8e3m4": 8, "f8e4m3": 8,
+    "f8e4m3fn": 8, "f8e4m3fnuz": 8, "f8e4m3b11fnuz": 8, "f8e5m2": 8, "f8e5m2fnuz": 8,
+    "f8e8m0fnu": 8, "bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128,
+    "token": 0, "opaque": 0,
 }  # fmt: skip
 
 _COMMENT = re.compile(r"/\*.*?\*/")
@@ -85,6 +87,19 @@ class HloInstruction:
         found = re.search(rf"\b{role}=%?([\w.\-]+)", self.attributes)
         return found.group(1) if found else None
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """Computations of which one is executed, of a conditional; the one that a call calls."""
+        if self.opcode == "call":
+            return tuple(name for name in (self.callee("to_apply"),) if name)
+        if self.opcode != "conditional":
+            return ()
+        found = re.search(r"branch_computations=\{([^}]*)\}", self.attributes)
+        if found:
+            return tuple(_NAME.findall(found.group(1)))
+        both = (self.callee("true_computation"), self.callee("false_computation"))
+        return tuple(name for name in both if name)
+
     def text(self, key: str) -> str:
         """The plain value of an attribute, without quotes; empty if absent."""
         found = re.search(rf'\b{key}=("?)([^",}}\s]*)\1', self.attributes)
@@ -127,6 +142,25 @@ class HloModule:
     computations: dict[str, HloComputation]
     entry: str
     donations: tuple[tuple[tuple[int, ...], int], ...]
+
+    def shares(self) -> dict[str, float]:
+        """How often each computation that is reached runs when the one around it does.
+
+        Loop bodies count once.  The branches of a conditional are taken to be equally likely.
+        """
+        found = {self.entry: 1.0}
+        waiting = [self.entry]
+        while waiting:
+            name = waiting.pop()
+            for hlo in self.computations[name].instructions.values():
+                inner = hlo.branches
+                if hlo.opcode == "while":
+                    inner = tuple(c for c in (hlo.callee("body"), hlo.callee("condition")) if c)
+                share = found[name] / (len(inner) if hlo.opcode == "conditional" else 1)
+                for callee in inner:
+                    found[callee] = found.get(callee, 0.0) + share
+                    waiting.append(callee)
+        return found
 
     def while_loops(self) -> Iterator[HloInstruction]:
         """Every while instruction of the module."""

@@ -72,8 +72,28 @@ def _problem(computation: HloComputation, hlo: HloInstruction) -> str | None:
     return None
 
 
+def _branch_problem(known: dict[str, HloComputation], hlo: HloInstruction) -> str | None:
+    """What is wrong with the branches of a conditional, or with what a call calls."""
+    is_call = hlo.opcode == "call"
+    if not hlo.branches or (not is_call and len(hlo.operands) != 1 + len(hlo.branches)):
+        return f"{hlo.opcode}: must have an operand for each branch, got {len(hlo.operands)}"
+    for name in hlo.branches:
+        callee = known.get(name)
+        if callee is None:
+            return f"{hlo.opcode}: must call a computation before this one, got {name!r}"
+        arguments = len(hlo.operands) if is_call else 1
+        if len(callee.parameters()) != arguments:
+            return f"{hlo.opcode}: {name} must take {arguments} arguments"
+        made = [index for index, _ in leaves(callee.instructions[callee.root].shape)]
+        if made != [index for index, _ in leaves(hlo.shape)]:
+            return f"{hlo.opcode}: the result of {name} must have the instruction's shape"
+    return None
+
+
 def _callee_problem(known: dict[str, HloComputation], hlo: HloInstruction) -> str | None:
     """What is wrong with the computations that an instruction calls."""
+    if hlo.opcode in ("conditional", "call"):
+        return _branch_problem(known, hlo)
     for role in _ROLES.get(hlo.opcode, ()):
         callee = known.get(hlo.callee(role) or "")
         if callee is None:

@@ -1,12 +1,16 @@
 """A mapping as options of the TPU compiler: what its interface lets a user say about placement.
 
-Four levers (field names as in openxla's ``memory_space_assignment.proto``):
+Public levers (field names as in openxla's ``memory_space_assignment.proto``):
+
+- for every value that is ever in fast memory, its position in the order in which values are placed;
+  the others come last;
+- an instruction after which a prefetch preferably starts.
+
+Beyond them, on request, an option without public documentation:
 
 - ``keep_in_default_memory`` for every value that the mapping never has in fast memory;
 - the same for every single operand that is read in slow memory although its value is in fast memory
-  at other times;
-- for every value that is ever in fast memory, its position in the order in which values are placed;
-- an instruction after which a prefetch preferably starts.
+  at other times.
 
 Offsets, ends of copies and evictions cannot be expressed, nor that a value that is fetched later is
 written in slow memory.  Values are placed by offset, lowest first: a packing is rebuilt by putting
@@ -20,7 +24,10 @@ import itertools
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
+from gamekit.errors import InputError
+from gamekit.jsonfile import short
 from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
 from mallocgame.program.levels import Levels
@@ -33,6 +40,7 @@ PREFETCHES = "xla_tpu_preferred_prefetch_overrides"
 _POSITION = re.compile(r"(?P<instruction>[^{}]+)(?:\{(?P<index>[\d,]*)\})?")
 EXIT = ":exit"  # after the name of a loop's ``while``: its exit marker
 _KEEP = "keep_in_default_memory { }"
+LEVERS = ("public", "all")
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,9 @@ class Wishes:
     prefetches: tuple[tuple[int, int, int], ...] = ()
 
 
-def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
+def compiler_options(
+    program: Program, mapping: Mapping, chip: Chip, levers: str = "public"
+) -> Options:
     """Options for ``jax.jit(...).lower(...).compile(compiler_options=...)``.
 
     They also close the program as it was played: its capacity, and no prefetches across runs of the
@@ -62,22 +72,46 @@ def compiler_options(program: Program, mapping: Mapping, chip: Chip) -> Options:
     Args:
       mapping: of `program`, from any mapper.
       chip: what the program was compiled for.
+      levers: as for `options_of`.
     """
-    return options_of(program, wishes_of(program, mapping), chip)
+    return options_of(program, wishes_of(program, mapping), chip, levers)
 
 
-def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
-    """Compiler options that express the wishes and close the program as it was played."""
+def check_levers(levers: Any) -> str:
+    """The name of a set of levers.
+
+    Raises:
+      InputError: there is no such set.
+    """
+    if levers not in LEVERS:
+        raise InputError(f"levers: must be one of {', '.join(LEVERS)}, got {short(levers)}")
+    return levers
+
+
+def options_of(program: Program, wishes: Wishes, chip: Chip, levers: str = "public") -> Options:
+    """Compiler options that express the wishes and close the program as it was played.
+
+    Args:
+      levers: "public" for options that openxla documents, "all" for one more,
+        ``xla_tpu_msa_tensor_overrides``, which has no public documentation and may change or go
+        with any version of the compiler.
+    """
+    says_all = check_levers(levers) == "all"
     tensors = [
         f"overrides {{ {_position(program, v)} {_KEEP} }}" for v in sorted(wishes.values_out)
     ]
     tensors += [
         f"overrides {{ {_use(program, *use)} {_KEEP} }}" for use in sorted(wishes.reads_out)
     ]
+    last = [] if says_all else sorted(wishes.values_out)
     order = [
         f"overrides {{ {_position(program, v)} "
         f"override_options {{ assign_value: {turn - len(wishes.order)} }} }}"
         for turn, v in enumerate(wishes.order)
+    ]
+    order += [
+        f"overrides {{ {_position(program, v)} override_options {{ assign_last: true }} }}"
+        for v in last
     ]
     prefetches = [
         f"overrides {{ {_use(program, slot, operand)} "
@@ -86,7 +120,7 @@ def options_of(program: Program, wishes: Wishes, chip: Chip) -> Options:
     ]
     options: Options = {
         **chip.closed,
-        TENSORS: " ".join(tensors),
+        TENSORS: " ".join(tensors) if says_all else "",
         ORDER: " ".join(order),
         PREFETCHES: " ".join(prefetches),
     }

@@ -48,6 +48,7 @@ class CompilerSearch:
       seconds: spent so far.
       compiles: made so far; refused: those of them that the compiler rejected.
       history: (seconds, compiles, cycles) of each improvement.
+      levers: what it may say, see `options_of`; files of earlier versions have all.
     """
 
     program: str
@@ -62,6 +63,7 @@ class CompilerSearch:
     compiles: int = 0
     refused: int = 0
     history: tuple[tuple[float, int, int], ...] = ()
+    levers: str = "all"
 
     @property
     def cycles_best(self) -> int:
@@ -76,7 +78,8 @@ class CompilerSearch:
     def options(self, bench: CompilerBench) -> Options:
         """The compiler options of the best wishes."""
         is_better = self.cycles is not None and self.cycles < self.cycles_production
-        return options_of(bench.program, self.wishes if is_better else Wishes(), bench.chip)
+        wishes = self.wishes if is_better else Wishes()
+        return options_of(bench.program, wishes, bench.chip, self.levers)
 
     def line(self) -> str:
         """One line of progress."""
@@ -87,7 +90,12 @@ class CompilerSearch:
 
 
 def begin(
-    bench: CompilerBench, mapping: Mapping | None, benefits: dict[int, float], seed: int, path: Path
+    bench: CompilerBench,
+    mapping: Mapping | None,
+    benefits: dict[int, float],
+    seed: int,
+    path: Path,
+    levers: str = "public",
 ) -> CompilerSearch:
     """A new search, or the one in the file.
 
@@ -111,11 +119,12 @@ def begin(
         seed=seed,
         cycles_production=bench.cycles(bench.account()),
         wishes=wishes,
+        levers=levers,
     )
     if not path.exists():
         return new
     old = load_search(path)
-    for name in ("program", "fingerprint", "begin", "seed", "cycles_production"):
+    for name in ("program", "fingerprint", "begin", "seed", "cycles_production", "levers"):
         if getattr(old, name) != getattr(new, name):
             raise InputError(
                 f"{path}: {name}: must be {getattr(new, name)!r} to continue this search, "
@@ -146,7 +155,7 @@ def search(
         is_first = state.compiles == 0
         rng = np.random.default_rng([state.seed, state.compiles])
         candidate = state.wishes if is_first else moves.perturbed(state.wishes, rng)
-        cycles = _estimate(bench, candidate)
+        cycles = _estimate(bench, candidate, state.levers)
         spent = state.seconds + time.monotonic() - started
         before = state.cycles_best
         state = dataclasses.replace(
@@ -167,9 +176,9 @@ def search(
     return state
 
 
-def _estimate(bench: CompilerBench, wishes: Wishes) -> int | None:
+def _estimate(bench: CompilerBench, wishes: Wishes, levers: str) -> int | None:
     """The estimated cycles of a compile; None if the compiler refuses the wishes."""
-    options = options_of(bench.program, wishes, bench.chip)
+    options = options_of(bench.program, wishes, bench.chip, levers)
     with tempfile.TemporaryDirectory(prefix="mallocgame-search-") as name:
         try:
             return bench.compile(options, Path(name))
@@ -324,4 +333,5 @@ def load_search(path: Path) -> CompilerSearch:
         compiles=record.integer("compiles"),
         refused=record.integer("refused"),
         history=history,
+        levers=record.string("levers", "all"),
     )

@@ -92,10 +92,13 @@ class CompilerBench:
             )
         }
         module = read_hlo(folder / "msa_on.hlo.gz")
-        return sum(
-            weight.get(hlo.name, 0) * (hlo.estimated_cycles or 0)
-            for computation in module.computations.values()
-            for hlo in computation.instructions.values()
+        shares = module.shares()
+        return round(
+            sum(
+                weight.get(hlo.name, 0) * shares.get(name, 0.0) * (hlo.estimated_cycles or 0)
+                for name, computation in module.computations.items()
+                for hlo in computation.instructions.values()
+            )
         )
 
 
@@ -161,17 +164,20 @@ class RoundTrip:
         return {**fields, "gain": self.gain, "simulated_gain": self.simulated_gain}
 
 
-def round_trip(bench: CompilerBench, mapping: Mapping, production: Mapping) -> RoundTrip:
+def round_trip(
+    bench: CompilerBench, mapping: Mapping, production: Mapping, levers: str = "public"
+) -> RoundTrip:
     """Compiles a program with an exported mapping.
 
     Args:
       mapping: of the program, from any mapper.
       production: the compiler's own mapping of the program.
+      levers: what may be said, see `options_of`.
 
     Raises:
       InputError: the folder is of another program, or the compile fails.
     """
-    options = compiler_options(bench.program, mapping, bench.chip)
+    options = compiler_options(bench.program, mapping, bench.chip, levers)
     return read_back(bench, options, mapping, production)
 
 
@@ -190,7 +196,10 @@ def read_back(
         shutil.copytree(bench.work, folder)
         cycles = bench.compile(options, bench.account(folder))
         imported = import_dump(folder, bench.chip.machine, program.name)
-    made = next(item for item in imported.items if item.program.machine == program.machine)
+    capacity = program.machine.fast_capacity_bytes
+    made = next(
+        item for item in imported.items if item.program.machine.fast_capacity_bytes == capacity
+    )
     done = dataclasses.replace(made.mapping, fingerprint=program.fingerprint)
     benefits = buffer_benefits(program, bench.account(), bench.work)
 

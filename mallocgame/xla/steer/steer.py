@@ -16,7 +16,7 @@ from mallocgame.suites import find_program, load_production
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S, require_libtpu
 from mallocgame.xla.read.chips import CHIPS, Chip, Options
 from mallocgame.xla.steer.bufferinfo import buffer_benefits
-from mallocgame.xla.steer.export import compiler_options
+from mallocgame.xla.steer.export import LEVERS, compiler_options
 from mallocgame.xla.steer.in_the_loop import CompilerSearch, begin, search
 from mallocgame.xla.steer.roundtrip import CompilerBench, RoundTrip, read_back
 
@@ -52,6 +52,10 @@ def add_roundtrip_arguments(again: argparse.ArgumentParser) -> None:
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--levers", choices=LEVERS, default="public",
+        help="all: also an option without public documentation; default public",
+    )  # fmt: skip
     parser.add_argument("program", help="a suite's program, or a file")
     parser.add_argument("mapping", type=Path, help="mapping of the program, from any mapper")
 
@@ -95,7 +99,10 @@ def export(options: argparse.Namespace) -> int:
     """Writes a mapping as options for the compiler."""
     program = load_program(find_program(options.program))
     mapping = load_mapping(options.mapping, program)
-    text = json.dumps(compiler_options(program, mapping, chip_of(program)), indent=1) + "\n"
+    text = (
+        json.dumps(compiler_options(program, mapping, chip_of(program), options.levers), indent=1)
+        + "\n"
+    )
     if options.out is None:
         sys.stdout.write(text)
     elif options.out.exists():
@@ -123,7 +130,7 @@ def roundtrip(options: argparse.Namespace) -> int:
             raise InputError("--search: needs -o FOLDER to keep its state")
     bench = CompilerBench(program, options.work, chip_of(program), options.timeout)
     bench.check()
-    exported = compiler_options(program, mapping, bench.chip)
+    exported = compiler_options(program, mapping, bench.chip, options.levers)
     if options.search is not None:
         exported = _search(options, bench, None if options.begin == "production" else mapping)
     trip = read_back(bench, exported, mapping, production)
@@ -139,7 +146,7 @@ def roundtrip(options: argparse.Namespace) -> int:
 def _search(options: argparse.Namespace, bench: CompilerBench, mapping: Mapping | None) -> Options:
     path = options.out / "search.json"
     benefits = buffer_benefits(bench.program, bench.account(), bench.work)
-    state = begin(bench, mapping, benefits, options.seed, path)
+    state = begin(bench, mapping, benefits, options.seed, path, options.levers)
     if state.compiles:
         say(f"{path}: continues after {state.compiles} compiles")
     state = search(bench, state, benefits, options.search, path, _progress)

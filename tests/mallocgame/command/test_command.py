@@ -81,11 +81,11 @@ def test_the_promise_grows_and_is_kept():
 
     seen: list[float] = []
     problem = api.load(f"tpu_v4_sample/{OTHER}")
-    result = api.map(problem, "local_search", budget_s=0.5, progress=seen.append)
+    result = api.map(problem, "local_search", budget_s=3, watch=seen.append)
     assert len(seen) > 2 and seen == sorted(seen)
     assert seen[-1] - 1e-9 <= result.saved <= seen[-1] + 1e-3
     # A mapper that tells nothing is not asked to.
-    assert api.map(problem, "msa", progress=seen.append).verified
+    assert api.map(problem, "msa", watch=seen.append).verified
 
 
 def test_what_is_a_function(tmp_path, monkeypatch):

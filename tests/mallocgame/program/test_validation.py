@@ -61,7 +61,6 @@ WRONG = [
     (("accesses", 1, "defines"), True, ["accesses[1].defines"]),
     (("accesses", 1, "slow_s"), 1.0, ["accesses[1].slow_s"]),
     (("accesses", 2, "slow_s"), -1.0, ["accesses[2].slow_s", "-1"]),
-    (("accesses", 2, "fast_s"), 5.0, ["accesses[2].fast_s", "5.0", "4.0"]),
     (("accesses", 2, "fast_s"), NAN, ["accesses[2].fast_s", "nan"]),
     (("accesses", 0, "instruction"), 2, ["values[0] ('p')"]),  # defined where it is also read
     (("accesses", 0, "defines"), False, ["values[0] ('p')", "updated", "before its first write"]),

@@ -62,10 +62,10 @@ def test_floor_of_equal_estimates() -> None:
     assert predict(data, "01") >= 20000
 
 
-def test_estimate_that_rises_in_fast_memory_keeps_all_slow_exact() -> None:
+def test_estimate_that_rises_in_fast_memory_is_met() -> None:
     data = sample("up", [2 << 20], [16 << 20], ["00", "11"], [57816, 80432])
     assert predict(data, "00") == pytest.approx(57816, rel=1e-9)
-    assert predict(data, "11") <= 57816 * (1 + 1e-9)
+    assert predict(data, "11") == pytest.approx(80432, rel=0.02)
 
 
 def test_cycles_per_byte_are_recovered() -> None:

@@ -159,7 +159,7 @@ def test_refused_compiles_are_counted_and_other_failures_end_the_search(work, pr
     bench = CompilerBench(program, work, CHIP, compiler=Standin(program, "b"))
     benefits = buffer_benefits(program, work, work)
     path = tmp_path / "search.json"
-    state = begin(bench, all_slow(program), benefits, 0, path)
+    state = begin(bench, all_slow(program), benefits, 0, path, "all")
     assert len(state.wishes.values_out) > 3
     state = search(bench, state, benefits, 0.3, path, QUIET)
     assert state.refused >= 1 and state.cycles_begin is None

@@ -59,7 +59,7 @@ def value(program, name: str) -> int:
 
 def test_every_value_is_either_ordered_or_kept_out(imported):
     program, mapping = imported
-    options = compiler_options(program, mapping, CHIP)
+    options = compiler_options(program, mapping, CHIP, "all")
     resident = {program.values[r.value].name for r in mapping.residencies}
     ordered, kept = names(str(options[ORDER])), names(str(options[TENSORS]))
     assert set(ordered) == resident
@@ -72,6 +72,18 @@ def test_every_value_is_either_ordered_or_kept_out(imported):
     assert numbers == sorted(set(numbers)) and numbers[-1] < 0
 
 
+def test_public_levers_leave_out_the_undocumented_option(imported):
+    program, mapping = imported
+    public, everything = (compiler_options(program, mapping, CHIP, n) for n in ("public", "all"))
+    assert TENSORS in everything and TENSORS not in public
+    kept = names(str(everything[TENSORS]))
+    order = str(public[ORDER])
+    last = names(order)[-len(kept) :]
+    assert set(last) <= set(kept) and order.count("assign_last: true") == len(last) > 0
+    with pytest.raises(InputError, match="levers: must be one of public, all, got 'some'"):
+        compiler_options(program, mapping, CHIP, "some")
+
+
 def test_values_that_a_loop_carries_are_kept_out_together(imported):
     program, _ = imported
     assert program.carried
@@ -82,10 +94,10 @@ def test_values_that_a_loop_carries_are_kept_out_together(imported):
         program.fingerprint,
         (Residency(group.parameter, 0, start, start + 1, "copied"),),
     )
-    kept = names(str(compiler_options(program, one, CHIP)[TENSORS]))
+    kept = names(str(compiler_options(program, one, CHIP, "all")[TENSORS]))
     for member in (group.parameter, group.result):
         assert program.values[member].name not in kept
-    nothing = names(str(compiler_options(program, all_slow(program), CHIP)[TENSORS]))
+    nothing = names(str(compiler_options(program, all_slow(program), CHIP, "all")[TENSORS]))
     assert program.values[group.result].name in nothing
 
 
@@ -100,7 +112,7 @@ def test_a_single_read_in_slow_memory_is_said(imported):
     def kept(*stays: Residency) -> frozenset[tuple[int, int]]:
         mapping = Mapping(program.name, program.fingerprint, stays)
         wishes = wishes_of(program, mapping)
-        text = str(options_of(program, wishes, CHIP).get(TENSORS, ""))
+        text = str(options_of(program, wishes, CHIP, "all").get(TENSORS, ""))
         assert text.count("hlo_operand_filter") == len(wishes.reads_out)
         return wishes.reads_out
 

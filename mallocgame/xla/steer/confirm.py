@@ -1,0 +1,160 @@
+"""The compiler's last word on a mapping: its own cycles with the options, beside production's.
+
+Several ways to say a mapping are compiled, the most faithful first, until the compiler follows one
+well enough.  Only options that it does not estimate as slower than production are handed out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gamekit.errors import InputError
+from gamekit.files import write_text
+from mallocgame.program import Program
+from mallocgame.program.mapping import Mapping
+from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
+from mallocgame.xla.read.chips import Chip, Options
+from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
+from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
+
+PRODUCTION = "production's own options"
+ENOUGH = 0.5  # of the promised gain: no further way is compiled then
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One compile: how the mapping was said, and the cycles; None if the compiler refused it."""
+
+    what: str
+    cycles: int | None
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the compiler makes of a mapping.
+
+    production_cycles: its estimate for its own mapping, loops as often as they run, without waiting
+        for copies.
+    cycles: its estimate with `options`.
+    what: how the mapping was said; `PRODUCTION` if no way of saying it was better.
+    attempts: all that was compiled, in that order.
+    seconds: for all compiles.
+    """
+
+    production_cycles: int
+    cycles: int
+    options: Options
+    what: str
+    attempts: tuple[Attempt, ...]
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """Speed-up over production by the compiler's own estimate; never negative."""
+        return self.production_cycles / self.cycles - 1 if self.cycles else 0.0
+
+    def __str__(self) -> str:
+        first = self.attempts[0].cycles if self.attempts else None
+        if self.what == PRODUCTION:
+            told = "refused" if first is None else f"{self.production_cycles / first - 1:+.2%}"
+            return f"not confirmed (compiled {told}): production's own options are kept"
+        way = "" if self.what == self.attempts[0].what else f", by {self.what}"
+        return f"the compiler confirms {self.gain:+.2%}{way}"
+
+
+def confirm(
+    program: Program,
+    mapping: Mapping,
+    module: str,
+    chip: Chip,
+    *,
+    levers: str = "public",
+    promised: float = 0.0,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+    progress: Callable[[str], None] | None = None,
+    bench: CompilerBench | None = None,
+) -> Confirmation:
+    """Compiles a mapping's options and chooses what to hand out.
+
+    Args:
+      module: the StableHLO that the program was compiled from.
+      levers: what may be said, see `options_of`.
+      promised: the gain that the mapping promises; with half of it the compiler is believed to
+        follow.
+      bench: a stand-in for tests.
+
+    Raises:
+      InputError: the program does not say production's cycles, or the compiler is missing.
+    """
+    production = production_cycles(program)
+    attempts: list[Attempt] = []
+    best = Confirmation(production, production, plain_options(program, chip), PRODUCTION, (), 0.0)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mallocgame-confirm-") as name:
+        folder = Path(name)
+        write_text(folder / STABLEHLO, module)
+        bench = bench or CompilerBench(program, folder, chip, timeout_s)
+        for what, wishes in ways(program, mapping, levers):
+            options = options_of(program, wishes, chip, levers)
+            cycles = _compiled(bench, options, folder / f"attempt_{len(attempts)}")
+            attempts.append(Attempt(what, cycles))
+            if progress:
+                told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
+                progress(f"{program.name}: compiled with {what}: {told}")
+            if cycles is not None and cycles < best.cycles:
+                best = dataclasses.replace(best, cycles=cycles, options=options, what=what)
+            if best.gain > 0 and best.gain >= ENOUGH * promised:
+                break
+    return dataclasses.replace(best, attempts=tuple(attempts), seconds=time.monotonic() - started)
+
+
+def production_cycles(program: Program) -> int:
+    """The compiler's estimate of its own mapping, each loop body as often as it runs.
+
+    Raises:
+      InputError: the program does not say it: it was made by an earlier version, or otherwise.
+    """
+    made = program.provenance.get("production")
+    cycles = made.get("executed_cycles") if isinstance(made, dict) else None
+    if not isinstance(cycles, int) or cycles <= 0:
+        raise InputError(
+            f"{program.name}: provenance.production.executed_cycles: must be there to compare with "
+            "production; load the program again from its function"
+        )
+    return cycles
+
+
+def plain_options(program: Program, chip: Chip) -> Options:
+    """The options of production: the closed program, and no wishes."""
+    return options_of(program, Wishes(), chip)
+
+
+def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str, Wishes]]:
+    """Ways to say a mapping, the most faithful first; each says something else."""
+    wishes = wishes_of(program, mapping)
+    found = [("all wishes", wishes)]
+    found.append(("its order alone", dataclasses.replace(wishes, prefetches=())))
+    if levers == "public":
+        loose = dataclasses.replace(wishes, prefetches=(), values_out=frozenset())
+        found.append(("its order, others as the compiler likes", loose))
+    found.append(("the starts of its copies", Wishes(prefetches=wishes.prefetches)))
+    said: list[Wishes] = [Wishes()]
+    for what, wish in found:
+        if wish not in said:
+            said.append(wish)
+            yield what, wish
+
+
+def _compiled(bench: CompilerBench, options: Options, out: Path) -> int | None:
+    """The cycles with options; None if the compiler refuses them."""
+    try:
+        return bench.compile(options, out)
+    except InputError as error:
+        if "compile failed" not in str(error):
+            raise
+        return None
