@@ -89,7 +89,9 @@ def slow_evaluation(out: Path, **more):
     domain = load_domain(SLOW)
     instances = plan.load_subjects(domain, [SAMPLE, f"tpu_v4_sample/{OTHER}"])
     entries = plan.expand(domain, ("production", "msa", "bound"), (1.0,), (0, 1, 2))
-    return an_evaluation(out, (), game=SLOW, instances=instances, entries=entries, grace_s=200.0, **more)
+    return an_evaluation(
+        out, (), game=SLOW, instances=instances, entries=entries, grace_s=200.0, **more
+    )
 
 
 @needs_dask
