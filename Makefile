@@ -44,6 +44,8 @@ suite: $(STAMP)
 	  -o mallocgame/suites/tpu_v4
 	-$(BIN)/mallocgame suite build mallocgame/suites/tpu_later.yaml \
 	  -o mallocgame/suites/tpu_later
+	-$(BIN)/mallocgame suite build mallocgame/suites/tpu_v4_large.yaml \
+	  -o mallocgame/suites/tpu_v4_large --timeout 2400
 	$(BIN)/mallocgame suite docs mallocgame/suites/tpu_v4 mallocgame/suites/tpu_later
 
 clean:

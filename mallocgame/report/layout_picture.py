@@ -158,6 +158,7 @@ def _memory(
         face = KINDS[kind] if colour == "kind" else scale.colour(saving)
         place.set(facecolor=face, edgecolor="#ffffff", linewidth=0.4, zorder=2)
         place.set_gid(f"stay-{number}")
+        place.set_in_layout(False)  # inside the axes; thousands would be measured again and again
         axes.add_patch(place)
         _label(axes, program, residency, place, edges[-1], capacity)
     if colour == "saving" and isinstance(scale.norm, LogNorm):
