@@ -44,7 +44,7 @@ class LoopsDomain(Domain):
 
     name, version = "loops", GAME_VERSION
     options = LoopsConfig
-    words = Words(instance="computation", solution="nest", score="log2 of the speed-up")
+    words = Words(instance="computation", solution="nest", score="speed-up")
     solvers: Mapping[str, Solver] = {
         "start": _mapper("start"),
         "greedy1": _mapper("greedy1", searches=True),

@@ -17,7 +17,7 @@ from games.loops.program.cost import counts
 from games.loops.program.machine import CONSTANTS, Machine
 from games.loops.program.nest import Nest, from_record, start
 
-CORE = 3
+CORE = 4
 # Ratios to the reference in the same run are what to trust; the seconds themselves weigh less.
 ABSOLUTE_WEIGHT = 0.3
 # How much a constant may stay where it was: a change by a factor of e weighs as so many nests that
@@ -77,8 +77,9 @@ def is_held_out(sample: Sample) -> bool:
     return int(sample.computation.fingerprint, 16) % 5 == 0
 
 
-def fit(samples: Sequence[Sample], begin: Machine) -> Machine:
-    """The constants with which the model is nearest to measurements, beginning with some machine's.
+def fit(samples: Sequence[Sample], begin: Machine, name: str | None = None) -> Machine:
+    """The constants with which the model is nearest to measurements, beginning with some machine's,
+    whose name is kept unless there is another one.
 
     It minimises squares of differences of logarithms, with a soft loss, as a few times are bad.
     """
@@ -100,7 +101,7 @@ def fit(samples: Sequence[Sample], begin: Machine) -> Machine:
     bounds = (at - LARGEST, at + LARGEST)
     found = least_squares(residuals, at, bounds=bounds, loss="soft_l1", f_scale=0.3)
     constants = tuple(float(c) for c in np.exp(found.x))
-    return Machine(begin.name, caches, constants, len(samples))
+    return Machine(name or begin.name, caches, constants, len(samples))
 
 
 def agreement(samples: Sequence[Sample], machine: Machine) -> Agreement:
@@ -126,8 +127,8 @@ def _matrix(samples: Sequence[Sample], caches: tuple[int, int]) -> np.ndarray:
     rows = []
     for sample in samples:
         count = counts(sample.computation, sample.nest, caches)
-        core = [count.blocks * x for x in (count.fmas, count.accesses, count.chain)]
-        rows.append([*core, *(count.others[name] for name in CONSTANTS[CORE:])])
+        both = {**count.core, **count.others}
+        rows.append([both[name] for name in CONSTANTS])
     return np.array(rows)
 
 

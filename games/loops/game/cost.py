@@ -17,13 +17,15 @@ LINE_FLOATS = 16
 # Vector registers; two of them are for what is multiplied.
 REGISTERS, OPERANDS = 16, 2
 NO_FIT = 2.0
+CORE = 4
 
 
 class Counts(NamedTuple):
     """How often the model pays for each thing, float32 each.
 
-    core: [3], of multiplications, accesses and links of chains: the dearest of them counts.
-    others: [constants - 3], of the other constants in their order.
+    core: [4], of multiplications, accesses, links of chains and stores that are loaded again: the
+        dearest of them counts.
+    others: [constants - 4], of the other constants in their order.
     """
 
     core: jax.Array
@@ -37,8 +39,8 @@ def seconds(t: Tables, nest: Nest) -> jax.Array:
 
 def nanoseconds(count: Counts, prices: jax.Array) -> jax.Array:
     """What counts [..., n] cost at prices [n]."""
-    core = jnp.max(count.core * prices[:3], axis=-1)
-    return core + jnp.sum(count.others * prices[3:], axis=-1)
+    core = jnp.max(count.core * prices[:CORE], axis=-1)
+    return core + jnp.sum(count.others * prices[CORE:], axis=-1)
 
 
 def counts(t: Tables, nest: Nest) -> Counts:
@@ -88,19 +90,28 @@ def counts(t: Tables, nest: Nest) -> Counts:
     too_many = jnp.maximum(0.0, tile + OPERANDS - REGISTERS)
     accesses = accesses + jnp.where(is_tiled, 0.0, 2 * elements[0] * per_vector[0])
     gathers = gathers + jnp.where(is_tiled, 0.0, 2 * elements[0] * per_gather[0])
-    is_sum = nest.vector & (stride[0] == 0)
+    is_sum = ~t.uses[0, variable]
+    # The innermost loop outside of the block after whose iteration the same elements come again.
+    again_at = jnp.max(jnp.where(there & ~inside & is_sum, PLACES, -1))
     outer = there & ~inside & (PLACES != steady)
     contiguous = t.strides[0, nest.variable[WRITE, nest.count[WRITE] - 1]] == 1
     lines = _lines(t, axes, trips, before, variable, there)
     return Counts(
-        blocks * jnp.stack([fmas, accesses, jnp.where(is_tiled, fmas / outs, 0.0)]),
+        jnp.stack(
+            [
+                blocks * fmas,
+                blocks * accesses,
+                jnp.where(is_tiled & is_sum[steady] & (steady >= 0), blocks * fmas / outs, 0.0),
+                jnp.where(is_tiled | (again_at < 0), 0.0, before[again_at + 1]),
+            ]
+        ),
         jnp.stack(
             [
                 blocks,
                 blocks * gathers,
                 jnp.where(is_tiled, before[at] * tile, 0.0),
                 jnp.where(is_tiled, blocks * outs * jnp.minimum(1.0, too_many / tile), 0.0),
-                jnp.where(is_sum, before[last], 0.0),
+                jnp.where(nest.vector & (stride[0] == 0), before[last], 0.0),
                 jnp.sum(jnp.where(outer, before[1:], 0.0)),
                 jnp.where(contiguous, t.elements / WIDTH, 0.0),
                 jnp.where(contiguous, 0.0, t.elements),
@@ -138,8 +149,10 @@ def _lines(
 ) -> tuple[jax.Array, jax.Array]:
     """Lines that come into the first and the second cache; axes [L + 1, 3, axes] as covered by the
     loops from each place on."""
-    touched = jnp.prod(axes[..., :-1], axis=-1) * (1 + (axes[..., -1] - 1) / LINE_FLOATS)
-    size = 4 * LINE_FLOATS * touched.sum(axis=-1)
+    rows, of_row = jnp.prod(axes[..., :-1], axis=-1), 1 + (axes[..., -1] - 1) / LINE_FLOATS
+    touched = rows * of_row
+    crowd = jnp.maximum(1.0, jnp.minimum(t.crowding / of_row, rows))
+    size = 4 * LINE_FLOATS * (touched * crowd).sum(axis=-1)
     reused = jnp.where(t.uses[:, variable].T, 1.0, trips[:, None])  # [L, 3]
     come = jnp.sum(touched[1:] * before[1:, None] / reused, axis=-1)
     come = jnp.concatenate([jnp.zeros(1), jnp.where(there, come, 0.0)])

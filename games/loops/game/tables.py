@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -14,12 +15,18 @@ from games.loops.program.machine import Machine
 from games.loops.program.nest import MAX_LOOPS, start
 
 
+LINE_FLOATS = 16
+# Of the first cache.
+SETS = 64
+
+
 @struct.dataclass
 class Tables:
     """P computations of at most V indices. Tensors are the output and both inputs.
 
     sizes: int32 [P, V], 1 behind the last. factors: float32 [P, 3, axes, V], of each axis.
     strides: int32 [P, 3, V], elements. uses: bool [P, 3, V], whether an index is a tensor's.
+    crowding: float32 [P, 3], rows of a tensor begin at every so many-th set of the first cache.
     elements: float32 [P], of the output. vectors: float32 [P], multiplications / WIDTH.
     variable: int32 [P, 2, L], the nests that a game starts with, and count: int32 [P, 2], of loops.
     prices: float32 [P, constants], and caches: float32 [P, 2], of the machine.
@@ -29,6 +36,7 @@ class Tables:
     factors: jax.Array
     strides: jax.Array
     uses: jax.Array
+    crowding: jax.Array
     elements: jax.Array
     vectors: jax.Array
     variable: jax.Array
@@ -67,8 +75,14 @@ def _row(c: Computation, machine: Machine) -> dict[str, np.ndarray]:
         row["count"][n] = len(loops)
     elements = float(np.prod(c.shape(c.out)))
     return row | {
+        "crowding": np.array([_crowding(c.shape(t)[-1]) for t in c.tensors], np.float32),
         "elements": np.array(elements, np.float32),
         "vectors": np.array(c.macs / WIDTH, np.float32),
         "prices": np.array(machine.constants, np.float32),
         "caches": np.array(machine.caches, np.float32),
     }
+
+
+def _crowding(distance: int) -> int:
+    """Of rows that are so many elements apart: the power of 2 in their distance in lines."""
+    return math.gcd(distance // LINE_FLOATS, SETS) if distance % LINE_FLOATS == 0 else 1

@@ -11,6 +11,8 @@ from games.loops.program.machine import CONSTANTS, Machine, machine
 from games.loops.program.nest import MAX_SHORT, Nest, register_tile
 
 LINE_FLOATS = 16
+# Of the first cache.
+SETS = 64
 # Vector registers; two of them are for what is multiplied.
 REGISTERS, OPERANDS = 16, 2
 # A footprint of so many times a cache's size does not fit at all.
@@ -19,15 +21,9 @@ NO_FIT = 2.0
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How often the model pays each constant; `core` is paid apart, as its parts overlap.
+    """How often the model pays each constant: of `core`, whose parts overlap, the dearest alone."""
 
-    blocks, fmas, accesses, chain: of the innermost block, see section 5.
-    """
-
-    blocks: float
-    fmas: float
-    accesses: float
-    chain: float
+    core: Mapping[str, float]
     others: Mapping[str, float]
 
 
@@ -36,11 +32,9 @@ def seconds(computation: Computation, nest: Nest, of: Machine | None = None) -> 
     of = of or machine()
     price = dict(zip(CONSTANTS, of.constants, strict=True))
     count = counts(computation, nest, of.caches)
-    core = max(
-        price["fma"] * count.fmas, price["access"] * count.accesses, price["chain"] * count.chain
-    )
+    core = max(price[name] * number for name, number in count.core.items())
     rest = sum(price[name] * number for name, number in count.others.items())
-    return 1e-9 * (count.blocks * core + rest)
+    return 1e-9 * (core + rest)
 
 
 def least_seconds(computation: Computation, of: Machine | None = None) -> float:
@@ -96,12 +90,17 @@ def counts(computation: Computation, nest: Nest, caches: tuple[int, int]) -> Cou
     if at < len(loops):
         tile = sum(vectors(out, _covered(computation, nest, extents, at)))
         tiles = before[at] * tile
-        chain = fmas / totals
+        if steady is not None and loops[steady].variable not in strides[out.name]:
+            chain = fmas / totals
         too_many = max(0.0, tile + OPERANDS - REGISTERS)
         spilled = blocks * totals * min(1.0, too_many / tile)
     else:
         accesses += 2 * whole
         gathers += 2 * single
+    forward = 0.0
+    sums = [i for i, x in enumerate(loops) if not inside[i] and x.variable not in strides[out.name]]
+    if at == len(loops) and sums:
+        forward = before[sums[-1] + 1]
     is_sum = nest.vector and inner not in strides[out.name]
     elements = math.prod(computation.shape(out))
     contiguous = strides[out.name][nest.write[-1].variable] == 1
@@ -118,7 +117,22 @@ def counts(computation: Computation, nest: Nest, caches: tuple[int, int]) -> Cou
         "line_l2": lines[0],
         "line_l3": lines[1],
     }
-    return Counts(blocks, fmas, accesses, chain, others)
+    core = {
+        "fma": blocks * fmas,
+        "access": blocks * accesses,
+        "chain": blocks * chain,
+        "forward": forward,
+    }
+    return Counts(core, others)
+
+
+def crowding(computation: Computation, tensor: Tensor) -> int:
+    """Rows of a tensor begin at every so many-th set of the first cache: their distance is a
+    multiple of so many lines, a power of 2."""
+    distance = computation.shape(tensor)[-1]
+    if distance % LINE_FLOATS:
+        return 1
+    return math.gcd(distance // LINE_FLOATS, SETS)
 
 
 def _names(computation: Computation) -> tuple[str, ...]:
@@ -153,11 +167,13 @@ def _lines(
     total, left = 0.0, 1.0
     for i in range(len(extents) + 1):
         covers = _covered(computation, nest, extents, i)
-        touched = []
+        touched, bytes_ = [], 0.0
         for tensor in computation.tensors:
             *outer, inner = _axes(tensor, covers)
-            touched.append(math.prod(outer) * (1 + (inner - 1) / LINE_FLOATS))
-        bytes_ = 4 * LINE_FLOATS * sum(touched)
+            rows, of_row = math.prod(outer), 1 + (inner - 1) / LINE_FLOATS
+            crowd = max(1.0, min(crowding(computation, tensor) / of_row, rows))
+            touched.append(rows * of_row)
+            bytes_ += 4 * LINE_FLOATS * rows * of_row * crowd
         fits = min(1.0, max(0.0, NO_FIT - bytes_ / size))
         if i > 0:
             around = nest.compute[i - 1].variable

@@ -18,7 +18,8 @@ FILE = Path(__file__).with_name("machine.json")
 # that is written; an element where it is written one by one; a line from the second cache, and from
 # the third.
 CONSTANTS = (
-    *("fma", "access", "chain", "block", "gather", "tile", "spill", "horizontal", "loop"),
+    *("fma", "access", "chain", "forward"),
+    *("block", "gather", "tile", "spill", "horizontal", "loop"),
     *("write", "scatter", "line_l2", "line_l3"),
 )
 

@@ -14,8 +14,8 @@ from games.loops.program.computation import WIDTH, Computation
 MAX_LOOPS = 10
 # An unrolled loop has at most so many iterations, and all of them together as many copies.
 MAX_UNROLL, MAX_COPIES = 16, 64
-# A vectorised loop of at most so many iterations is written out by the compiler.
-MAX_SHORT = 64
+# A vectorised loop of at most so many iterations is written out by the compiler: 16 vectors.
+MAX_SHORT = 128
 COMPUTE, WRITE = 0, 1
 
 
