@@ -85,9 +85,7 @@ def fit(samples: Sequence[Sample], begin: Machine, name: str | None = None) -> M
     """
     caches = begin.caches
     nests = _matrix(samples, caches)
-    starts = _matrix(
-        [dataclasses.replace(x, nest=start(x.computation)) for x in samples], caches
-    )
+    starts = _matrix([dataclasses.replace(x, nest=start(x.computation)) for x in samples], caches)
     measured = np.log([x.seconds for x in samples]), np.log([x.reference_s for x in samples])
     at = np.log(begin.constants)
 

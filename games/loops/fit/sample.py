@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from gamekit.errors import InputError
-from games.loops.oracle.oracle import Position, first, moved
 from games.loops.game.options import ACTION_NAMES, STOP
+from games.loops.oracle.oracle import Position, first, moved
 from games.loops.program.computation import Computation
 from games.loops.program.nest import MAX_COPIES, MAX_UNROLL, Loop, Nest, check
 

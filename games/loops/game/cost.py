@@ -46,13 +46,13 @@ def nanoseconds(count: Counts, prices: jax.Array) -> jax.Array:
 def counts(t: Tables, nest: Nest) -> Counts:
     """What a nest is made of."""
     loops = nest.count[COMPUTE]
-    there = PLACES < loops
+    there = loops > PLACES
     variable = jnp.where(there, nest.variable[COMPUTE], 0)
     step = jnp.where(there, nest.step[COMPUTE], 1)
     extent = jnp.where(there, extents(t, variable, step), 1)
     trips = extent.astype(jnp.float32) / step
     last = loops - 1
-    is_last = PLACES == last
+    is_last = last == PLACES
     before = jnp.concatenate([jnp.ones(1), jnp.cumprod(trips)])
     lanes = jnp.where(nest.vector, jnp.minimum(float(WIDTH), trips[last]), 1.0)
     # The block: inner loops that are written out; of a long vectorised loop one vector.
@@ -93,7 +93,7 @@ def counts(t: Tables, nest: Nest) -> Counts:
     is_sum = ~t.uses[0, variable]
     # The innermost loop outside of the block after whose iteration the same elements come again.
     again_at = jnp.max(jnp.where(there & ~inside & is_sum, PLACES, -1))
-    outer = there & ~inside & (PLACES != steady)
+    outer = there & ~inside & (steady != PLACES)
     contiguous = t.strides[0, nest.variable[WRITE, nest.count[WRITE] - 1]] == 1
     lines = _lines(t, axes, trips, before, variable, there)
     return Counts(
@@ -122,7 +122,7 @@ def counts(t: Tables, nest: Nest) -> Counts:
 
 
 def _axes(t: Tables, covers: jax.Array) -> jax.Array:
-    """What is covered of the tensors' axes, [..., 3, axes], where covers of indices are [..., V]."""
+    """What is covered of the tensors' axes, [..., 3, axes]; covers of indices are [..., V]."""
     return 1 + jnp.einsum("tav,...v->...ta", t.factors, covers - 1)
 
 
@@ -130,12 +130,12 @@ def _register_tile(t: Tables, nest: Nest, variable: jax.Array, trips: jax.Array)
     """Int32: as `games.loops.program.nest.register_tile`."""
     loops = nest.count[COMPUTE]
     is_sum = ~t.uses[0, variable]
-    short = nest.vector & (PLACES == loops - 1) & (trips <= MAX_SHORT)
-    as_vector = nest.vector & (PLACES == loops - 1)
-    fits = is_sum | jnp.where(as_vector, short, nest.unroll) | (PLACES >= loops)
+    short = nest.vector & (loops - 1 == PLACES) & (trips <= MAX_SHORT)
+    as_vector = nest.vector & (loops - 1 == PLACES)
+    fits = is_sum | jnp.where(as_vector, short, nest.unroll) | (loops <= PLACES)
     all_fit = jnp.cumprod(fits[::-1].astype(jnp.int32))[::-1] > 0
     # No shared loop is a sum's.
-    found = all_fit & is_sum & (PLACES < loops)
+    found = all_fit & is_sum & (loops > PLACES)
     return jnp.min(jnp.where(found, PLACES, loops))
 
 

@@ -58,29 +58,29 @@ def moved(t: Tables, nest: Nest, row: jax.Array, place: jax.Array, action: jax.A
     factor = jnp.asarray(SPLITS)[jnp.clip(action - FIRST_SPLIT, 0, len(SPLITS) - 1)]
     other = jnp.where(action == SWAP_UP, place - 1, place + 1)
     inside = jnp.clip(other, 0, MAX_LOOPS - 1)
-    enclosing = jnp.max(jnp.where((variable == mine) & (PLACES < place), PLACES, -1))
+    enclosing = jnp.max(jnp.where((variable == mine) & (place > PLACES), PLACES, -1))
     innermost = (row == COMPUTE) & (place == nest.count[COMPUTE] - 1)
     # Where each loop comes from, in the rows that are edited.
-    swapped = jnp.where(PLACES == place, inside, jnp.where(PLACES == inside, place, PLACES))
+    swapped = jnp.where(place == PLACES, inside, jnp.where(inside == PLACES, place, PLACES))
     source = jnp.where(is_swap, swapped, PLACES)
-    source = jnp.where(is_split & (PLACES > place), PLACES - 1, source)
-    source = jnp.where((action == MERGE) & (PLACES >= place), PLACES + 1, source)
+    source = jnp.where(is_split & (place < PLACES), PLACES - 1, source)
+    source = jnp.where((action == MERGE) & (place <= PLACES), PLACES + 1, source)
     source = jnp.clip(source, 0, MAX_LOOPS - 1)
-    both = (row == COMPUTE) & jnp.where(
-        is_swap, jnp.maximum(place, other) < common, place < common
-    )
+    both = (row == COMPUTE) & jnp.where(is_swap, jnp.maximum(place, other) < common, place < common)
     is_edit = is_swap | is_split | (action == MERGE)
     edited = is_edit & jnp.stack([row == COMPUTE, (row == WRITE) | both])
     more = jnp.where(is_split, 1, jnp.where(action == MERGE, -1, 0))
     new_step = nest.step[:, source]
-    new_step = jnp.where(is_split & (PLACES == place), factor * step, new_step)
-    new_step = jnp.where((action == MERGE) & (PLACES == enclosing), step, new_step)
+    new_step = jnp.where(is_split & (place == PLACES), factor * step, new_step)
+    new_step = jnp.where((action == MERGE) & (enclosing == PLACES), step, new_step)
     # Loops that are split or merged are not unrolled any more.
     renewed = jnp.where(
-        is_split, (PLACES == place) | (PLACES == place + 1), (action == MERGE) & (PLACES == enclosing)
+        is_split,
+        (place == PLACES) | (place + 1 == PLACES),
+        (action == MERGE) & (enclosing == PLACES),
     )
     unroll = jnp.where(edited[0], nest.unroll[source] & ~renewed, nest.unroll)
-    unroll = unroll ^ ((action == UNROLL) & (PLACES == place))
+    unroll = unroll ^ ((action == UNROLL) & (place == PLACES))
     after = Nest(
         variable=jnp.where(edited[:, None], nest.variable[:, source], nest.variable),
         step=jnp.where(edited[:, None], new_step, nest.step),
@@ -123,7 +123,7 @@ def moved(t: Tables, nest: Nest, row: jax.Array, place: jax.Array, action: jax.A
 def _few_copies(t: Tables, nest: Nest) -> jax.Array:
     """Whether unrolled loops make few copies of what they are around."""
     size = extents(t, nest.variable[0], nest.step[0]) // nest.step[0]
-    is_unrolled = nest.unroll & (PLACES < nest.count[COMPUTE])
+    is_unrolled = nest.unroll & (nest.count[COMPUTE] > PLACES)
     return jnp.prod(jnp.where(is_unrolled, jnp.minimum(size, 2 * MAX_UNROLL), 1)) <= MAX_COPIES
 
 

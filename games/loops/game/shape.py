@@ -22,5 +22,5 @@ def extents(t: Tables, variable: jax.Array, step: jax.Array) -> jax.Array:
 def shared(nest: Nest) -> jax.Array:
     """Int32: how many outer loops both nests have in common."""
     same = (nest.variable[0] == nest.variable[1]) & (nest.step[0] == nest.step[1])
-    both = same & (PLACES < jnp.min(nest.count))
+    both = same & (jnp.min(nest.count) > PLACES)
     return jnp.sum(jnp.cumprod(both.astype(jnp.int32)))

@@ -14,7 +14,6 @@ from games.loops.program.computation import MAX_AXES, MAX_VARIABLES, WIDTH, Comp
 from games.loops.program.machine import Machine
 from games.loops.program.nest import MAX_LOOPS, start
 
-
 LINE_FLOATS = 16
 # Of the first cache.
 SETS = 64

@@ -111,15 +111,13 @@ class _Writer:
     def _tiled(
         self, lines: list[Line], outside: _Place, place: _Place, depth: int
     ) -> Iterator[str]:
-        """Loops within which the part of the accumulator that they add to stays the same: it is kept
-        in an array whose indices are constants, that is, in registers."""
+        """Loops within which the part of the accumulator that they add to stays the same: it is
+        kept in an array whose indices are constants, that is, in registers."""
         pad = "  " * depth
         kept = [line for line in lines if line.loop.variable in self._acc_strides]
         shape = {v: place.left[v] for v in self._acc_strides}
         names = list(self._acc_strides)
-        strides = {
-            v: math.prod(shape[u] for u in names[i + 1 :]) for i, v in enumerate(names)
-        }
+        strides = {v: math.prod(shape[u] for u in names[i + 1 :]) for i, v in enumerate(names)}
         inner = _Place({}, place.left)
 
         def copy(to_tile: bool) -> Callable[[_Place, int], Iterator[str]]:
@@ -247,8 +245,7 @@ def _sum(strides: Mapping[str, int], *places: _Place) -> str:
 
 def _joined(outer: _Place, inner: _Place) -> _Place:
     terms = {
-        v: (*outer.terms.get(v, ()), *inner.terms.get(v, ()))
-        for v in {*outer.terms, *inner.terms}
+        v: (*outer.terms.get(v, ()), *inner.terms.get(v, ())) for v in {*outer.terms, *inner.terms}
     }
     return _Place(terms, inner.left)
 

@@ -70,7 +70,7 @@ def by_numpy(computation: Computation) -> Callable[..., object]:
 
 
 def _as_matmul(computation: Computation) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """How the axes of a and b have to stand for a (batched) matrix product; None where it is none."""
+    """How the axes of a and b have to stand for a (batched) matrix product; None if it is none."""
     axes = [[axis for axis in t.axes] for t in computation.inputs]
     if any(len(axis) != 1 or axis[0][1] != 1 for row in axes for axis in row):
         return None

@@ -17,8 +17,8 @@ HOT, COLD, STEPS_OF_ONE = 0.3, 0.01, 600
 
 
 def local_search(search: Search, seed: int) -> None:
-    """Simulated annealing from the starting nest, then from nests by chance and from the best one in
-    turns, until the time is over."""
+    """Simulated annealing from the starting nest, then from nests by chance and from the best one
+    in turns, until the time is over."""
     rng = random.Random(seed)
     at, number = start(search.computation), 0
     while not search.is_over:

@@ -28,8 +28,8 @@ def _best_ahead(search: Search, at: Position, depth: int) -> float:
 
 
 def greedy(search: Search, moves: int, ahead: int) -> None:
-    """Plays the move after which the best nest within `ahead` moves is fastest; of equals the first.
-    It ends where no nest within reach is faster."""
+    """Plays the move after which the best nest within `ahead` moves is fastest; of equals the
+    first. It ends where no nest within reach is faster."""
     at = first(search.computation)
     for _ in range(moves):
         if search.is_over:

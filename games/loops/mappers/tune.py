@@ -49,7 +49,9 @@ def tune(
     known[begin] = clock.measure(computation, begin)
     for number in range(rounds):
         on_model = model
-        search = Search(computation, lambda c, nest, on=on_model: seconds(c, nest, on), seconds_each)
+        search = Search(
+            computation, lambda c, nest, on=on_model: seconds(c, nest, on), seconds_each
+        )
         MAPPERS[solver](search, 20, seed + number)
         fresh = [nest for nest in search.fastest(len(known) + measured_each) if nest not in known]
         for nest in fresh[:measured_each]:

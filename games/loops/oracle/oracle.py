@@ -97,12 +97,15 @@ def _change(computation: Computation, at: Position, action: int) -> Position | N
         if not around:
             return None
         outer = around[-1]
-        merge = lambda x: (  # noqa: E731
-            *x[:outer],
-            Loop(loop.variable, loop.step),
-            *x[outer + 1 : place],
-            *x[place + 1 :],
-        )
+
+        def merge(x):
+            return (
+                *x[:outer],
+                Loop(loop.variable, loop.step),
+                *x[outer + 1 : place],
+                *x[place + 1 :],
+            )
+
         return Position(_edited(nest, row, both, merge), (row, outer))
     is_innermost = (row, place) == (COMPUTE, len(nest.compute) - 1)
     if action == VECTORIZE:

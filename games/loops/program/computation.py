@@ -29,21 +29,13 @@ _STATEMENT = re.compile(
 )
 _TENSOR = re.compile(rf"({_NAME})\s*\[([^\]]*)\]")
 _TERM = re.compile(rf"(?:(\d{{1,3}})\s*\*\s*)?({_NAME})(?:\s*\*\s*(\d{{1,3}}))?")
-# Words of C that no tensor or variable may be called.
-_RESERVED = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while asm typeof main".split()
-)
-
 # An index of an axis: factors by variable, x + 2 * r as {"x": 1, "r": 2}.
 Index = tuple[tuple[str, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """name; axes: the index of each axis, outermost first. Elements are float32, in row-major order.
-    """
+    """name; axes: the index of each axis, outermost first. Elements are float32, row-major."""
 
     name: str
     axes: tuple[Index, ...]
@@ -128,9 +120,7 @@ def parse(text: str, name: str) -> Computation:
         )
     out, a, b = (_tensor(match[key], name) for key in ("out", "a", "b"))
     given = _sizes(sizes, name)
-    used = list(
-        dict.fromkeys(v for tensor in (out, a, b) for axis in tensor.axes for v, _ in axis)
-    )
+    used = list(dict.fromkeys(v for tensor in (out, a, b) for axis in tensor.axes for v, _ in axis))
     for variable in used:
         if variable not in given:
             raise InputError(f"{name}: {variable}: has no size; write {variable}=64")
@@ -152,7 +142,9 @@ def _tensor(text: str, source: str) -> Tensor:
         for term in axis.split("+"):
             found = _TERM.fullmatch(term.strip())
             if not found or (found[1] and found[3]):
-                raise InputError(f"{source}: {name}: must have indices such as x + 2*r, got {axis!r}")
+                raise InputError(
+                    f"{source}: {name}: must have indices such as x + 2*r, got {axis!r}"
+                )
             factor = int(found[1] or found[3] or 1)
             if not 1 <= factor <= MAX_FACTOR:
                 raise InputError(
@@ -183,11 +175,13 @@ def _check(made: Computation) -> None:
     names = [tensor.name for tensor in made.tensors]
     if len(set(names)) < 3:
         raise InputError(f"{name}: tensors must have three different names, got {names}")
-    for word in (*names, *made.variables):
-        if word in _RESERVED or (word in names and word in made.variables):
-            raise InputError(f"{name}: {word!r} cannot be the name of a tensor or an index")
+    for word in names:
+        if word in made.variables:
+            raise InputError(f"{name}: {word!r} is the name of a tensor and of an index")
     if len(made.sizes) > MAX_VARIABLES:
-        raise InputError(f"{name}: must have at most {MAX_VARIABLES} indices, got {len(made.sizes)}")
+        raise InputError(
+            f"{name}: must have at most {MAX_VARIABLES} indices, got {len(made.sizes)}"
+        )
     for variable, extent in made.sizes:
         if not 1 <= extent <= MAX_SIZE:
             raise InputError(f"{name}: {variable}: must be in 1..{MAX_SIZE}, got {extent}")
@@ -204,8 +198,8 @@ def _check(made: Computation) -> None:
     last = made.out.axes[-1][0][0]
     if size[last] != 1 and size[last] % WIDTH:
         raise InputError(
-            f"{name}: {last}: the last index of {made.out.name} must be 1 or a multiple of {WIDTH}, "
-            f"got {size[last]}"
+            f"{name}: {last}: the last index of {made.out.name} must be 1 or a multiple of "
+            f"{WIDTH}, got {size[last]}"
         )
 
 

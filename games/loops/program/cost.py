@@ -58,7 +58,10 @@ def counts(computation: Computation, nest: Nest, caches: tuple[int, int]) -> Cou
     q = [t if x else 1.0 for t, x in zip(trips, inside, strict=True)]
     if not inside[last]:
         q[last] = lanes
-    covered = {v: math.prod(q[i] for i, x in enumerate(loops) if x.variable == v) for v in _names(computation)}
+    covered = {
+        v: math.prod(q[i] for i, x in enumerate(loops) if x.variable == v)
+        for v in _names(computation)
+    }
     size = math.prod(q)
     steady = max((i for i in range(len(loops)) if not inside[i]), default=None)
     rounds = 1.0 if steady is None else trips[steady] / q[steady]

@@ -100,8 +100,8 @@ class Nest:
 
 
 def start(computation: Computation) -> Nest:
-    """The nest that a game starts with: the output's indices but the last one, those that are summed
-    over, the last one; and the output's indices around the write."""
+    """The nest that a game starts with: the output's indices but the last one, those that are
+    summed over, the last one; and the output's indices around the write."""
     kept = [axis[0][0] for axis in computation.out.axes]
     summed = [v for v in computation.variables if v not in kept]
     order = [*kept[:-1], *summed, kept[-1]]

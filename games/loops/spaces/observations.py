@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -81,14 +82,14 @@ def loop_tree_networkx(seen: Seen) -> Any:
     for row, leaf in enumerate(("multiply", "write")):
         graph.add_node(leaf, kind=leaf)
         chain = [*(name(row, place) for place in range(len(nest.rows[row]))), leaf]
-        graph.add_edges_from(zip(chain, chain[1:], strict=False))
+        graph.add_edges_from(itertools.pairwise(chain))
     return graph
 
 
 def loop_graph_networkx(seen: Seen) -> Any:
-    """The tree, and a node for each tensor and the accumulator: edges from what is read to the leaf
-    that reads it, and from a leaf to what it writes. An edge from a loop to a tensor has the stride,
-    in elements, by which an iteration moves its address."""
+    """The tree, and a node for each tensor and the accumulator: edges from what is read to the
+    leaf that reads it, and from a leaf to what it writes. An edge from a loop to a tensor has the
+    stride, in elements, by which an iteration moves its address."""
     graph = loop_tree_networkx(seen)
     c = seen.computation
     a, b = c.inputs
@@ -145,7 +146,9 @@ def _accesses(computation: Computation, line: Line) -> list[tuple[Tensor, int]]:
     """Tensors that are touched inside a loop, and how often in each innermost iteration; what is
     added to counts as read and written."""
     a, b = computation.inputs
-    return [(computation.out, 2), (a, 1), (b, 1)] if line.nest == COMPUTE else [(computation.out, 1)]
+    return (
+        [(computation.out, 2), (a, 1), (b, 1)] if line.nest == COMPUTE else [(computation.out, 1)]
+    )
 
 
 def _stride(computation: Computation, line: Line, tensor: Tensor) -> int:

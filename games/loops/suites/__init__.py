@@ -122,7 +122,9 @@ def _of_files(name: str) -> Iterator[tuple[str, Computation]]:
     elif path.is_file():
         files = [path]
     else:
-        known = f"{', '.join(KINDS)} with sizes (mm64_80_96), mixed, {MATMULS}/test, a file, a folder"
+        known = (
+            f"{', '.join(KINDS)} with sizes (mm64_80_96), mixed, {MATMULS}/test, a file, a folder"
+        )
         raise InputError(f"computation must be one of {known}, got {name!r}")
     for file in files:
         yield str(file), read(file)

@@ -27,7 +27,9 @@ def test_a_nest_is_tuned_and_drawn(tmp_path, capsys):
     arguments = ["--seconds", "0.5", "--rounds", "2", "--measure", "2", "--known", str(known)]
     assert main(["tune", TEXT, *arguments, "-o", str(out), "--code", str(text)]) == 0
     printed = capsys.readouterr().out
-    assert "round 2: " in printed and " numpy: " in printed and "acc += A[m, k] * B[k, n]" in printed
+    assert (
+        "round 2: " in printed and " numpy: " in printed and "acc += A[m, k] * B[k, n]" in printed
+    )
     assert "void kernel" in text.read_text() and len(known.read_text().splitlines()) >= 3
     assert main(["draw", str(out)]) == 0
     assert "by the model" in capsys.readouterr().out

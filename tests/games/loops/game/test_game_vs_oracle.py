@@ -57,7 +57,9 @@ def test_the_game_plays_as_the_oracle(instances):
         np.testing.assert_allclose(score, [oracle.score() for oracle in oracles], atol=2e-5)
         np.testing.assert_allclose(paid, score, atol=2e-5)
         left = [
-            0 if o.done else np.log2(seconds(o.computation, o.at.nest) / least_seconds(o.computation))
+            0
+            if o.done
+            else np.log2(seconds(o.computation, o.at.nest) / least_seconds(o.computation))
             for o in oracles
         ]
         np.testing.assert_allclose(headroom, left, atol=2e-5)
@@ -79,7 +81,9 @@ def test_the_observation_says_what_each_move_would_gain(instances):
     for action in range(FIRST_SPLIT, len(ACTION_NAMES)):
         actions = jnp.full(4, action, jnp.int32)
         reward = np.asarray(_move(game, state, actions)[1])
-        np.testing.assert_allclose(gains[mask[:, action], action], reward[mask[:, action]], atol=1e-5)
+        np.testing.assert_allclose(
+            gains[mask[:, action], action], reward[mask[:, action]], atol=1e-5
+        )
     assert not gains[~mask].any()
 
 
@@ -131,6 +135,7 @@ def test_the_environment_keeps_the_protocol():
     check_environment(DOMAIN.build(instances, OPTIONS))
 
 
+@pytest.mark.slow
 def test_the_judge_agrees_with_games_by_chance():
     check_domain(DOMAIN, DOMAIN.instances(["mm64_80_96", "conv1d8_16_4_3"]), LoopsConfig(moves=8))
 

@@ -56,7 +56,9 @@ def test_a_fit_finds_the_constants_behind_times():
     import dataclasses
 
     of = machine()
-    other = dataclasses.replace(of, constants=tuple(1.5 * c for c in of.constants[:5]) + of.constants[5:])
+    other = dataclasses.replace(
+        of, constants=tuple(1.5 * c for c in of.constants[:5]) + of.constants[5:]
+    )
     samples = [
         Sample(c, nest, seconds(c, nest, other), seconds(c, start(c), other))
         for c, nest in nests(160)

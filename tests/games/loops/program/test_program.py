@@ -43,10 +43,13 @@ def test_a_text_is_read_as_it_was_written():
         (MM_TEXT.replace("A[m,k]", "A[m,k+k]"), "A: k is twice"),
         (MM_TEXT.replace("A[m,k]", "C[m,k]"), "tensors must have three different names"),
         (MM_TEXT.replace("C[m,n]", "C[m+n]"), "C: must have one index of its own"),
-        (MM_TEXT.replace("k", "for"), "'for' cannot be the name"),
+        (MM_TEXT.replace("k", "A"), "'A' is the name of a tensor and of an index"),
         ("x" * 2000, "must have at most 1000 characters"),
         ("O[a,n] += A[a,b,c,d] * B[n,e,f,g]; a=2 n=8 b=2 c=2 d=2 e=2 f=2 g=2", "at most 7 indices"),
-        (MM_TEXT.replace("m=6", "m=4096").replace("k=5", "k=4096").replace("n=16", "n=4096"), "mult"),
+        (
+            MM_TEXT.replace("m=6", "m=4096").replace("k=5", "k=4096").replace("n=16", "n=4096"),
+            "mult",
+        ),
     ],
 )
 def test_one_line_for_a_text_that_cannot_be_used(text, message):
@@ -92,7 +95,10 @@ def test_tails_cover_what_full_iterations_leave():
     [
         ({"compute": []}, "compute: must have 1 to 10 loops, got 0"),
         ({"compute": [["m", 1, False], ["k", 1, False]]}, "compute: has no loop over n"),
-        ({"compute": [["m", 2, False], ["k", 1, False], ["n", 1, False]]}, "over m must have step 1"),
+        (
+            {"compute": [["m", 2, False], ["k", 1, False], ["n", 1, False]]},
+            "over m must have step 1",
+        ),
         ({"compute": [["m", 7, False]]}, "compute[0]: step must be in 1..6"),
         ({"compute": [["m", 0, False]]}, "compute[0]: step must be in 1..6"),
         ({"compute": [["q", 1, False]]}, "compute[0]: index must be one of k, m, n, got 'q'"),
