@@ -205,7 +205,8 @@ def _found_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dic
         )
         print(json.dumps(lines[-1]), flush=True)
     command = (
-        f"OPENBLAS_NUM_THREADS=1 python benchmarks/loops.py found --seconds {options.seconds:g}"
+        "OPENBLAS_NUM_THREADS=1 python benchmarks/loops.py found --rows rows.jsonl "
+        f"--seconds {options.seconds:g} --suite {' '.join(options.suite)}"
     )
     if options.checkpoint:
         command += f" --checkpoint {options.checkpoint} --agent-seconds {options.agent_seconds:g}"

@@ -63,10 +63,12 @@ def read_samples(path: Path, machine: str) -> list[Sample]:
         where = f"{path}: line {number}"
         computation = parse(str(line.get("computation")), where)
         nest = from_record(line.get("nest"), computation, where)
-        values = [line.get("seconds"), line.get("reference_s")]
-        if not all(type(x) is float and 0 < x < 1e6 for x in values):
-            raise InputError(f"{where}: seconds and reference_s must be positive, got {values}")
-        found.append(Sample(computation, nest, *values))
+        own, reference = line.get("seconds"), line.get("reference_s")
+        if type(own) is not float or type(reference) is not float:
+            raise InputError(f"{where}: seconds and reference_s must be numbers")
+        if not (0 < own < 1e6 and 0 < reference < 1e6):
+            raise InputError(f"{where}: seconds and reference_s must be positive")
+        found.append(Sample(computation, nest, own, reference))
     if not found:
         raise InputError(f"{path}: holds no measurement of this machine, {machine}")
     return found
@@ -106,7 +108,7 @@ def agreement(samples: Sequence[Sample], machine: Machine) -> Agreement:
     """How far a machine's model is from the clock."""
     modelled = predicted(samples, machine)
     measured = np.log([x.speedup for x in samples])
-    rank = float(spearmanr(modelled, measured).statistic)
+    rank = float(np.asarray(spearmanr(modelled, measured))[0])
     return Agreement(len(samples), rank, float(np.exp(np.abs(modelled - measured).mean())))
 
 

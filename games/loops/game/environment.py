@@ -36,7 +36,7 @@ class Game:
     def init(self, instance: jax.Array) -> State:
         def one(number: jax.Array) -> State:
             t, of = jax.tree.map(lambda table: table[number], (self.tables, self.beginning))
-            return start(t, number, *of, self.options.moves)
+            return start(t, number, of.seconds, of.legal, of.gains, self.options.moves)
 
         return _over_batch(one, instance.ndim, (0,), state_out=True)(instance)
 

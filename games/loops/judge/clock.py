@@ -68,8 +68,9 @@ class Clock:
         if path is not None and path.exists():
             for _, line in read_lines(path):
                 if line and line.get("machine") == self.machine and _is_right(line):
-                    values = (float(line[name]) for name in ("seconds", "reference_s", "error"))
-                    self._known[str(line["key"])] = Measured(*values)
+                    self._known[str(line["key"])] = Measured(
+                        float(line["seconds"]), float(line["reference_s"]), float(line["error"])
+                    )
 
     def measure(self, computation: Computation, nest: Nest) -> Measured:
         """Compiles, checks and times a nest's kernel, unless it is known.
@@ -106,11 +107,9 @@ class Clock:
 
 
 def _is_right(line: dict) -> bool:
-    fields = ("seconds", "reference_s", "error")
-    numbers = [line.get(name) for name in fields]
-    return isinstance(line.get("key"), str) and all(
-        type(x) in (int, float) and 0 <= x < 1e9 for x in numbers
-    )
+    numbers = [line.get(name, -1) for name in ("seconds", "reference_s", "error")]
+    in_range = all(type(x) in (int, float) and 0 <= float(x) < 1e9 for x in numbers)
+    return isinstance(line.get("key"), str) and in_range
 
 
 def _key(computation: Computation, nest: Nest) -> str:
@@ -125,7 +124,7 @@ def _measure(computation: Computation, nest: Nest) -> Measured:
         kernel.run(*arrays)
         error = difference(computation, arrays)
         turns = take_turns([kernel.best, _reference(computation).best], arrays)
-        return Measured(*turns, error)
+        return Measured(turns[0], turns[1], error)
     finally:
         kernel.close()
 
