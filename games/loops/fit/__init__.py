@@ -1,0 +1,1 @@
+"""Fits the cost model to measurements of this machine."""

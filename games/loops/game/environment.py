@@ -1,0 +1,111 @@
+"""The game as an environment of the kit (`gamekit.environment`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from gamekit.environment import History, Spec, Step
+from games.loops.game import rules
+from games.loops.game.cost import seconds
+from games.loops.game.observe import SPEC, observe
+from games.loops.game.options import ACTION_NAMES, GAME_VERSION, LoopsConfig
+from games.loops.game.state import Beginning, State, start, start_nest
+from games.loops.game.tables import Tables, build_tables
+from games.loops.program.computation import Computation
+from games.loops.program.machine import Machine, machine
+
+
+@struct.dataclass
+class Game:
+    """P computations, on one machine."""
+
+    tables: Tables
+    beginning: Beginning
+    options: LoopsConfig = struct.field(pytree_node=False)
+
+    @property
+    def spec(self) -> Spec:
+        count, moves = len(self.tables.elements), self.options.moves
+        return Spec("loops", GAME_VERSION, count, ACTION_NAMES, None, moves, moves, SPEC)
+
+    def init(self, instance: jax.Array) -> State:
+        def one(number: jax.Array) -> State:
+            t, of = jax.tree.map(lambda table: table[number], (self.tables, self.beginning))
+            return start(t, number, of.seconds, of.legal, of.gains, self.options.moves)
+
+        return _over_batch(one, instance.ndim, (0,), state_out=True)(instance)
+
+    def reset(self, state: State, where: jax.Array, instance: jax.Array) -> State:
+        return jax.tree.map(lambda a, b: jnp.where(where, a, b), self.init(instance), state)
+
+    def step(self, state: State, action: jax.Array) -> tuple[State, Step]:
+        after = self._map(rules.play, state, action, state_out=True)
+        return after, Step(self.score(after) - self.score(state), self.done(after), after.length)
+
+    def observe(self, state: State) -> jax.Array:
+        return self._map(observe, state)
+
+    def legal_actions(self, state: State) -> jax.Array:
+        return jnp.moveaxis(state.legal, 0, -1) | self.done(state)[..., None]
+
+    def instance(self, state: State) -> jax.Array:
+        return state.instance
+
+    def done(self, state: State) -> jax.Array:
+        return state.stopped | (state.length >= self.options.moves)
+
+    def score(self, state: State) -> jax.Array:
+        return rules.score(state)
+
+    def headroom(self, state: State) -> jax.Array:
+        return self._map(rules.headroom, state)
+
+    def history(self, state: State) -> History:
+        zero = jnp.zeros_like(state.length)
+        return History(jnp.moveaxis(state.moves, 0, -1), state.length, zero)
+
+    def _map(self, rule: Callable, state: State, *more: jax.Array, state_out: bool = False) -> Any:
+        """A rule for one game, over the batch axes: last in states, first in all else."""
+
+        def one(single: State, *rest: jax.Array) -> Any:
+            row = jax.tree.map(lambda table: table[single.instance], self.tables)
+            return rule(row, single, *rest)
+
+        depth = state.instance.ndim
+        return _over_batch(one, depth, (-1, *(0 for _ in more)), state_out)(state, *more)
+
+
+def _over_batch(one: Callable, depth: int, kinds: Sequence[int], state_out: bool) -> Callable:
+    """Maps a function of one game over `depth` batch axes.
+
+    kinds: for each argument -1 where its batch axes come last, 0 where they come first.
+    """
+    mapped = one
+    for level in range(1, depth + 1):
+        # The innermost map takes the last of the batch axes.
+        axes = tuple(-level if kind else 0 for kind in kinds)
+        mapped = jax.vmap(mapped, in_axes=axes, out_axes=-level if state_out else 0)
+    return mapped
+
+
+@jax.jit
+def _beginning(tables: Tables) -> Beginning:
+    def one(t: Tables) -> Beginning:
+        nest, zero = start_nest(t), jnp.int32(0)
+        begun = seconds(t, nest)
+        return Beginning(begun, *rules.outlook(t, nest, zero, zero, begun))
+
+    return jax.vmap(one)(tables)
+
+
+def build_game(
+    computations: Sequence[Computation], options: LoopsConfig, on: Machine | None = None
+) -> Game:
+    """A game of some computations; on the machine of the fitted model as it stands."""
+    tables = build_tables(computations, on or machine())
+    return Game(tables, _beginning(tables), options)

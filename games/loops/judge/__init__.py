@@ -1,0 +1,1 @@
+"""Kernels of nests: C code, compiled, checked against numpy, and timed."""

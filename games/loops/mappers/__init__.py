@@ -1,0 +1,1 @@
+"""Searches for loop nests, and kernels of libraries and compilers."""

@@ -1,0 +1,1 @@
+"""The rules in plain Python, written from docs/loops.md alone."""

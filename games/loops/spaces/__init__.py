@@ -1,0 +1,1 @@
+"""The game as people know it from Gymnasium: spaces of observations, and an environment."""
