@@ -92,7 +92,9 @@ def _needs(t: Tables, state: State) -> Array:
     own = jnp.sum(jnp.where(same, mine[:, None], 0), axis=2)
     fits = t.size[memories] - blocked[memories] + own >= t.total
     known = jnp.all(~exists | state.started[values], axis=1)
-    roomy = t.size[memories] - used(t, state.place)[memories] - t.bits[values] >= t.biggest[memories]
+    roomy = (
+        t.size[memories] - used(t, state.place)[memories] - t.bits[values] >= t.biggest[memories]
+    )
     fits = (fits & (known[:, None] | roomy)) | (memories == t.external)
     rank = SPILL_RANKS + t.urgency[op] * (MOST_INPUTS + 1) + MOST_INPUTS - missing
     counts = exists & fits & ~state.started[op][:, None]

@@ -82,8 +82,7 @@ def play(t: Tables, state: State, action: Array) -> State:
     gone = gone[:, None] & (jnp.arange(t.size.shape[0]) == target)
     after = state.replace(
         place=jnp.where(gone, NOWHERE, state.place).astype(jnp.int8),
-        refused=state.refused
-        | (refuses & (jnp.arange(state.refused.shape[0]) == state.asked)),
+        refused=state.refused | (refuses & (jnp.arange(state.refused.shape[0]) == state.asked)),
         log=state.log.at[state.length].set(action.astype(jnp.int8), mode="drop"),
         length=state.length + 1,
     )

@@ -31,9 +31,7 @@ class Bounds:
             ways = [problem.allocations[a] for a in problem.allocations_of[v]]
             self.behind[v] = max((self.tail[c] for c in problem.consumers[v]), default=0)
             if v in problem.wanted and all(a.output != external for a in ways):
-                self.behind[v] = max(
-                    self.behind[v], min(problem.transfer_time(c, v) for c in into)
-                )
+                self.behind[v] = max(self.behind[v], min(problem.transfer_time(c, v) for c in into))
                 self.delivery_energy[v] = min(problem.transfer_energy(c, v) for c in into)
             self.tail[v] = min(a.time for a in ways) + self.behind[v]
             self.energy[v] = min(a.energy for a in ways) + self.delivery_energy[v]

@@ -53,63 +53,53 @@ class Schedule:
         return Schedule(tuple(dataclasses.replace(e, time=e.time + time) for e in self.events))
 
 
-def save_schedule(schedule: Schedule, problem: Problem, path: str | Path) -> None:
+def save_schedule(schedule: Schedule, path: str | Path) -> None:
     """Writes a schedule file.
 
     Raises:
       InputError: the place cannot be written.
     """
+    events = [{"action": _ACTIONS[type(e)]} | dataclasses.asdict(e) for e in schedule.events]
+    write_json(path, {"format": FORMAT, "version": VERSION, "events": events})
 
-    def of_event(event: Event) -> dict[str, Any]:
-        if isinstance(event, Start):
-            return {"time": event.time, "action": "start", "allocation": event.allocation}
-        name = problem.values[event.value].name
-        if isinstance(event, Transfer):
-            record = {"time": event.time, "action": "transfer", "channel": event.channel}
-            return record | {"value": name}
-        memory = problem.memories[event.memory].name
-        return {"time": event.time, "action": "drop", "value": name, "memory": memory}
 
-    record = {"format": FORMAT, "version": VERSION, "problem": problem.name}
-    write_json(path, record | {"events": [of_event(event) for event in schedule.events]})
+_ACTIONS: dict[type[Event], str] = {Start: "start", Transfer: "transfer", Drop: "drop"}
 
 
 def load_schedule(path: str | Path, problem: Problem) -> Schedule:
     """Reads a schedule file and checks its form; the judge checks the rules.
 
     Raises:
-      InputError: the file is unusable, or names what the problem lacks.
+      InputError: the file is unusable, or has numbers that the problem lacks.
     """
     return schedule_from_record(read_json(path, FORMAT, VERSION), problem, str(path))
 
 
 def schedule_from_record(data: dict[str, Any], problem: Problem, source: str) -> Schedule:
     """A schedule from the content of a file; see `load_schedule`."""
-    values = {value.name: v for v, value in enumerate(problem.values)}
-    memories = {memory.name: m for m, memory in enumerate(problem.memories)}
+    limits = {
+        "allocation": len(problem.allocations),
+        "channel": len(problem.channels),
+        "value": len(problem.values),
+        "memory": len(problem.memories),
+        "time": MAX_SIZE,
+    }
 
-    def number(r: Record, key: str, limit: int) -> int:
+    def number(r: Record, key: str) -> int:
         found = r.integer(key)
-        if not 0 <= found < limit:
-            raise r.error(key, f"must be below {limit}, got {found}")
+        if not 0 <= found < limits[key]:
+            raise r.error(key, f"must be in 0..{limits[key] - 1}, got {found}")
         return found
-
-    def named(r: Record, key: str, known: dict[str, int]) -> int:
-        name = r.string(key)
-        if name not in known:
-            raise r.error(key, f"must be a {key} of {problem.name}, got {shown(name, 60)!r}")
-        return known[name]
 
     events: list[Event] = []
     for r in Record(data, source).records("events"):
-        time, action = number(r, "time", MAX_SIZE), r.string("action")
+        action, time = r.string("action"), number(r, "time")
         if action == "start":
-            events.append(Start(time, number(r, "allocation", len(problem.allocations))))
+            events.append(Start(time, number(r, "allocation")))
         elif action == "transfer":
-            channel = number(r, "channel", len(problem.channels))
-            events.append(Transfer(time, channel, named(r, "value", values)))
+            events.append(Transfer(time, number(r, "channel"), number(r, "value")))
         elif action == "drop":
-            events.append(Drop(time, named(r, "value", values), named(r, "memory", memories)))
+            events.append(Drop(time, number(r, "value"), number(r, "memory")))
         else:
             raise r.error("action", f"must be start, transfer or drop, got {shown(action, 60)!r}")
     return Schedule(tuple(events))

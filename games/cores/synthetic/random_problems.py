@@ -173,7 +173,5 @@ def _ways(
             output = 0 if rng.random() < 0.05 else memory
             made.append(Allocation(v, core, tuple(inputs), output, time, energy))
             if two_speeds:
-                made.append(
-                    Allocation(v, core, tuple(inputs), output, 2 * time, energy / 2)
-                )
+                made.append(Allocation(v, core, tuple(inputs), output, 2 * time, energy / 2))
     return made
