@@ -77,8 +77,8 @@ def _needs(t: Tables, state: State) -> Array:
     """Int32 [V, M]: how much a value is needed in a memory that has no copy of it; 0 if it is not.
 
     Operations count that would have room there if all were dropped that is read, has another copy,
-    or is not needed any more. If one of their inputs is not being made yet, the largest operation
-    must have room beside all that is there, too.
+    or is not needed any more. If one of their inputs is not being made yet, a given value also has
+    to leave room for the largest operation beside all that is there.
     """
     held = state.place > NOWHERE
     exists, values, memories = _slots(t)
@@ -95,7 +95,7 @@ def _needs(t: Tables, state: State) -> Array:
     roomy = (
         t.size[memories] - used(t, state.place)[memories] - t.bits[values] >= t.biggest[memories]
     )
-    fits = (fits & (known[:, None] | roomy)) | (memories == t.external)
+    fits = (fits & (known[:, None] | ~t.given[values] | roomy)) | (memories == t.external)
     rank = SPILL_RANKS + t.urgency[op] * (MOST_INPUTS + 1) + MOST_INPUTS - missing
     counts = exists & fits & ~state.started[op][:, None]
     found = jnp.zeros(held.shape, jnp.int32)

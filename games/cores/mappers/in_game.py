@@ -26,7 +26,7 @@ def random_games(problem: Problem, budget_s: float, seed: int) -> Mapped:
     game so far, up to a moment by chance."""
     deadline = time.perf_counter() + budget_s
     rng, facts = np.random.default_rng(seed), Facts(problem)
-    best, best_moves = better(greedy(problem, 0, seed), reference(problem)), list[int]()
+    best, best_moves, lowest = greedy(problem, 0, seed), list[int](), float("inf")
     while time.perf_counter() < deadline:
         oracle, moves = Oracle(problem, facts), list[int]()
         follows = int(rng.integers(len(best_moves))) if best_moves and rng.random() < 0.7 else 0
@@ -42,6 +42,7 @@ def random_games(problem: Problem, budget_s: float, seed: int) -> Mapped:
                 move = int(rng.choice(NUM_ACTIONS, p=legal / legal.sum()))
             moves.append(move)
             oracle.step(move)
-        if 1 - oracle.score <= best.cost and not oracle.stuck:
-            best, best_moves = Mapped(oracle.schedule(), 1 - oracle.score), moves
+        if (cost := 1 - oracle.score) <= lowest:
+            lowest, best_moves = cost, moves
+            best = better(Mapped(oracle.schedule(), cost), best)
     return best

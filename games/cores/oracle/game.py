@@ -254,7 +254,7 @@ class Oracle:
                     if beside + self.facts.rooms[thing.number][m] > size:
                         continue
                     free = size - self._used(m) - problem.values[v].bits
-                    if not known and free < self.facts.biggest[m]:
+                    if not known and v in problem.given and free < self.facts.biggest[m]:
                         continue
                 found[v, m] = max(found.get((v, m), 0), rank)
         for v in problem.wanted:
