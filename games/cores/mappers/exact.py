@@ -4,7 +4,8 @@ Labels are expanded in the order of the time that they lead to at least. A label
 after something ended: what is where, what runs for how long, and what was spent. Left out are only
 
 * labels that are no better in time and energy than another one of the same moment,
-* starts that were possible at the moment before: they could have been made then,
+* starts that were possible at the moment before: they could have been made then, unless something
+  that takes no time has their group first,
 * orders of starts at one moment that differ only in the order,
 * transfers whose copy vanished without a reader,
 * labels that lead to no less energy than a schedule that was found and takes no more time.
@@ -88,6 +89,10 @@ class _Search:
         self.bits = [value.bits for value in problem.values]
         self.bounds = Bounds(problem)
         self.actions = [*self._starts(), *self._transfers()]
+        self.others = [
+            sum(1 << i for i, action in enumerate(self.actions) if action.group != g)
+            for g in range(len(problem.groups))
+        ]
         self.copies_of = [((1 << self.width) - 1) << (v * self.width) for v in self._values()]
         self.given = sum(1 << v for v in problem.given)
         self.given_copies = sum(self.copy(v, problem.external) for v in problem.given)
@@ -245,9 +250,9 @@ class _Search:
 
     def _after(self, label: _Label) -> Iterator[_Label]:
         """The next labels, over all that can be done at this moment."""
-        stack = [(label.state, label.energy, (), -1, 0)]
+        stack = [(label.state, label.energy, (), -1, 0, label.late)]
         while stack:
-            s, energy, events, last, before = stack.pop()
+            s, energy, events, last, before, late = stack.pop()
             arriving, busy = 0, 0
             for r in s.running:
                 arriving |= r[2]
@@ -263,7 +268,7 @@ class _Search:
                 if missing <= 0:
                     possible |= 1 << i
             for i, action, missing in able:
-                if label.late >> i & 1 and missing <= 0:
+                if late >> i & 1 and missing <= 0:
                     continue
                 # Of starts that could change places only one order is taken.
                 if i < last and before >> i & 1:
@@ -273,8 +278,11 @@ class _Search:
                     made = self._begin(s, action, drop)
                     if made is not None:
                         more = (*events, (i, drop))
-                        known = possible if not drop else 0
-                        stack.append((made, energy + action.energy, more, i, known))
+                        # What takes no time leaves its group to others at the same moment.
+                        others = self.others[action.group] if action.time == 0 else -1
+                        known = possible & others if not drop else 0
+                        spent = energy + action.energy
+                        stack.append((made, spent, more, i, known, late & others))
             trail = ((label.time, events), label.trail)
             if not s.running and events and self._is_done(s):
                 yield _Label(label.time, energy, s, 0, trail)
