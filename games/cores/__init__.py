@@ -1,1 +1,1 @@
-"""Networks on a machine of several cores: what runs where and when, and what moves (docs/cores.md)."""
+"""Networks on a machine of several cores: what runs and moves where and when (docs/cores.md)."""

@@ -39,7 +39,7 @@ def one(tables: Tables, instance: Array) -> Tables:
 
 def begin(t: Tables, instance: Array, most_moves: int) -> State:
     """A game at its first question; t: tables of one problem."""
-    values, memories, groups = t.bits.shape[0], t.size.shape[0], t.touches.shape[0]
+    _values, memories, groups = t.bits.shape[0], t.size.shape[0], t.touches.shape[0]
     external = jnp.arange(memories) == t.external
     alive = t.given & (t.uses > 0)
     zero = jnp.int32(0)

@@ -9,6 +9,7 @@ is dead if another stay of the value goes on.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from typing import Any
 
@@ -113,9 +114,7 @@ class _Model:
         self.begin = {v: self._time(f"begin{v}") for v in problem.operations}
         self.runs = [self._bool(f"runs{a}") for a in range(len(problem.allocations))]
         self.stays = {
-            (v, m): [
-                self._stay(v, m, i) for i in range(1 if m == problem.external else stays)
-            ]
+            (v, m): [self._stay(v, m, i) for i in range(1 if m == problem.external else stays)]
             for v in range(len(problem.values))
             for m in range(len(problem.memories))
         }
@@ -222,7 +221,7 @@ class _Model:
             every = [s for m in range(len(problem.memories)) for s in self.stays[v, m]]
             for m in range(len(problem.memories)):
                 stays = self.stays[v, m]
-                for earlier, later in zip(stays, stays[1:], strict=False):
+                for earlier, later in itertools.pairwise(stays):
                     model.add_implication(later.present, earlier.present)
                     model.add(later.start >= earlier.end).only_enforce_if(later.present)
             for stay in every:

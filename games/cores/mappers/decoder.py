@@ -82,7 +82,7 @@ def _is_droppable(x, place, locks, copies, v, m):  # type: ignore[no-untyped-def
 @numba.njit(cache=True)
 def _make_room(x, state, v, m, keep, log, count, now):  # type: ignore[no-untyped-def]
     """Drops copies until a value fits, late uses first; the number of events after that."""
-    place, locks, copies, used, started, order_of, left = state
+    place, locks, copies, used, started, order_of, _left = state
     while m != x.external and used[m] + x.bits[v] > x.size[m]:
         worst, latest = -1, -1
         for u in range(place.shape[0]):
@@ -131,7 +131,7 @@ def _fits(x, place, copies, left, started, a, v, m, used):  # type: ignore[no-un
 @numba.njit(cache=True)
 def _begin(x, state, ends, reads, makes, peak, a, c, v, now):  # type: ignore[no-untyped-def]
     """Starts an allocation, or a transfer where the channel c is not -1; its energy."""
-    place, locks, copies, used, started, order_of, left = state
+    place, locks, copies, used, started, _order_of, left = state
     if c < 0:
         group, target, time, energy = x.group[a], x.output[a], x.time[a], x.energy[a]
     else:
@@ -182,7 +182,7 @@ def _forget(x, place, locks, copies, used, left, v):  # type: ignore[no-untyped-
 @numba.njit(cache=True)
 def _finish(x, state, ends, reads, makes, now):  # type: ignore[no-untyped-def]
     """Ends what ends by now."""
-    place, locks, copies, used, started, order_of, left = state
+    place, locks, copies, used, _started, _order_of, left = state
     for g in range(ends.shape[0]):
         if ends[g] < 0 or ends[g] > now:
             continue
@@ -241,7 +241,7 @@ def _choose(x, place, ends, planned, v, now):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _has_room(x, state, v, m, keep):  # type: ignore[no-untyped-def]
     """Whether a value fits into a memory after drops. keep: an allocation whose inputs stay."""
-    place, locks, copies, used, started, order_of, left = state
+    place, locks, copies, used, _started, _order_of, _left = state
     if m == x.external or used[m] + x.bits[v] <= x.size[m]:
         return True
     able = 0
@@ -264,7 +264,7 @@ def _reads(x, a, u, m):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _able(x, state, ends, v, m, keep):  # type: ignore[no-untyped-def]
     """The channel over which a value can go on towards a memory now; -1 without one."""
-    place, locks, copies, used, started, order_of, left = state
+    place, _locks, _copies, _used, _started, _order_of, left = state
     c = _next_channel(x, place, v, m)
     if c < 0 or ends[x.channel_group[c]] >= 0 or left[v] <= 0:
         return -1
@@ -274,7 +274,7 @@ def _able(x, state, ends, v, m, keep):  # type: ignore[no-untyped-def]
 @numba.njit(cache=True)
 def _spilled(x, state, a, m):  # type: ignore[no-untyped-def]
     """The value to be sent out of a memory for an operation, late uses first; -1 without one."""
-    place, locks, copies, used, started, order_of, left = state
+    place, _locks, _copies, _used, started, order_of, left = state
     worst, latest = -1, -1
     for v in range(place.shape[0]):
         if place[v, m] < HERE or place[v, x.external] != NOWHERE or left[v] <= 0 or x.bits[v] == 0:
@@ -294,7 +294,7 @@ def _thing_for(x, state, ends, a, known, strict):  # type: ignore[no-untyped-def
 
     strict: nothing else runs, so that what it needs may take any room.
     """
-    place, locks, copies, used, started, order_of, left = state
+    place, _locks, copies, used, started, _order_of, left = state
     v = x.op[a]
     for i in range(x.after.shape[1]):
         if x.after[v, i] >= 0 and not started[x.after[v, i]]:
@@ -326,7 +326,7 @@ def _thing_for(x, state, ends, a, known, strict):  # type: ignore[no-untyped-def
 def _next_thing(x, state, ends, planned, order, choice, now):  # type: ignore[no-untyped-def]
     """What starts next at this moment: allocation, channel and value as in `_begin`; channel -2 for
     nothing."""
-    place, locks, copies, used, started, order_of, left = state
+    place, _locks, _copies, _used, started, _order_of, _left = state
     idle = ends.max() < 0
     for strict in range(2 if idle else 1):
         seen, waited = 0, False

@@ -182,7 +182,8 @@ def _weights(record: Record) -> Weights:
     if "weights" not in record.fields():
         return Weights()
     r = record.record("weights")
-    weights = Weights(*(_amount(r, f.name, f.default) for f in dataclasses.fields(Weights)))
+    usual = dataclasses.asdict(Weights())
+    weights = Weights(*(_amount(r, name, amount) for name, amount in usual.items()))
     if not 0 < weights.time + weights.energy + weights.peak < math.inf:
         raise record.error("weights", "one must be positive, got none")
     return weights

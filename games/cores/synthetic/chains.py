@@ -30,6 +30,10 @@ class Link:
     energy: float
 
 
+OUTER, INNER = Link(0, 2, 4), Link(0, 1, 2)
+TIME_ONLY = Weights()
+
+
 @dataclasses.dataclass(frozen=True)
 class Branches:
     """A graph: `depth` layers of `count` operations between an input and an output.
@@ -50,9 +54,9 @@ def chain_problem(
     cores: int,
     operations: Sequence[tuple[int, float]],
     memory: int | None = None,
-    outer: Link = Link(0, 2, 4),
-    inner: Link = Link(0, 1, 2),
-    weights: Weights = Weights(),
+    outer: Link = OUTER,
+    inner: Link = INNER,
+    weights: Weights = TIME_ONLY,
 ) -> Problem:
     """A graph on cores in a row.
 

@@ -29,7 +29,10 @@ class Size:
     cores: tuple[int, int] = (1, 3)
 
 
-def random_problem(seed: int, size: Size = Size(), name: str | None = None) -> Problem:
+MIDDLING = Size()
+
+
+def random_problem(seed: int, size: Size = MIDDLING, name: str | None = None) -> Problem:
     """A valid problem; the same seed and size give the same one."""
     # A few draws have no way to run an operation at all.
     for attempt in range(1000):
