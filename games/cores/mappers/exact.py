@@ -250,8 +250,8 @@ class _Search:
 
     def _after(self, label: _Label) -> Iterator[_Label]:
         """The next labels, over all that can be done at this moment."""
-        taken: tuple[tuple[int, int], ...] = ()
-        stack = [(label.state, label.energy, taken, -1, 0, label.late)]
+        stack: list[tuple[_State, float, tuple[tuple[int, int], ...], int, int, int]]
+        stack = [(label.state, label.energy, (), -1, 0, label.late)]
         while stack:
             s, energy, events, last, before, late = stack.pop()
             arriving, busy = 0, 0
