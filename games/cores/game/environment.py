@@ -1,0 +1,121 @@
+"""The cores game in pure JAX: init, step, legal actions, observation (docs/cores.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax import Array
+
+from gamekit.environment import History, Spec, Step
+from games.cores.game import rules
+from games.cores.game.observe import SPEC, observe
+from games.cores.game.options import ACTION_NAMES, GAME_VERSION, NONE
+from games.cores.game.state import State
+from games.cores.game.tables import Tables, moves_limit, tables_of
+from games.cores.problem.problem import Problem
+
+
+def _over_batch(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """Maps a function of one game over `axes` batch axes, which come last in all arguments and
+    in all results."""
+    for _ in range(axes):
+        function = jax.vmap(function, in_axes=-1, out_axes=-1)
+    return function
+
+
+def _batch_first(values: Array, axes: int) -> Array:
+    """Moves `axes` batch axes from the end to the front."""
+    return jnp.moveaxis(values, range(values.ndim - axes, values.ndim), range(axes))
+
+
+@struct.dataclass
+class CoresGame:
+    """P problems ready to be played; most_moves: of any of their games."""
+
+    tables: Tables
+    most_moves: int = struct.field(pytree_node=False)
+
+    @property
+    def spec(self) -> Spec:
+        """The fixed facts; see `gamekit.environment`."""
+        instances, most = self.tables.count.shape[0], self.most_moves
+        return Spec("cores", GAME_VERSION, instances, ACTION_NAMES, NONE, most, most, SPEC)
+
+    def init(self, instance: Array) -> State:
+        """Starts games of the problems with these numbers, int32 [...]."""
+
+        def begin(instance: Array) -> State:
+            return rules.begin(rules.one(self.tables, instance), instance, self.most_moves)
+
+        return _over_batch(begin, instance.ndim)(jnp.asarray(instance, jnp.int32))
+
+    def reset(self, state: State, where: Array, instance: Array) -> State:
+        """Starts new games where bool [...] holds; the others go on."""
+
+        def restart(state: State) -> State:
+            return jax.tree.map(
+                lambda new, old: jnp.where(where, new, old), self.init(instance), state
+            )
+
+        return jax.lax.cond(jnp.any(where), restart, lambda state: state, state)
+
+    def step(self, state: State, action: Array) -> tuple[State, Step]:
+        """Plays an action, int32 [...], in every game; the reward is the change of the score."""
+
+        def play(state: State, action: Array) -> State:
+            return rules.play(rules.one(self.tables, state.instance), state, action)
+
+        after = _over_batch(play, action.ndim)(state, action)
+        return after, Step(after.score - state.score, after.done, after.length)
+
+    def observe(self, state: State) -> Array:
+        """Float32 [..., F]."""
+
+        def look(state: State) -> Array:
+            return observe(rules.one(self.tables, state.instance), state)
+
+        axes = state.instance.ndim
+        return _batch_first(_over_batch(look, axes)(state), axes)
+
+    def legal_actions(self, state: State) -> Array:
+        """Bool [..., A]; all true for finished games."""
+        axes = state.instance.ndim
+        return _batch_first(_over_batch(rules.legal_actions, axes)(state), axes)
+
+    def instance(self, state: State) -> Array:
+        """Int32 [...]; the problem that each game plays."""
+        return state.instance
+
+    def done(self, state: State) -> Array:
+        """Bool [...]."""
+        return state.done
+
+    def score(self, state: State) -> Array:
+        """Float32 [...]; part of the reference's cost that is saved so far."""
+        return state.score
+
+    def headroom(self, state: State) -> Array:
+        """Float32 [...]; what is ahead takes at least its least times and energies."""
+
+        def left(state: State) -> Array:
+            return rules.headroom(rules.one(self.tables, state.instance), state)
+
+        return _over_batch(left, state.instance.ndim)(state)
+
+    def history(self, state: State) -> History:
+        """The moves so far."""
+        moves = _batch_first(state.log, state.instance.ndim).astype(jnp.int32)
+        return History(moves, state.length, jnp.zeros_like(state.length))
+
+
+def build_game(problems: Sequence[Problem]) -> CoresGame:
+    """Puts problems into one game.
+
+    Raises:
+      InputError: a problem cannot be played (`tables_of`).
+    """
+    return CoresGame(tables_of(problems), max(map(moves_limit, problems)))

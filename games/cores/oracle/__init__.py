@@ -1,0 +1,1 @@
+"""The game in plain Python, written from docs/cores.md alone."""

@@ -1,0 +1,1 @@
+"""Machines and workloads of Stream (github.com/KULeuven-MICAS/stream) as problems."""

@@ -1,0 +1,1 @@
+"""Problems by rule and by chance."""
