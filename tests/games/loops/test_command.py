@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluate import main as evaluate
+from agent.commands.evaluate import main as evaluate
 from gamekit.errors import InputError
 from games.loops.__main__ import FORMAT, VERSION, main
 from games.loops.domain import DOMAIN
