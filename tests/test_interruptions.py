@@ -130,7 +130,7 @@ def test_rows_and_metrics_that_vanish_are_noticed(tmp_path):
         Journal(small_config(), DOMAIN, run, 0, (), None) as journal,
     ):
         shutil.rmtree(run)
-        journal.write({"step": 1}, np.zeros(1), np.zeros(1))
+        journal.write({"step": 1}, np.zeros(0), np.zeros(0))
     assert PROBE
 
 

@@ -28,6 +28,7 @@ from gamekit.evaluation.rows_file import RowsFile
 from gamekit.text import MAX_LINE
 from mallocgame.domain import DOMAIN
 from mallocgame.evaluation import compare
+from mallocgame.evaluation.results import load_results, load_rows
 from mallocgame.judge import simulate, verify
 from mallocgame.judge.minimalloc import pack, read_csv
 from mallocgame.program import load_program
@@ -96,8 +97,9 @@ def _index(path: Path) -> None:
 
 
 def _results(path: Path) -> None:
-    results = compare._load(path)
-    compare._tables(compare.compare(results, results))
+    rows = load_rows(path)
+    compare._tables(compare.compare({"rows": rows}, {"rows": rows}))
+    load_results(path)
 
 
 def _rows(path: Path) -> None:
