@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
+from gamekit.processes import run_command
 from gamekit.text import say
 from games.cores.judge import Judged, judge
 from games.cores.problem.files import load_problem, save_problem
@@ -27,11 +28,7 @@ from games.cores.problem.schedule import load_schedule, save_schedule
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command: 0, 1 for a schedule that breaks a rule, 2 for unusable input."""
     options = _parser().parse_args(arguments)
-    try:
-        return options.run(options)
-    except InputError as error:
-        say(f"error: {error}", error=True)
-        return 2
+    return run_command(lambda: options.run(options), "error", "stopped")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -62,7 +62,7 @@ def decode(x: Arrays, order: np.ndarray, choice: np.ndarray) -> Decoded:
 
 
 @numba.njit(cache=True)
-def _drop_rank(x, started, v, order_of):  # type: ignore[no-untyped-def]
+def _drop_rank(x, started, v, order_of):
     """How soon a value is read again: the place of its next reader; large if nobody does."""
     soonest = 1 << 40
     for c in range(x.inputs.shape[0]):
@@ -75,12 +75,12 @@ def _drop_rank(x, started, v, order_of):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _is_droppable(x, place, locks, copies, v, m):  # type: ignore[no-untyped-def]
+def _is_droppable(x, place, locks, copies, v, m):
     return m != x.external and place[v, m] == READ and locks[v, m] == 0 and copies[v] > 1
 
 
 @numba.njit(cache=True)
-def _make_room(x, state, v, m, keep, log, count, now):  # type: ignore[no-untyped-def]
+def _make_room(x, state, v, m, keep, log, count, now):
     """Drops copies until a value fits, late uses first; the number of events after that."""
     place, locks, copies, used, started, order_of, _left = state
     while m != x.external and used[m] + x.bits[v] > x.size[m]:
@@ -100,7 +100,7 @@ def _make_room(x, state, v, m, keep, log, count, now):  # type: ignore[no-untype
 
 
 @numba.njit(cache=True)
-def _fits(x, place, copies, left, started, a, v, m, used):  # type: ignore[no-untyped-def]
+def _fits(x, place, copies, left, started, a, v, m, used):
     """Whether an operation would have room for all it needs in a memory, if what is read and has
     copies were dropped; and beside everything, if one of its inputs is not being made yet."""
     if m == x.external:
@@ -129,7 +129,7 @@ def _fits(x, place, copies, left, started, a, v, m, used):  # type: ignore[no-un
 
 
 @numba.njit(cache=True)
-def _begin(x, state, ends, reads, makes, peak, a, c, v, now):  # type: ignore[no-untyped-def]
+def _begin(x, state, ends, reads, makes, peak, a, c, v, now):
     """Starts an allocation, or a transfer where the channel c is not -1; its energy."""
     place, locks, copies, used, started, _order_of, left = state
     if c < 0:
@@ -167,7 +167,7 @@ def _begin(x, state, ends, reads, makes, peak, a, c, v, now):  # type: ignore[no
 
 
 @numba.njit(cache=True)
-def _forget(x, place, locks, copies, used, left, v):  # type: ignore[no-untyped-def]
+def _forget(x, place, locks, copies, used, left, v):
     """Removes the copies of a value that nothing needs."""
     if left[v] > 0:
         return
@@ -180,7 +180,7 @@ def _forget(x, place, locks, copies, used, left, v):  # type: ignore[no-untyped-
 
 
 @numba.njit(cache=True)
-def _finish(x, state, ends, reads, makes, now):  # type: ignore[no-untyped-def]
+def _finish(x, state, ends, reads, makes, now):
     """Ends what ends by now."""
     place, locks, copies, used, _started, _order_of, left = state
     for g in range(ends.shape[0]):
@@ -196,7 +196,7 @@ def _finish(x, state, ends, reads, makes, now):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _next_channel(x, place, v, m):  # type: ignore[no-untyped-def]
+def _next_channel(x, place, v, m):
     """The channel that takes a value from its nearest copy on towards a memory; -1 while a copy is
     on its way nearer, or without any."""
     best, channel = np.inf, -1
@@ -211,7 +211,7 @@ def _next_channel(x, place, v, m):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _choose(x, place, ends, planned, v, now):  # type: ignore[no-untyped-def]
+def _choose(x, place, ends, planned, v, now):
     """The allocation with the cheapest end: when its group is free and its inputs have come."""
     best, found = np.inf, -1
     for k in range(x.first[v], x.first[v] + x.ways[v]):
@@ -239,7 +239,7 @@ def _choose(x, place, ends, planned, v, now):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _has_room(x, state, v, m, keep):  # type: ignore[no-untyped-def]
+def _has_room(x, state, v, m, keep):
     """Whether a value fits into a memory after drops. keep: an allocation whose inputs stay."""
     place, locks, copies, used, _started, _order_of, _left = state
     if m == x.external or used[m] + x.bits[v] <= x.size[m]:
@@ -252,7 +252,7 @@ def _has_room(x, state, v, m, keep):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _reads(x, a, u, m):  # type: ignore[no-untyped-def]
+def _reads(x, a, u, m):
     """Whether an allocation, -1 for none, reads a value from a memory."""
     if a >= 0:
         for i in range(x.inputs.shape[1]):
@@ -262,7 +262,7 @@ def _reads(x, a, u, m):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _able(x, state, ends, v, m, keep):  # type: ignore[no-untyped-def]
+def _able(x, state, ends, v, m, keep):
     """The channel over which a value can go on towards a memory now; -1 without one."""
     place, _locks, _copies, _used, _started, _order_of, left = state
     c = _next_channel(x, place, v, m)
@@ -272,7 +272,7 @@ def _able(x, state, ends, v, m, keep):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _spilled(x, state, a, m):  # type: ignore[no-untyped-def]
+def _spilled(x, state, a, m):
     """The value to be sent out of a memory for an operation, late uses first; -1 without one."""
     place, _locks, _copies, _used, started, order_of, left = state
     worst, latest = -1, -1
@@ -288,7 +288,7 @@ def _spilled(x, state, a, m):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _thing_for(x, state, ends, a, known, strict):  # type: ignore[no-untyped-def]
+def _thing_for(x, state, ends, a, known, strict):
     """What can start now for an operation: channel and value, channel -1 for the operation itself,
     -2 for nothing. Beside that a memory that has no room for it, or -1.
 
@@ -323,7 +323,7 @@ def _thing_for(x, state, ends, a, known, strict):  # type: ignore[no-untyped-def
 
 
 @numba.njit(cache=True)
-def _next_thing(x, state, ends, planned, order, choice, now):  # type: ignore[no-untyped-def]
+def _next_thing(x, state, ends, planned, order, choice, now):
     """What starts next at this moment: allocation, channel and value as in `_begin`; channel -2 for
     nothing."""
     place, _locks, _copies, _used, started, _order_of, _left = state
@@ -366,7 +366,7 @@ def _next_thing(x, state, ends, planned, order, choice, now):  # type: ignore[no
 
 
 @numba.njit(cache=True)
-def _decode(x, order, choice):  # type: ignore[no-untyped-def]
+def _decode(x, order, choice):
     values, memories = x.bits.shape[0], x.size.shape[0]
     place = np.zeros((values, memories), np.int8)
     locks = np.zeros((values, memories), np.int32)

@@ -42,7 +42,7 @@ def _exact(problem: Problem, budget_s: float, seed: int) -> Mapped:
     return better(*found, reference(problem))
 
 
-def judged_cost(problem: Problem, schedule) -> float:  # type: ignore[no-untyped-def]
+def judged_cost(problem: Problem, schedule) -> float:
     """The judge's cost of a schedule."""
     from games.cores.judge import judge
 
