@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ import numpy as np
 from flax import struct
 from jax import Array
 
+from gamekit.batching import batch_first, over_last_axes
 from gamekit.environment import History, Spec, Step
 from games.graphs.game import rules
 from games.graphs.game.group import NOBODY, group_time
@@ -19,19 +19,6 @@ from games.graphs.game.options import ACTION_NAMES, GAME_VERSION, GraphsConfig
 from games.graphs.game.state import State
 from games.graphs.game.tables import Tables, tables_of
 from games.graphs.problem.problem import Problem
-
-
-def _over_batch(function: Callable[..., Any], axes: int) -> Callable[..., Any]:
-    """Maps a function of one game over `axes` batch axes, which come last in all arguments and
-    in all results."""
-    for _ in range(axes):
-        function = jax.vmap(function, in_axes=-1, out_axes=-1)
-    return function
-
-
-def _batch_first(values: Array, axes: int) -> Array:
-    """Moves `axes` batch axes from the end to the front."""
-    return jnp.moveaxis(values, range(values.ndim - axes, values.ndim), range(axes))
 
 
 @struct.dataclass
@@ -54,7 +41,7 @@ class GraphGame:
         def begin(instance: Array) -> State:
             return rules.begin(rules.one(self.tables, instance), instance, self.largest)
 
-        return _over_batch(begin, instance.ndim)(jnp.asarray(instance, jnp.int32))
+        return over_last_axes(begin, instance.ndim)(jnp.asarray(instance, jnp.int32))
 
     def reset(self, state: State, where: Array, instance: Array) -> State:
         """Starts new games where bool [...] holds; the others go on."""
@@ -72,7 +59,7 @@ class GraphGame:
         def play(state: State, action: Array) -> State:
             return rules.play(rules.one(self.tables, state.instance), state, action)
 
-        after = _over_batch(play, action.ndim)(state, action)
+        after = over_last_axes(play, action.ndim)(state, action)
         return after, Step(after.score - state.score, after.done, after.length)
 
     def observe(self, state: State) -> Array:
@@ -82,12 +69,12 @@ class GraphGame:
             return observe(rules.one(self.tables, state.instance), state)
 
         axes = state.instance.ndim
-        return _batch_first(_over_batch(look, axes)(state), axes)
+        return batch_first(over_last_axes(look, axes)(state), axes)
 
     def legal_actions(self, state: State) -> Array:
         """Bool [..., A]; all true for finished games."""
         axes = state.instance.ndim
-        return _batch_first(_over_batch(rules.legal_actions, axes)(state), axes)
+        return batch_first(over_last_axes(rules.legal_actions, axes)(state), axes)
 
     def instance(self, state: State) -> Array:
         """Int32 [...]; the problem that each game plays."""
@@ -107,11 +94,11 @@ class GraphGame:
         def left(state: State) -> Array:
             return rules.headroom(rules.one(self.tables, state.instance), state)
 
-        return _over_batch(left, state.instance.ndim)(state)
+        return over_last_axes(left, state.instance.ndim)(state)
 
     def history(self, state: State) -> History:
         """The moves so far."""
-        moves = _batch_first(state.log, state.instance.ndim).astype(jnp.int32)
+        moves = batch_first(state.log, state.instance.ndim).astype(jnp.int32)
         return History(moves, state.length, jnp.zeros_like(state.length))
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from gamekit.batching import over_batch
 from gamekit.environment import History, Spec, Step
 from games.loops.game import rules
 from games.loops.game.cost import seconds
@@ -38,7 +39,7 @@ class Game:
             t, of = jax.tree.map(lambda table: table[number], (self.tables, self.beginning))
             return start(t, number, of.seconds, of.legal, of.gains, self.options.moves)
 
-        return _over_batch(one, instance.ndim, (0,), state_out=True)(instance)
+        return over_batch(one, instance.ndim, (0,), state_out=True)(instance)
 
     def reset(self, state: State, where: jax.Array, instance: jax.Array) -> State:
         return jax.tree.map(lambda a, b: jnp.where(where, a, b), self.init(instance), state)
@@ -77,20 +78,7 @@ class Game:
             return rule(row, single, *rest)
 
         depth = state.instance.ndim
-        return _over_batch(one, depth, (-1, *(0 for _ in more)), state_out)(state, *more)
-
-
-def _over_batch(one: Callable, depth: int, kinds: Sequence[int], state_out: bool) -> Callable:
-    """Maps a function of one game over `depth` batch axes.
-
-    kinds: for each argument -1 where its batch axes come last, 0 where they come first.
-    """
-    mapped = one
-    for level in range(1, depth + 1):
-        # The innermost map takes the last of the batch axes.
-        axes = tuple(-level if kind else 0 for kind in kinds)
-        mapped = jax.vmap(mapped, in_axes=axes, out_axes=-level if state_out else 0)
-    return mapped
+        return over_batch(one, depth, (-1, *(0 for _ in more)), state_out)(state, *more)
 
 
 @jax.jit
