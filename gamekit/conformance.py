@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gamekit.checked import checked
-from gamekit.domain import Domain, Instance
+from gamekit.domain import Domain, Instance, Verdict
 from gamekit.environment import Environment, GuidingEnvironment, State, Step
 
 TOLERANCE = 1e-5
@@ -101,9 +101,20 @@ def check_domain(
         verdict = domain.judge(instance, made.solution)
         name = f"{instance.name}: game {number}"
         assert verdict.valid, f"{name}: the judge rejects a game of legal moves: {verdict.why}"
+        check_figures(domain, verdict, name)
         score = made.score_or(float(end.score[number]))
         found = min(verdict.score, score) if domain.score_is_bound else verdict.score
         _close(found, score, f"{name}: score of judge and game")
+
+
+def check_figures(domain: Domain, verdict: Verdict, name: str) -> None:
+    """An interrupted evaluation reads figures back: they must be of the kinds that it expects."""
+    for figure, value in verdict.figures.items():
+        assert figure in domain.blank_figures, f"{name}: {figure}: is not among blank_figures"
+        is_bool = isinstance(domain.blank_figures[figure], bool)
+        kind = bool if is_bool else (int, float, np.integer, np.floating)
+        right = isinstance(value, kind) and (is_bool or not isinstance(value, bool))
+        assert right, f"{name}: {figure}: must be {'a boolean' if is_bool else 'a number'}"
 
 
 class Runner:

@@ -148,8 +148,8 @@ class Domain(abc.ABC):
     shipped: the folder of the trained agent that comes with the game; None without one.
     polish: (instance, solutions to start from, budget in seconds, seed) to a solution that is worse
         than none of these, by a search outside the game; None without such a search.
-    blank_figures: the figures of a row of results that has none, by name; in every other row they
-        are numbers.
+    blank_figures: the figures of a row of results that has none, by name; in rows of valid
+        solutions they are numbers, or true and false where they are so here.
     compared_figures: the names of those that `compared` adds: numbers, or None.
     report_file: the name of the last file of a report; without it a report is not finished.
     score_is_bound: whether the judge may give a solution more than the game that made it.

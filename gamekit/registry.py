@@ -30,13 +30,26 @@ def known_games() -> dict[str, str]:
     return {point.name: point.value for point in metadata.entry_points(group=GROUP)}
 
 
-def game_of(names: Sequence[str]) -> str:
-    """The installed game to which all names of instances lead; the default game without one."""
-    for game in sorted(known_games()):
-        domain = load_domain(game)
-        if all(domain.knows(name) for name in names):
-            return game
-    return DEFAULT
+def installed_name(game: str) -> str:
+    """The name of a game that is installed, also where it goes by MODULE:ATTRIBUTE."""
+    return next((name for name, value in known_games().items() if value == game), game)
+
+
+def games_of(names: Sequence[str], first: str = DEFAULT) -> dict[str, list[str]]:
+    """The installed games to which names of instances lead, each with its names, in their order.
+
+    A game that knows all of them is the only one, `first` before others.  A name that no game
+    knows, such as a file's, is one of `first`.
+    """
+    games = sorted(known_games(), key=lambda game: (game != first, game))
+    for game in games:
+        if all(load_domain(game).knows(name) for name in names):
+            return {game: list(names)}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        knowing = (game for game in games if load_domain(game).knows(name))
+        found.setdefault(next(knowing, first), []).append(name)
+    return found
 
 
 def load_domain(name: str) -> Domain:

@@ -3,6 +3,7 @@
     mallocgame evaluate --suite tpu_v4_sample --out results/sample
     mallocgame evaluate --suite tpu_v4_sample/NAME --checkpoint runs/NAME --out results/NAME
     mallocgame evaluate --suite tpu_v4 --mappers all --budget 10,60 --seeds 0,1 --out DIR
+    mallocgame evaluate --suite tpu_v4_sample handmade --checkpoint runs/fences --out DIR
     mallocgame evaluate --compare results/ONE/results.json results/OTHER/results.json
 
 For the mallocGame: `production` (the compiler's own mapping, replayed by the judge), `imitated`
@@ -19,6 +20,10 @@ seconds) and `polished` (half of that time, and then a search outside the game g
 game).  The agent is the checkpoint's.  Without `--checkpoint` these have to be named, and it is the
 one that comes with the game.
 
+Where `--suite` names instances of several games, each game's results are in a folder of its own in
+`--out`, and `report.html` has the tables of all. `--checkpoint` then takes an agent a game, and
+`--mappers` the names that any of the games has.
+
 An evaluation that was interrupted goes on where it stopped when the same command is given again. A
 mapper that fails on an instance, or takes longer than its budget and `--grace`, costs that row,
 which `--retry` runs again; the exit code is then 1, 2 for unusable input, 130 after Ctrl-C.
@@ -28,17 +33,19 @@ docs/report.md tells how to read the report.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gamekit.errors import InputError
 from gamekit.processes import run_command
-from gamekit.registry import DEFAULT, game_of, load_domain
+from gamekit.registry import DEFAULT, games_of, installed_name, known_games, load_domain
 
 if TYPE_CHECKING:
     from gamekit.domain import Domain
     from gamekit.evaluation.contest import Player
+    from gamekit.evaluation.evaluation import Evaluation
 
 NAME = "mallocgame evaluate"
 
@@ -67,8 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--game", help="its name, or MODULE:ATTRIBUTE; else the checkpoint's or the suite's"
     )
     parser.add_argument(
-        "--checkpoint", help="a training run's folder (runs/NAME), or one of agent.ship"
-    )
+        "--checkpoint", nargs="+", metavar="FOLDER",
+        help="a training run (runs/NAME), or one of agent.ship; of several games one each",
+    )  # fmt: skip
     parser.add_argument(
         "--mappers", "--solvers", dest="mappers", help="all, or comma-separated names (see above)"
     )
@@ -119,46 +127,124 @@ def run(options: argparse.Namespace, program: str) -> int:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} must be at least 1, got {getattr(options, name)}")
 
-    # Imported late, so that a bad option is reported at once.
-    from gamekit.evaluation import plan
-    from gamekit.evaluation.evaluation import Evaluation, evaluate
-
-    given = _given_player(options) if options.checkpoint else None
-    game = _game(options, given)
-    domain = load_domain(game)
-    player = given or _shipped_player(options, domain)
-    solvers = plan.choose_solvers(domain, options.mappers, checkpoint=bool(player))
-    budgets = plan.choose_budgets(options.budget)
-    entries = plan.expand(domain, solvers, budgets, plan.choose_seeds(options.seeds))
     if not 0 < options.grace < float("inf"):
         raise InputError(f"--grace must be positive seconds, got {options.grace}")
-    return evaluate(
-        Evaluation(
-            game=game,
-            domain=domain,
-            suite=" ".join(options.suite),
-            names=options.suite,
-            instances=plan.load_subjects(domain, options.suite),
-            entries=entries,
-            player=player,
-            command=[*program.split(), *_command(options)],
-            out=Path(options.out),
-            grace_s=options.grace,
-            processes=options.processes,
-            retry=options.retry,
-            overwrite=options.overwrite,
-            pictures=options.pictures,
-            scheduler=options.scheduler,
-        )
+
+    # Imported late, so that a bad option is reported at once.
+    from gamekit.evaluation.evaluation import evaluate
+    from gamekit.evaluation.several import evaluate_several
+
+    players = _given_players(options)
+    games = _games(options, players)
+    out = Path(options.out)
+    if len(games) == 1:
+        ((game, names),) = games.items()
+        return evaluate(_evaluation(options, program, game, names, players.get(game), out))
+    names_of = _mappers_of(options.mappers, list(games))
+    evaluations = []
+    for game, names in games.items():
+        own = argparse.Namespace(**{**vars(options), "mappers": names_of[game]})
+        made = _evaluation(own, program, game, names, players.get(game), out / game)
+        command = [*program.split(), *_command(options)]
+        evaluations.append(dataclasses.replace(made, command=command, is_part=True))
+    return evaluate_several(evaluations, out)
+
+
+def _evaluation(
+    options: argparse.Namespace,
+    program: str,
+    game: str,
+    names: list[str],
+    player: Player | None,
+    out: Path,
+) -> Evaluation:
+    """The evaluation of one game, as told."""
+    from gamekit.evaluation import plan
+    from gamekit.evaluation.evaluation import Evaluation
+
+    domain = load_domain(game)
+    player = player or _shipped_player(options, domain)
+    solvers = plan.choose_solvers(domain, options.mappers, checkpoint=bool(player))
+    budgets = plan.choose_budgets(options.budget)
+    return Evaluation(
+        game=game,
+        domain=domain,
+        suite=" ".join(names),
+        names=names,
+        instances=plan.load_subjects(domain, names),
+        entries=plan.expand(domain, solvers, budgets, plan.choose_seeds(options.seeds)),
+        player=player,
+        command=[*program.split(), *_command(options)],
+        out=out,
+        grace_s=options.grace,
+        processes=options.processes,
+        retry=options.retry,
+        overwrite=options.overwrite,
+        pictures=options.pictures,
+        scheduler=options.scheduler,
     )
 
 
-def _given_player(options: argparse.Namespace) -> Player:
-    from agent.run.player import RunPlayer
+def _given_players(options: argparse.Namespace) -> dict[str, Player]:
+    """The agents of `--checkpoint`, by their games."""
+    found: dict[str, Player] = {}
+    for folder in options.checkpoint or ():
+        from agent.run.player import RunPlayer
 
-    player = RunPlayer(Path(options.checkpoint), options.games)
-    player.identity()
-    return player
+        player = RunPlayer(Path(folder), options.games)
+        player.identity()
+        game = installed_name(player.game())
+        if game in found:
+            raise InputError(f"--checkpoint {folder}: is the second one of the game {game!r}")
+        found[game] = player
+    return found
+
+
+def _games(options: argparse.Namespace, players: Mapping[str, Player]) -> dict[str, list[str]]:
+    """Names of instances by their games: the one told, the checkpoint's, or those that know them.
+
+    Raises:
+      InputError: a checkpoint is of another game.
+    """
+    told = installed_name(options.game) if options.game else None
+    for game in players:
+        if told not in (None, game):
+            raise InputError(f"--game must be the checkpoint's, {game}, got {options.game}")
+    if told:
+        return {told: options.suite}
+    first = next(iter(players), DEFAULT)
+    if first not in known_games():
+        return {first: options.suite}
+    games = games_of(options.suite, first)
+    for game in players:
+        if game not in games:
+            raise InputError(f"--suite: names nothing of {game!r}, which is a checkpoint's game")
+    return games
+
+
+def _mappers_of(names: str | None, games: Sequence[str]) -> dict[str, str | None]:
+    """Of a comma-separated list those that each game knows.
+
+    Raises:
+      InputError: a name is unknown to all, or a game knows none.
+    """
+    from gamekit.evaluation.plan import contestants
+
+    if names in (None, "all"):
+        return dict.fromkeys(games, names)
+    listed = [name.strip() for name in names.split(",")]
+    known = {game: contestants(load_domain(game)) for game in games}
+    for name in listed:
+        if not any(name in those for those in known.values()):
+            raise InputError(f"--mappers {name!r}: is known to none of {', '.join(games)}")
+    found = {game: [name for name in listed if name in known[game]] for game in games}
+    for game, those in found.items():
+        if not those:
+            raise InputError(
+                f"--mappers {names}: the game {game!r} has none of them; it has "
+                f"{', '.join(known[game])}"
+            )
+    return {game: ",".join(those) for game, those in found.items()}
 
 
 def _shipped_player(options: argparse.Namespace, domain: Domain) -> Player | None:
@@ -175,16 +261,6 @@ def _shipped_player(options: argparse.Namespace, domain: Domain) -> Player | Non
     except InputError as error:
         option = f"--{domain.words.solver}s"
         raise InputError(f"{option} {name}: needs --checkpoint, as {error}") from None
-
-
-def _game(options: argparse.Namespace, player: Player | None) -> str:
-    """The game of the evaluation: as told, the checkpoint's, or the one that knows the suite."""
-    if player is None:
-        return options.game or game_of(options.suite)
-    trained_on = player.game()
-    if options.game not in (None, trained_on):
-        raise InputError(f"--game must be the checkpoint's, {trained_on}, got {options.game}")
-    return trained_on
 
 
 def _command(options: argparse.Namespace) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class Evaluation:
     grace_s: seconds that a row may take beyond its budget.
     scheduler: address of a Dask scheduler whose workers run the rows; None for `processes` here.
     retry: rows that came to nothing are run again; overwrite: all are.
+    is_part: whether it is one of several, of which finished ones are taken as they are.
     """
 
     game: str
@@ -52,6 +54,13 @@ class Evaluation:
     overwrite: bool
     pictures: bool
     scheduler: str | None = None
+    is_part: bool = False
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether the results are there, and what is written after them."""
+        files = RESULTS, self.domain.report_file
+        return all((self.out / name).exists() for name in files)
 
     @property
     def solutions(self) -> Path:
@@ -77,8 +86,27 @@ def evaluate(evaluation: Evaluation) -> int:
     Raises:
       InputError: the folder or the player cannot be used.
     """
+    return verdict(evaluated(evaluation))
+
+
+def evaluated(evaluation: Evaluation) -> Finished:
+    """Runs what is not there yet, then writes and prints results, and returns them.
+
+    Raises:
+      InputError: the folder or the player cannot be used.
+    """
     _check_best_games(evaluation)
-    out = evaluation.out
+    with opened(evaluation.out):
+        return _evaluated(evaluation)
+
+
+@contextlib.contextmanager
+def opened(out: Path) -> Iterator[None]:
+    """Makes a folder for results, and keeps other evaluations out of it.
+
+    Raises:
+      InputError: it cannot be made, or another one is at work there.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: must be a folder, got a file")
     try:
@@ -86,10 +114,10 @@ def evaluate(evaluation: Evaluation) -> int:
     except OSError as error:
         raise unwritable(f"--out {out}", error) from None
     with locked(out / LOCK, f"--out {out}: another evaluation is at work there"):
-        return _evaluate(evaluation)
+        yield
 
 
-def _evaluate(evaluation: Evaluation) -> int:
+def _evaluated(evaluation: Evaluation) -> Finished:
     domain = evaluation.domain
     _make_room(evaluation)
     jobs = plan_jobs(domain, evaluation.instances, evaluation.entries, evaluation.solutions)
@@ -112,8 +140,11 @@ def _evaluate(evaluation: Evaluation) -> int:
     rows = finish(
         domain, file.found, evaluation.instances, evaluation.entries, evaluation.solutions
     )
-    _report(evaluation, rows)
-    return _verdict(domain, rows)
+    finished = Finished(evaluation, rows, _results(evaluation, rows))
+    if waiting or not evaluation.is_reported:
+        write_text(evaluation.out / RESULTS, json.dumps(finished.results, indent=1) + "\n")
+        domain.report(finished)
+    return finished
 
 
 def _run(evaluation: Evaluation, jobs: Sequence[Job], take: Callable[[Row], None]) -> None:
@@ -135,9 +166,9 @@ def _run(evaluation: Evaluation, jobs: Sequence[Job], take: Callable[[Row], None
             run_jobs_on(cluster, jobs, instances, contest, limit_s=limit_s, done=take)
 
 
-def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
-    """Writes `results.json`, and then prints, and writes what people read."""
-    domain, out = evaluation.domain, evaluation.out
+def _results(evaluation: Evaluation, rows: Sequence[Row]) -> dict[str, Any]:
+    """What `results.json` holds."""
+    domain = evaluation.domain
     for row in rows:
         if row.solution and not (evaluation.solutions / row.solution).is_file():
             raise InputError(
@@ -151,9 +182,7 @@ def _report(evaluation: Evaluation, rows: Sequence[Row]) -> None:
         "command": evaluation.command,
         "rows": [row_record(domain, row) for row in rows],
     }
-    results |= domain.summary(results["rows"])
-    write_text(out / RESULTS, json.dumps(results, indent=1) + "\n")
-    domain.report(Finished(evaluation, rows, results))
+    return results | domain.summary(results["rows"])
 
 
 def _check_best_games(evaluation: Evaluation) -> None:
@@ -175,11 +204,10 @@ def _make_room(evaluation: Evaluation) -> None:
     out, domain = evaluation.out, evaluation.domain
     word, last = domain.words.solution, domain.report_file
     again = evaluation.retry or evaluation.overwrite
-    if (out / RESULTS).exists() and (out / last).exists() and not again:
-        raise InputError(
-            f"--out {out}: holds results already; choose another or say --overwrite "
-            "(--retry: only what failed)"
-        )
+    if evaluation.is_reported and not again:
+        if evaluation.is_part:
+            return
+        raise holds_results(out)
     patterns = [RESULTS, last] if again else []
     if evaluation.overwrite:
         patterns += ["rows.jsonl", "tables.md", f"{word}s/*.{word}.json.gz"]
@@ -190,6 +218,14 @@ def _make_room(evaluation: Evaluation) -> None:
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(f"--out {out}", error) from None
+
+
+def holds_results(out: Path) -> InputError:
+    """The error of a folder whose evaluation is finished."""
+    return InputError(
+        f"--out {out}: holds results already; choose another or say --overwrite "
+        "(--retry: only what failed)"
+    )
 
 
 def _configuration(evaluation: Evaluation) -> dict[str, Any]:
@@ -213,11 +249,12 @@ def _versions(domain: Domain) -> dict[str, str]:
     return own | {name: metadata.version(name) for name in names}
 
 
-def _verdict(domain: Domain, rows: Sequence[Row]) -> int:
-    """Names rows without a valid solution; 1 if there are any.
+def verdict(finished: Finished) -> int:
+    """Names rows without a valid solution; 1 if there are any, else 0: the exit code.
 
     Reference solutions may break rules.
     """
+    domain, rows = finished.evaluation.domain, finished.rows
     reference = domain.words.reference
     bad = [row for row in rows if not row.is_done]
     rejected = [

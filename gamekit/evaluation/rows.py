@@ -105,6 +105,7 @@ def row_from_record(domain: Domain, record: Record) -> Row:
     solution = record.string(own["solution"], None)
     if solution is not None and not _is_file_name(solution):
         raise record.error(own["solution"], f"must be a file's name, got {short(solution)}")
+    valid = record.boolean(own["valid"], **needed)
     return Row(
         instance=record.string(own["instance"]),
         fingerprint=record.string("fingerprint"),
@@ -114,24 +115,27 @@ def row_from_record(domain: Domain, record: Record) -> Row:
         status=status,
         reason=record.string("reason"),
         score=_number(record, own["score"], **needed),
-        valid=record.boolean(own["valid"], **needed),
+        valid=valid,
         why=record.string(own["why"], None),
         seconds=_number(record, "seconds"),
         moves=record.integer(own["moves"]),
         backtracks=record.integer(own["backtracks"]),
         solution=solution,
         figures={
-            key: _figure(domain, record, key, is_done)
+            key: _figure(domain, record, key, is_done and valid)
             for key in (*record.fields(), *domain.blank_figures)
             if key not in own.values()
         },
     )
 
 
-def _figure(domain: Domain, record: Record, key: str, is_done: bool) -> Any:
+def _figure(domain: Domain, record: Record, key: str, needed: bool) -> Any:
     """A figure of the game's own."""
+    default = {} if needed else {"default": None}
+    if isinstance(domain.blank_figures.get(key), bool):
+        return record.boolean(key, **default)
     if key in domain.blank_figures:
-        return _number(record, key) if is_done else _number(record, key, default=None)
+        return _number(record, key, **default)
     if key in domain.compared_figures:
         return _number(record, key, default=None)
     return record.string(key) if key == BETTER_IS else record.any(key)

@@ -21,7 +21,7 @@ def report(domain: Domain, finished: Finished) -> None:
     Raises:
       InputError: the place cannot be written.
     """
-    header, lines = _cells(domain, finished.rows)
+    header, lines = solver_table(domain, finished.rows)
     table = Table(*header)
     for line in lines:
         table.add_row(*map(cell, line))
@@ -33,8 +33,8 @@ def report(domain: Domain, finished: Finished) -> None:
     say(f"results and {domain.words.solution}s are in {out}")
 
 
-def _cells(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """A row a solver, means over instances and seeds, the best one first."""
+def solver_table(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Header and cells: a row a solver, means over instances and seeds, the best one first."""
     words = domain.words
     header = [
         words.solver,

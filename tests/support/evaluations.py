@@ -54,7 +54,7 @@ def an_evaluation(folder: Path, solvers: tuple[str, ...], **more: Any) -> Evalua
         "player": None,
         "command": [],
         "out": folder,
-        "grace_s": 5.0,
+        "grace_s": 120.0,
         "processes": 1,
         "retry": False,
         "overwrite": False,
