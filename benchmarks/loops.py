@@ -1,14 +1,16 @@
 """The game of loops by the clock: how well the model ranks nests, and how fast what is found is.
 
-    python benchmarks/loops.py model MEASURED.jsonl [--out docs/results/data/loops_model.json]
+    python benchmarks/loops.py model MEASURED.jsonl [--again AGAIN.jsonl]
+        [--out docs/results/data/loops_model.json]
     OPENBLAS_NUM_THREADS=1 python benchmarks/loops.py found --rows ROWS.jsonl [--seconds 10]
         [--checkpoint runs/loops] [--suite mm64_256_16/test/0-24]
         [--out docs/results/data/loops_found.json]
 
-`model` takes nests that `python -m games.loops measure` timed, of computations that the model was
-not fitted on.  `found` has every opponent search on the model for so many seconds a matmul, and the
-agent, without search, for --agent-seconds; then the kernels of all of them, of numpy and of the
-compiler take turns.  Rows that are in --rows are not measured again.
+`model` takes nests that `python -m games.loops measure` timed; AGAIN.jsonl has nests that it timed
+a second time, with the same seed, which says how far the clock agrees with itself.  `found` has
+every opponent search on the model for so many seconds a matmul, and the agent, without search, for
+--agent-seconds; then the kernels of all of them, of numpy and of the compiler take turns.  Rows
+that are in --rows are not measured again.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     model = parts.add_parser("model")
     model.add_argument("measured", type=Path, nargs="+")
+    model.add_argument("--again", type=Path)
     found = parts.add_parser("found")
     found.add_argument("--rows", type=Path, required=True)
     found.add_argument("--suite", nargs="+", default=["mm64_256_16/test/0-24"])
@@ -84,7 +87,7 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
     samples = [x for path in options.measured for x in read_samples(path, this())]
     of = machine()
     rows = []
-    parts = [("fitted on", [x for x in samples if not is_held_out(x)])]
+    parts = [("fitted computations", [x for x in samples if not is_held_out(x)])]
     held_out = [x for x in samples if is_held_out(x)]
     parts.append(("held out", held_out))
     parts.append(
@@ -93,9 +96,17 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
             [x for x in held_out if x.computation.text.startswith("C[m, n] += A[m, k] * B[k, n]")],
         )
     )
-    for name, part in parts:
-        got = agreement(part, of)
-        modelled, measured = predicted(part, of), np.log([x.speedup for x in part])
+    compared_with = [(name, part, predicted(part, of)) for name, part in parts]
+    if options.again:
+        timed = {
+            (x.computation.text, x.nest): x.speedup for x in read_samples(options.again, this())
+        }
+        part = [x for x in samples if (x.computation.text, x.nest) in timed]
+        again = np.log([timed[x.computation.text, x.nest] for x in part])
+        compared_with.append(("the clock, once more", part, again))
+    for name, part, modelled in compared_with:
+        measured = np.log([x.speedup for x in part])
+        got = agreement(part, modelled)
         # Of ten nests by chance the one that the model takes for the fastest, by the clock.
         rng, worse = np.random.default_rng(0), []
         for _ in range(1000):
@@ -118,14 +129,17 @@ def _model(options: argparse.Namespace) -> dict[str, Any]:
         "Model and clock",
         "Does the cost model rank loop nests as the clock does?",
         [
-            "python -m games.loops measure measured.jsonl --minutes 15",
-            f"python benchmarks/loops.py model {names}",
+            "python -m games.loops measure measured.jsonl --minutes 15 --seed 1",
+            "python -m games.loops measure again.jsonl --minutes 2 --seed 1",
+            f"python benchmarks/loops.py model {names} --again again.jsonl",
         ],
         columns,
         rows,
         [
             "Speed-ups over the starting nest, of nests by chance, by the model and by the clock. "
-            "Held out are a fifth of the computations.",
+            "The nests were timed after the model was fitted, to others. Of a fifth of the "
+            "computations, the held-out ones, it was fitted to no nest.",
+            "the clock, once more: how far two measurements of one nest agree.",
             "typical factor: the geometric mean of by what factor the model is off.",
             "slower than the best of ten: by how much the model's choice among ten nests is slower "
             "by the clock than the fastest of the ten, the geometric mean over 1,000 draws.",

@@ -155,7 +155,7 @@ def _measure(options: argparse.Namespace) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     from games.loops.fit.campaign import commit
-    from games.loops.fit.fit import agreement, fit, is_held_out, read_samples
+    from games.loops.fit.fit import agreement, fit, is_held_out, predicted, read_samples
     from games.loops.judge.compiler import machine as this
     from games.loops.program.machine import CONSTANTS, machine, save_machine
 
@@ -169,7 +169,7 @@ def _fit(options: argparse.Namespace) -> int:
     for name, value in zip(CONSTANTS, made.constants, strict=True):
         say(f"{name:>10} {value:8.4f} ns")
     for name, part in (("fitted on", train), ("held out", test)):
-        found = agreement(part, made)
+        found = agreement(part, predicted(part, made))
         say(
             f"{name}: {found.nests} nests, rank correlation {found.spearman:.3f}, "
             f"off by a factor of {found.typical:.3f}"

@@ -104,9 +104,8 @@ def fit(samples: Sequence[Sample], begin: Machine, name: str | None = None) -> M
     return Machine(name or begin.name, caches, constants, len(samples))
 
 
-def agreement(samples: Sequence[Sample], machine: Machine) -> Agreement:
-    """How far a machine's model is from the clock."""
-    modelled = predicted(samples, machine)
+def agreement(samples: Sequence[Sample], modelled: np.ndarray) -> Agreement:
+    """How far logarithms of speed-ups, as `predicted` gives them, are from the clock's."""
     measured = np.log([x.speedup for x in samples])
     rank = float(np.asarray(spearmanr(modelled, measured))[0])
     return Agreement(len(samples), rank, float(np.exp(np.abs(modelled - measured).mean())))
