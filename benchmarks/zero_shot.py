@@ -10,7 +10,8 @@ seeds and what each of them gained.  Mappings are packed and judged.
 - `policy`: the same without search.
 - `agent`, `untrained`: as many rounds of games as the seconds allow, with the trained networks, and
   with fresh ones by the same procedure.
-- `polished`: the agent for half of the seconds, local search from its mapping in the rest.
+- `polished`: the agent for half of the seconds, local search from its mapping in the rest; for
+  another part of them with `polished:0.2`.
 - `local_search`: alone, all seconds.
 
 The first round is played twice: the first time compiles, and its seconds are `cold_s`.  The last
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import statistics
 import time
@@ -35,6 +37,7 @@ from agent.config import Config
 from agent.networks import Agent
 from agent.run.loaded import untrained
 from agent.run.play import Played, play
+from agent.run.player import SHARE
 from agent.run.shipped import load_either
 from gamekit.domain import Instance
 from mallocgame.domain import DOMAIN
@@ -122,9 +125,13 @@ class _Contest:
         players: dict[str, Callable[[int], Mapping]] = {
             "agent": lambda seed: self._mapping("agent", self.options.seconds, seed),
             "untrained": lambda seed: self._mapping("untrained", self.options.seconds, seed),
-            "polished": self._polished,
             "local_search": lambda seed: self._searched([], self.options.seconds, seed),
         }
+        for name in self.options.who:
+            kind, _, share = name.partition(":")
+            if kind == "polished":
+                part = float(share or SHARE)
+                players[name] = functools.partial(self._polished, part)
         for name in self.options.who:
             gains = [self._judged(players[name](seed)) for seed in self.options.seeds]
             found |= {name: statistics.fmean(gains), f"{name}_seeds": gains}
@@ -146,9 +153,9 @@ class _Contest:
         moves = self._played(who, seconds, seed).moves
         return DOMAIN.solution(self.game, self.instance, 0, moves).solution
 
-    def _polished(self, seed: int) -> Mapping:
+    def _polished(self, share: float, seed: int) -> Mapping:
         started = time.perf_counter()
-        start = self._mapping("agent", self.options.seconds / 2, seed)
+        start = self._mapping("agent", self.options.seconds * share, seed)
         left = self.options.seconds - (time.perf_counter() - started)
         return self._searched([start], max(left, 0.0), seed)
 
