@@ -128,10 +128,9 @@ class _Contest:
             "local_search": lambda seed: self._searched([], self.options.seconds, seed),
         }
         for name in self.options.who:
-            kind, _, share = name.partition(":")
-            if kind == "polished":
-                part = float(share or SHARE)
-                players[name] = functools.partial(self._polished, part)
+            if name.startswith("polished"):
+                share = float(name.partition(":")[2] or SHARE)
+                players[name] = functools.partial(self._polished, share)
         for name in self.options.who:
             gains = [self._judged(players[name](seed)) for seed in self.options.seeds]
             found |= {name: statistics.fmean(gains), f"{name}_seeds": gains}
