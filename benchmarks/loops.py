@@ -3,7 +3,7 @@
     python benchmarks/loops.py model MEASURED.jsonl [--again AGAIN.jsonl]
         [--out docs/results/data/loops_model.json]
     OPENBLAS_NUM_THREADS=1 python benchmarks/loops.py found --rows ROWS.jsonl [--seconds 10]
-        [--checkpoint runs/loops] [--suite mm64_256_16/test/0-24]
+        [--checkpoint runs/loops] [--suite mm64_256_16/test/0-24] [--searches random]
         [--out docs/results/data/loops_found.json]
 
 `model` takes nests that `python -m games.loops measure` timed; AGAIN.jsonl has nests that it timed
@@ -54,6 +54,7 @@ def main() -> None:
     found.add_argument("--rows", type=Path, required=True)
     found.add_argument("--suite", nargs="+", default=["mm64_256_16/test/0-24"])
     found.add_argument("--seconds", type=float, default=10.0)
+    found.add_argument("--searches", default=",".join(SEARCHES))
     found.add_argument("--checkpoint", type=Path)
     found.add_argument("--agent-seconds", type=float, default=2.0)
     found.add_argument("--games", type=int, default=64)
@@ -152,6 +153,7 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
     if options.rows.exists():
         lines = [json.loads(x) for x in options.rows.read_text().splitlines()]
         known = {(x["computation"], x["seconds"], x["checkpoint"]): x for x in lines}
+    searches = options.searches.split(",")
     computations = [c for _, c in find(options.suite)]
     checkpoint = str(options.checkpoint) if options.checkpoint else None
     play = _player(options, computations) if options.checkpoint else None
@@ -160,7 +162,7 @@ def _found(options: argparse.Namespace) -> dict[str, Any]:
         key = (computation.name, options.seconds, checkpoint)
         if key not in known:
             nests, took = {}, {}
-            for name in SEARCHES:
+            for name in searches:
                 began = time.perf_counter()
                 nests[name] = run(name, computation, seconds, options.seconds).nest
                 took[name] = time.perf_counter() - began
@@ -222,6 +224,8 @@ def _found_table(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dic
         "OPENBLAS_NUM_THREADS=1 python benchmarks/loops.py found --rows rows.jsonl "
         f"--seconds {options.seconds:g} --suite {' '.join(options.suite)}"
     )
+    if options.searches != ",".join(SEARCHES):
+        command += f" --searches {options.searches}"
     if options.checkpoint:
         command += f" --checkpoint {options.checkpoint} --agent-seconds {options.agent_seconds:g}"
     columns = [
