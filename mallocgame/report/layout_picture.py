@@ -13,7 +13,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection, PolyCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgba_array
+from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
@@ -128,11 +128,11 @@ class _Scale:
         most = max((row.max(initial=0.0) for row in self.savings.values()), default=0.0)
         self.norm: Normalize = LogNorm(most / 1e3, most, clip=True) if most > 0 else Normalize()
 
-    def colours(self, savings: np.ndarray) -> np.ndarray:
-        """Colours of what residencies save: float64 [N, 4]."""
+    def colours(self, savings: np.ndarray) -> list[str]:
+        """The colours of what residencies save."""
         shares = np.zeros(len(savings))
         shares[savings > 0] = self.norm(savings[savings > 0])
-        return SAVINGS(shares)
+        return [to_hex(colour) for colour in SAVINGS(shares)]
 
 
 class _Picture:
@@ -147,8 +147,8 @@ class _Picture:
         self._stays = list(_places(program, layout.mapping, edges))
         self._savings = scale.savings[id(layout)][[number for number, *_ in self._stays]]
         kinds = [_kind(program, residency) for _, residency, _ in self._stays]
-        self._faces: dict[Colour, np.ndarray] = {
-            "kind": to_rgba_array([KINDS[kind] for kind in kinds]).reshape(-1, 4),
+        self._faces: dict[Colour, list[str]] = {
+            "kind": [KINDS[kind] for kind in kinds],
             "saving": scale.colours(self._savings),
         }
         self.figure = Figure(figsize=(7.4, 6.2))
@@ -173,7 +173,7 @@ class _Picture:
         faces = self._faces[colour]
         self._rectangles.set_facecolor(faces)
         for number, text in self._labels:
-            light = faces[number, :3] @ (0.3, 0.6, 0.1) > 0.5
+            light = np.dot(to_rgb(faces[number]), (0.3, 0.6, 0.1)) > 0.5
             text.set_color("#333333" if light else "#fffffe")
         for each, legend in self._legends.items():
             legend.set_visible(each == colour)
@@ -189,7 +189,7 @@ class _Picture:
                 f"{residency.offset / MIB:.2f} MiB, slots {residency.start} to {residency.end}\n"
                 f"{_kind(self._program, residency)}; saves at most {100 * saving:.3f} %"
             )
-            titles.append((text, to_hex(other)))
+            titles.append((text, other))
         return titles
 
     def _draw_memory(
