@@ -12,7 +12,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s; say `make PYTHON=python3.12 ...`" % sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,fit,mappers,gym]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,mappers,gym]'
 	touch $@
 
 quickstart: $(STAMP)

@@ -107,9 +107,7 @@ class MallocGame(Domain):
             package="evosax",
             extra="mappers",
         ),
-        "milp": _mapper(
-            "milp", on_demand=True, searches=True, seeded=True, package="scipy", extra="mappers"
-        ),
+        "milp": _mapper("milp", on_demand=True, searches=True, seeded=True),
         BOUND: Solver(_bound),
     }
     shipped = Path(__file__).with_name("checkpoint")

@@ -8,8 +8,9 @@
 A function or a module is compiled first, which needs the extra tpu but no TPU.  The folder then has
 for each program NAME.mapping.json.gz, NAME.options.json (for `compile(compiler_options=...)`) and,
 where it was compiled, NAME.program.json.gz with the compiler's own mapping beside it.  summary.json
-says what each mapping saves.  The progress shows what the best mapping so far saves in the
-simulation.  docs/walkthrough.md goes through all of it.
+says what each mapping saves, and which programs are still to come (`waiting`; none at the end).
+The progress shows what the best mapping so far saves in the simulation.  docs/walkthrough.md goes
+through all of it.
 """
 
 from __future__ import annotations
@@ -74,15 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Maps as told; 1 if some mapping breaks a rule, which would be a fault of the mapper."""
     problems = list(_problems(options))
-    _check_free(options.out, [problem.program.name for problem in problems])
-    results = []
+    names = [problem.program.name for problem in problems]
+    _check_free(options.out, names)
+    results: list[Result] = []
     with _progress() as progress:
         for number, problem in enumerate(problems, 1):
             result = _mapped(problem, options, progress, f"[{number}/{len(problems)}]")
             _write(result, options)
             results.append(result)
-    records = [_record(result) for result in results]
-    write_text(options.out / SUMMARY, json.dumps({"programs": records}, indent=1) + "\n")
+            _summarize(results, names[number:], options.out)
     say(f"{options.out}: {', '.join(sorted(path.name for path in options.out.iterdir())[:8])}")
     return 0 if all(result.verified for result in results) else 1
 
@@ -213,6 +214,12 @@ def _write(result: Result, options: argparse.Namespace) -> None:
         write_text(options.out / f"{stem}{OPTIONS}", json.dumps(exported, indent=1) + "\n")
     if options.report:
         say(f"  {result.report(options.out / f'{stem}.report')}")
+
+
+def _summarize(results: Sequence[Result], waiting: Sequence[str], out: Path) -> None:
+    """Writes what is there; anew after each program, as the command may be interrupted."""
+    summary = {"programs": [_record(result) for result in results], "waiting": list(waiting)}
+    write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
 
 
 def _record(result: Result) -> dict[str, Any]:

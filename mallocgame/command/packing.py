@@ -5,9 +5,10 @@
     mallocgame pack --mapping tpu_v4_sample/lstm_scan_v4_64mib NAME.mapping.json.gz -o problem.csv
 
 Without --capacity it looks for the least capacity that it can pack in the time given.  Columns are
-id, lower, upper and size, and where they are wanted alignment and gaps (`3-5 6-7`).  The answer has
-the column offset besides.  The exit code is 1, and nothing is written, if not all buffers find a
-place.  --mapping writes the residencies of a mapping as a problem.
+id, lower, upper and size, and where they are wanted alignment and gaps (`3-5 6-7@0:16`).  Bytes of
+a window (`@0:16`) stay taken in the gap; such a gap is not used by others, which a line says.  The
+answer has the column offset besides.  The exit code is 1, and nothing is written, if not all
+buffers find a place.  --mapping writes the residencies of a mapping as a problem.
 """
 
 from __future__ import annotations
@@ -53,6 +54,9 @@ def run(options: argparse.Namespace) -> int:
         text = to_csv(_residencies(*options.mapping))
     else:
         buffers = read_csv(options.problem)
+        windows = sum(gap.window is not None for b in buffers for gap in b.gaps)
+        if windows:
+            say(f"{windows} gaps with a window are kept free of other buffers", error=True)
         packed = _pack(buffers, options)
         if packed is None:
             return 1

@@ -15,6 +15,7 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gamekit.errors import InputError
 from gamekit.files import read_text, write_text
@@ -28,12 +29,27 @@ OPTIONAL = ("offset", "alignment", "gaps")
 PACKERS = ("first_fit", "best_fit")
 
 
+class Gap(NamedTuple):
+    """Slots [lower, upper) in which a buffer's bytes are free.
+
+    window: the bytes of it, [first, end), that stay taken meanwhile; None if all are free.
+    """
+
+    lower: int
+    upper: int
+    window: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        window = "" if self.window is None else "@{}:{}".format(*self.window)
+        return f"{self.lower}-{self.upper}{window}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Buffer:
     """`size` bytes over the slots [lower, upper).
 
     offset: a multiple of `alignment`, -1 until the buffer is packed.
-    gaps: half-open intervals in [lower, upper), rising and apart, in which the bytes are free.
+    gaps: in [lower, upper), rising and apart.
     """
 
     id: str
@@ -42,12 +58,17 @@ class Buffer:
     size: int
     offset: int = -1
     alignment: int = 1
-    gaps: tuple[tuple[int, int], ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
     @property
     def intervals(self) -> list[tuple[int, int]]:
-        """The slots in which its bytes are taken, as half-open intervals."""
-        bounds = [self.lower, *(bound for gap in self.gaps for bound in gap), self.upper]
+        """The slots in which bytes are taken, as half-open intervals.
+
+        Packers here know no windows: through a gap with a window they keep all bytes, which is
+        right, but may take more room than is needed.
+        """
+        free = [gap for gap in self.gaps if gap.window is None]
+        bounds = [self.lower, *(b for gap in free for b in (gap.lower, gap.upper)), self.upper]
         pairs = zip(bounds[::2], bounds[1::2], strict=True)
         return [(lower, upper) for lower, upper in pairs if lower < upper]
 
@@ -85,7 +106,7 @@ def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
     columns += ["offset"] if offsets else []
     writer.writerow(columns)
     for b in buffers:
-        gaps = " ".join(f"{lower}-{upper}" for lower, upper in b.gaps)
+        gaps = " ".join(map(str, b.gaps))
         writer.writerow([gaps if name == "gaps" else getattr(b, name) for name in columns])
     return text.getvalue()
 
@@ -93,8 +114,7 @@ def to_csv(buffers: Sequence[Buffer], offsets: bool = False) -> str:
 def read_csv(path: str | Path) -> list[Buffer]:
     """Reads a problem or an answer; the order of columns does not matter.
 
-    A gap is LOWER-UPPER, or, as minimalloc has it too, with a range of bytes that stay taken
-    meanwhile, which is refused here.
+    A gap is LOWER-UPPER or, with a window, LOWER-UPPER@FIRST:END.
 
     Raises:
       InputError: names the file, the line and the offending value.
@@ -137,26 +157,39 @@ def _buffer(header: Sequence[str], cells: Sequence[str], where: str) -> Buffer:
             f"{where}: must have 0 <= lower < upper, size >= 0 and offset >= -1, "
             f"got {lower}, {upper}, {size} and {offset}"
         )
-    gaps = _gaps(row.get("gaps", ""), lower, upper, f"{where}: gaps")
+    gaps = _gaps(row.get("gaps", ""), lower, upper, size, f"{where}: gaps")
     return Buffer(row["id"], lower, upper, size, offset, alignment, gaps)
 
 
-def _gaps(text: str, lower: int, upper: int, where: str) -> tuple[tuple[int, int], ...]:
-    """Gaps such as `3-5 6-7`."""
-    gaps: list[tuple[int, int]] = []
+def _gaps(text: str, lower: int, upper: int, size: int, where: str) -> tuple[Gap, ...]:
+    """Gaps such as `3-5 6-7@0:16`."""
+    gaps: list[Gap] = []
     last = lower
     for word in text.split():
-        start, dash, end = word.partition("-")
-        if not dash or "@" in word:
-            raise InputError(f"{where}: must be intervals such as 3-5 6-7, got {short(word)}")
-        gap = (_integer(start, where), _integer(end, where))
-        if not last <= gap[0] < gap[1] <= upper:
+        slots, at, window = word.partition("@")
+        gap = Gap(*_pair(slots, "-", word, where))
+        if not last <= gap.lower < gap.upper <= upper:
             raise InputError(
                 f"{where}: must rise, and lie apart in [{lower}, {upper}), got {short(word)}"
             )
+        if at:
+            taken = _pair(window, ":", word, where)
+            if not 0 <= taken[0] < taken[1] <= size:
+                raise InputError(
+                    f"{where}: a window must be bytes of [0, {size}), got {short(word)}"
+                )
+            gap = gap._replace(window=taken)
         gaps.append(gap)
-        last = gap[1]
+        last = gap.upper
     return tuple(gaps)
+
+
+def _pair(text: str, mark: str, word: str, where: str) -> tuple[int, int]:
+    """The two numbers around a mark."""
+    first, found, second = text.partition(mark)
+    if not found:
+        raise InputError(f"{where}: must be gaps such as 3-5 6-7@0:16, got {short(word)}")
+    return _integer(first, where), _integer(second, where)
 
 
 def _integer(text: str, where: str) -> int:
@@ -170,9 +203,13 @@ def live_bytes(buffers: Sequence[Buffer]) -> int:
     """The most bytes alive at any time; no packing needs less."""
     change: dict[int, int] = {}
     for b in buffers:
-        for lower, upper in b.intervals:
-            change[lower] = change.get(lower, 0) + b.size
-            change[upper] = change.get(upper, 0) - b.size
+        spans = [(b.lower, b.upper, b.size)]
+        for gap in b.gaps:
+            first, end = gap.window or (0, 0)
+            spans.append((gap.lower, gap.upper, end - first - b.size))
+        for lower, upper, size in spans:
+            change[lower] = change.get(lower, 0) + size
+            change[upper] = change.get(upper, 0) - size
     most = now = 0
     for slot in sorted(change):
         now += change[slot]

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
+from typing import Any
 
 import numpy as np
-from scipy.optimize import linprog
+from scipy.optimize import OptimizeWarning, linprog
 
 from mallocgame.program import Program
 from mallocgame.relaxation.relaxation import Relaxation, relax
 
 # Far more than the rounding error of sums of ten thousand float64 terms of order one.
 ROUNDING = 1e-11
+# Columns from which on the simplex method takes minutes (docs/results/large_programs.md).
+LARGE = 40_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,17 +67,36 @@ class Solution:
 
 
 def solve(model: Relaxation, time_limit_s: float) -> Solution | None:
-    """Solves the relaxation; None if time runs out first."""
-    answer = linprog(
-        model.cost,
-        A_ub=model.a_ub,
-        b_ub=model.b_ub,
-        A_eq=model.a_eq,
-        b_eq=model.b_eq,
-        bounds=np.stack([np.zeros_like(model.upper), model.upper], axis=1),
-        method="highs",
-        options={"time_limit": max(time_limit_s, 1.0)},
-    )
+    """Solves the relaxation; None if time runs out first.
+
+    Large ones by HiGHS's interior-point method.  It ends at an optimum that may lie between
+    corners: going on to one takes longer than all before, and no bound needs it.  It is gone on to
+    where the end was not exact enough for HiGHS.
+    """
+    if len(model.cost) <= LARGE:
+        return _solved(model, "highs", time_limit_s)
+    started = time.perf_counter()
+    solution = _solved(model, "highs-ipm", time_limit_s, run_crossover="off")
+    left_s = time_limit_s - (time.perf_counter() - started)
+    if solution is None and left_s > 0:
+        solution = _solved(model, "highs-ipm", left_s)
+    return solution
+
+
+def _solved(model: Relaxation, method: str, time_limit_s: float, **options: Any) -> Solution | None:
+    with warnings.catch_warnings():
+        # SciPy hands options that it does not know to HiGHS, and says so.
+        warnings.filterwarnings("ignore", "Unrecognized options", OptimizeWarning)
+        answer = linprog(
+            model.cost,
+            A_ub=model.a_ub,
+            b_ub=model.b_ub,
+            A_eq=model.a_eq,
+            b_eq=model.b_eq,
+            bounds=np.stack([np.zeros_like(model.upper), model.upper], axis=1),
+            method=method,
+            options={"time_limit": max(time_limit_s, 1.0), **options},
+        )
     if answer.status != 0:
         return None
     return Solution(answer.x, answer.ineqlin.marginals, answer.eqlin.marginals)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from array import array
 
 import numpy as np
 from scipy import sparse
@@ -17,19 +18,23 @@ class Rows:
     """Rows of a sparse matrix with right-hand sides."""
 
     def __init__(self) -> None:
-        self.entries: list[tuple[int, int, float]] = []
         self.right: list[float] = []
+        self._ends = array("q", [0])
+        self._columns, self._factors = array("q"), array("d")
 
     def add(self, terms: Terms, right: float = 0.0) -> None:
-        self.entries += [(len(self.right), column, factor) for column, factor in terms]
+        for column, factor in terms:
+            self._columns.append(column)
+            self._factors.append(factor)
+        self._ends.append(len(self._columns))
         self.right.append(right)
 
     def matrix(self, columns: int) -> sparse.csr_array:
-        shape = (len(self.right), columns)
-        if not self.entries:
-            return sparse.csr_array(shape)
-        row, column, factor = zip(*self.entries, strict=True)
-        return sparse.coo_array((factor, (row, column)), shape=shape).tocsr()
+        """The rows, the factors of a column that is there several times summed up."""
+        parts = (np.array(part) for part in (self._factors, self._columns, self._ends))
+        matrix = sparse.csr_array(tuple(parts), shape=(len(self.right), columns))
+        matrix.sum_duplicates()
+        return matrix
 
 
 def less(terms: Terms) -> Terms:

@@ -59,13 +59,15 @@ def served_by(program: Program, mapping: Mapping) -> list[list[int]]:
     return served
 
 
-def wanted_bytes(program: Program) -> np.ndarray:
+def wanted_bytes(program: Program, worth: Benefit) -> np.ndarray:
     """Bytes of useful values in use at each slot, whatever the capacity: int64 [T].
 
     A value is useful if fast memory saves at least `USEFUL` on it.  It is in use from its first to
     its last access, and throughout a loop that it crosses.
+
+    worth: the program's, from `benefit`.
     """
-    gains = benefit(program).of_value
+    gains = worth.of_value
     spans: dict[int, tuple[int, int]] = {}
     for access in program.accesses:
         t = access.instruction

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PatchCollection
+from matplotlib.collections import PatchCollection, PolyCollection
 from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.text import Text
 
 from gamekit.text import shown
 from mallocgame.judge import Simulation
 from mallocgame.program import Program
 from mallocgame.program.machine import MIB
 from mallocgame.program.mapping import COPIED, Mapping, Residency
-from mallocgame.report.benefit import benefit, served_by
-from mallocgame.report.figures import LEGEND, LOOP, SOFT, embedded, styled, write_figure
+from mallocgame.report.benefit import benefit, served_by, wanted_bytes
+from mallocgame.report.figures import (
+    LEGEND,
+    LOOP,
+    SOFT,
+    STAYS,
+    embedded,
+    styled,
+    svg_of,
+    write_side_by_side,
+)
 from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 
 # Colours that stay distinct in greyscale and for the colour-blind (Paul Tol's "bright", "light").
@@ -36,6 +47,22 @@ RESERVED = "#bbbbbb"
 # The part of a colour map that stands out from the paper.
 SAVINGS = ListedColormap(colormaps["YlGnBu"](np.linspace(0.18, 1, 256)))
 Colour = Literal["kind", "saving"]
+COLOURS: tuple[Colour, ...] = ("kind", "saving")
+NAMES: dict[Colour, str] = {"kind": "layout", "saving": "saving"}  # of the files
+
+
+class Place(NamedTuple):
+    """A rectangle: time, MiB, and the lengths of its sides."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def _corners(place: Place) -> list[tuple[float, float]]:
+    right, top = place.x + place.width, place.y + place.height
+    return [(place.x, place.y), (right, place.y), (right, top), (place.x, top)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,42 +74,41 @@ class DrawnMapping:
     simulation: Simulation
 
 
-def draw_layout(
-    program: Program,
-    layout: DrawnMapping,
-    others: Sequence[DrawnMapping] = (),
-    colour: Colour = "kind",
-) -> str:
-    """One layout as markup for the page, on which rectangles have tooltips.
-
-    The time axis has room for `others` too, so that adjacent pictures share their scale.
-    """
-    with styled():
-        figure = Figure(figsize=(7.4, 6.2), layout="constrained")
-        pictured = _Scale(program, [layout, *others])
-        _draw(figure, program, layout, pictured, colour)
-        return embedded(write_figure(figure, None), _titles(program, layout, pictured))
-
-
 def draw_layouts(
-    program: Program, layouts: Sequence[DrawnMapping], stem: Path, colour: Colour = "kind"
-) -> None:
-    """Writes layouts side by side, on one scale, as `stem`.svg and `stem`.png.
+    program: Program, layouts: Sequence[DrawnMapping], stem: Path | None = None
+) -> tuple[str, ...]:
+    """Layouts on one scale as markup for the page, on which rectangles have tooltips.
+
+    If a stem is given, writes them side by side as `stem`.layout.svg and .png, coloured by kind,
+    and as `stem`.saving.svg and .png, coloured by what each residency saves at most.
 
     The horizontal axis is the time of each mapping's own execution, including stalls, with each
     loop body once.  Rectangles are residencies: height is the value's size, position its offset.
     """
     with styled():
-        figure = Figure(figsize=(max(7.4 * len(layouts), 9.0), 6.2), layout="constrained")
-        parts: Any = figure.subfigures(1, len(layouts), wspace=0.03, squeeze=False)
-        pictured = _Scale(program, layouts)
-        for part, layout in zip(parts[0], layouts, strict=True):
-            _draw(part, program, layout, pictured, colour)
-        write_figure(figure, stem)
+        scale = _Scale(program, layouts)
+        pictures = [_Picture(program, layout, scale) for layout in layouts]
+        markup = []
+        for colour in COLOURS if stem is not None else COLOURS[:1]:
+            for picture in pictures:
+                picture.colour(colour)
+            images = [svg_of(picture.figure) for picture in pictures]
+            if colour == "kind":
+                markup = [
+                    embedded(image, picture.titles())
+                    for image, picture in zip(images, pictures, strict=True)
+                ]
+            if stem is not None:
+                target = stem.with_name(f"{stem.name}.{NAMES[colour]}")
+                write_side_by_side(images, [picture.figure for picture in pictures], target)
+        return tuple(markup)
 
 
 class _Scale:
-    """What layouts of one program share: end and unit of time, and the colours of savings."""
+    """What layouts of one program share: end and unit of time, and the colours of savings.
+
+    wanted: int64 [T], bytes of useful values in use (`benefit.wanted_bytes`).
+    """
 
     def __init__(self, program: Program, layouts: Sequence[DrawnMapping]):
         longest = max(float(slot_edges(layout.simulation)[-1]) for layout in layouts)
@@ -91,39 +117,138 @@ class _Scale:
         if idle:
             self.factor, self.unit = 1.0, "slots (the program takes no time)"
         self.end = longest * self.factor
-        self._of_access = benefit(program).of_access
-        self.savings = {id(layout): self._savings(program, layout) for layout in layouts}
-        most = max((s for row in self.savings.values() for s in row), default=0.0)
+        worth = benefit(program)
+        self.wanted = wanted_bytes(program, worth)
+        self.savings = {
+            id(layout): np.array(
+                [worth.of_access[served].sum() for served in served_by(program, layout.mapping)]
+            )
+            for layout in layouts
+        }
+        most = max((row.max(initial=0.0) for row in self.savings.values()), default=0.0)
         self.norm: Normalize = LogNorm(most / 1e3, most, clip=True) if most > 0 else Normalize()
 
-    def _savings(self, program: Program, layout: DrawnMapping) -> list[float]:
-        served = served_by(program, layout.mapping)
-        return [float(self._of_access[accesses].sum()) for accesses in served]
-
-    def colour(self, saving: float) -> str:
-        share = float(self.norm(saving)) if saving > 0 else 0.0
-        return to_hex(SAVINGS(share))
+    def colours(self, savings: np.ndarray) -> list[str]:
+        """The colours of what residencies save."""
+        shares = np.zeros(len(savings))
+        shares[savings > 0] = self.norm(savings[savings > 0])
+        return [to_hex(colour) for colour in SAVINGS(shares)]
 
 
-def _draw(
-    figure: Figure | SubFigure,
-    program: Program,
-    layout: DrawnMapping,
-    scale: _Scale,
-    colour: Colour,
-) -> None:
-    panels: Any = figure.subplots(4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8])
-    memory, copies, bus, use = panels
-    edges = slot_edges(layout.simulation) * scale.factor
-    _memory(memory, program, layout, edges, scale, colour)
-    memory.set_xlim(0, scale.end)
-    draw_copies(copies, layout.mapping, edges)
-    draw_bus(bus, layout.simulation, edges)
-    draw_use(use, program, layout.simulation, edges)
-    use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
-    figure.align_ylabels(panels)
-    title = f"{shown(program.name)}: {layout.title}\n{_headline(program, layout.simulation)}"
-    figure.suptitle(title, x=0.01, ha="left", parse_math=False, fontsize=9)
+class _Picture:
+    """One layout as a figure, whose residencies take either of the colours.
+
+    Places are fixed, because a layout engine would measure every text several times over.
+    """
+
+    def __init__(self, program: Program, layout: DrawnMapping, scale: _Scale):
+        self._program, self._layout = program, layout
+        edges = slot_edges(layout.simulation) * scale.factor
+        self._stays = list(_places(program, layout.mapping, edges))
+        self._savings = scale.savings[id(layout)][[number for number, *_ in self._stays]]
+        kinds = [_kind(program, residency) for _, residency, _ in self._stays]
+        self._faces: dict[Colour, list[str]] = {
+            "kind": [KINDS[kind] for kind in kinds],
+            "saving": scale.colours(self._savings),
+        }
+        self.figure = Figure(figsize=(7.4, 6.2))
+        panels: Any = self.figure.subplots(
+            4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8],
+            gridspec_kw={"left": 0.088, "right": 0.88, "top": 0.89, "bottom": 0.078, "hspace": 0.2},
+        )  # fmt: skip
+        memory, copies, bus, use = panels
+        self._legends = self._draw_memory(memory, edges, scale, dict.fromkeys(kinds))
+        memory.set_xlim(0, scale.end)
+        draw_copies(copies, layout.mapping, edges)
+        draw_bus(bus, layout.simulation, edges)
+        draw_use(use, program.machine.fast_capacity_bytes, scale.wanted, layout.simulation, edges)
+        use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
+        for panel in panels:
+            panel.yaxis.set_label_coords(-0.074, 0.5)
+        title = f"{shown(program.name)}: {layout.title}\n{_headline(program, layout.simulation)}"
+        self.figure.suptitle(title, x=0.01, y=0.99, ha="left", parse_math=False, fontsize=9)
+
+    def colour(self, colour: Colour) -> None:
+        """Colours the residencies, and shows the legend of that."""
+        faces = self._faces[colour]
+        self._rectangles.set_facecolor(faces)
+        for number, text in self._labels:
+            light = np.dot(to_rgb(faces[number]), (0.3, 0.6, 0.1)) > 0.5
+            text.set_color("#333333" if light else "#fffffe")
+        for each, legend in self._legends.items():
+            legend.set_visible(each == colour)
+
+    def titles(self) -> list[tuple[str, str]]:
+        """The tooltip of each rectangle on the page, and its colour by saving."""
+        titles = []
+        rows = zip(self._stays, self._savings, self._faces["saving"], strict=True)
+        for (_, residency, _), saving, other in rows:
+            value = self._program.values[residency.value]
+            text = (
+                f"{shown(value.name)}\n{value.size_bytes / MIB:.2f} MiB at "
+                f"{residency.offset / MIB:.2f} MiB, slots {residency.start} to {residency.end}\n"
+                f"{_kind(self._program, residency)}; saves at most {100 * saving:.3f} %"
+            )
+            titles.append((text, other))
+        return titles
+
+    def _draw_memory(
+        self, axes: Axes, edges: np.ndarray, scale: _Scale, kinds: Iterable[str]
+    ) -> dict[Colour, Artist]:
+        """Draws the residencies; returns the legend of each colour."""
+        program = self._program
+        capacity = program.machine.fast_capacity_bytes / MIB
+        room = 1.06 if program.loops else 1.0  # for the loops' names
+        axes.set_ylim(0, room * capacity)
+        axes.set_ylabel("fast memory, MiB")
+        _draw_loops(axes, program, edges, capacity)
+        reserved = _draw_reservations(axes, program, edges)
+        # Two widths, as a collection of a single path would be written as a marker.
+        self._rectangles = PolyCollection(
+            [_corners(place) for *_, place in self._stays],
+            edgecolors="#ffffff", linewidths=[0.4, 0.4], zorder=2, gid=STAYS,
+        )  # fmt: skip
+        axes.add_collection(self._rectangles, autolim=False)
+        self._labels = [
+            (number, text)
+            for number, (_, residency, place) in enumerate(self._stays)
+            if (text := _label(axes, program, residency, place, edges[-1], capacity))
+        ]
+        handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if kind in kinds]
+        if reserved:
+            handles.append(
+                Patch(
+                    label="reserved by an instruction", facecolor="#ffffff", edgecolor=RESERVED,
+                    hatch="////",
+                )
+            )  # fmt: skip
+        legends: dict[Colour, Artist] = {}
+        if handles:
+            legends["kind"] = axes.legend(
+                handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
+                borderaxespad=0.2, handlelength=1.2, columnspacing=1.2, fontsize=8,
+            )  # fmt: skip
+            legends["kind"].set_gid(LEGEND)
+        if isinstance(scale.norm, LogNorm):
+            legends["saving"] = _draw_key(axes, scale.norm)
+        return legends
+
+
+def _draw_key(axes: Axes, norm: LogNorm) -> Axes:
+    """A bar that tells what the colours of savings mean, where the legend of kinds is."""
+    key = axes.inset_axes((0.0, 1.016, 0.45, 0.03))
+    bar = axes.figure.colorbar(
+        ScalarMappable(norm, SAVINGS.resampled(32)), cax=key, orientation="horizontal",
+        ticklocation="top",
+    )  # fmt: skip
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    key.tick_params(labelsize=7, pad=1, length=2.5)
+    key.tick_params(which="minor", length=1.5)
+    key.text(
+        1.03, 0.5, "saves at most, share of the all-slow latency", transform=key.transAxes,
+        va="center", fontsize=8,
+    )  # fmt: skip
+    return key
 
 
 def _headline(program: Program, simulation: Simulation) -> str:
@@ -136,51 +261,7 @@ def _headline(program: Program, simulation: Simulation) -> str:
     )
 
 
-def _memory(
-    axes: Axes,
-    program: Program,
-    layout: DrawnMapping,
-    edges: np.ndarray,
-    scale: _Scale,
-    colour: Colour,
-) -> None:
-    capacity = program.machine.fast_capacity_bytes / MIB
-    room = 1.06 if program.loops else 1.0  # for the loops' names
-    axes.set_ylim(0, room * capacity)
-    axes.set_ylabel("fast memory, MiB")
-    _loops(axes, program, edges, capacity)
-    reserved = _reservations(axes, program, edges)
-    shown = set()
-    for number, residency, place in _places(program, layout.mapping, edges):
-        kind = _kind(program, residency)
-        shown.add(kind)
-        saving = scale.savings[id(layout)][number]
-        face = KINDS[kind] if colour == "kind" else scale.colour(saving)
-        place.set(facecolor=face, edgecolor="#ffffff", linewidth=0.4, zorder=2)
-        place.set_gid(f"stay-{number}")
-        place.set_in_layout(False)  # inside the axes; thousands would be measured again and again
-        axes.add_patch(place)
-        _label(axes, program, residency, place, edges[-1], capacity)
-    if colour == "saving" and isinstance(scale.norm, LogNorm):
-        bar = axes.figure.colorbar(
-            ScalarMappable(scale.norm, SAVINGS), ax=axes, location="top", aspect=60, pad=0.01,
-            label="saves at most, share of the all-slow latency",
-        )  # fmt: skip
-        bar.outline.set_visible(False)  # type: ignore[operator]
-        return
-    handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if kind in shown]
-    if reserved:
-        label = "reserved by an instruction"
-        handles.append(Patch(label=label, facecolor="#ffffff", edgecolor=RESERVED, hatch="////"))
-    if handles:
-        legend = axes.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(handles),
-            borderaxespad=0.2, handlelength=1.2, columnspacing=1.2, fontsize=8,
-        )  # fmt: skip
-        legend.set_gid(LEGEND)
-
-
-def _loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> None:
+def _draw_loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> None:
     if program.loops:
         axes.axhline(capacity, color=SOFT, linewidth=0.6, linestyle=(0, (4, 3)))
     for loop in program.loops:
@@ -196,7 +277,7 @@ def _loops(axes: Axes, program: Program, edges: np.ndarray, capacity: float) -> 
         )  # fmt: skip
 
 
-def _reservations(axes: Axes, program: Program, edges: np.ndarray) -> bool:
+def _draw_reservations(axes: Axes, program: Program, edges: np.ndarray) -> bool:
     """Draws what instructions reserve for themselves; returns whether there is any."""
     reserved = [
         Rectangle((edges[t], 0), edges[t + 1] - edges[t], ins.reserved_bytes / MIB)
@@ -214,13 +295,14 @@ def _reservations(axes: Axes, program: Program, edges: np.ndarray) -> bool:
 
 def _places(
     program: Program, mapping: Mapping, edges: np.ndarray
-) -> Iterator[tuple[int, Residency, Rectangle]]:
+) -> Iterator[tuple[int, Residency, Place]]:
+    """The residencies that can be drawn, with their numbers."""
     last = len(edges) - 1
     for number, r in enumerate(mapping.residencies):
         if 0 <= r.start < r.end and 0 <= r.value < len(program.values) and r.start < last:
-            begin, end = edges[r.start], edges[min(r.end, last)]
+            begin, end = float(edges[r.start]), float(edges[min(r.end, last)])
             size = program.values[r.value].size_bytes / MIB
-            yield number, r, Rectangle((begin, r.offset / MIB), end - begin, size)
+            yield number, r, Place(begin, r.offset / MIB, end - begin, size)
 
 
 def _kind(program: Program, residency: Residency) -> str:
@@ -229,33 +311,18 @@ def _kind(program: Program, residency: Residency) -> str:
     return (first if inputs else third) if copied else second
 
 
-def _titles(program: Program, layout: DrawnMapping, scale: _Scale) -> dict[str, tuple[str, str]]:
-    """The tooltip of each rectangle on the page, and its colour by saving."""
-    titles = {}
-    for number, residency, _ in _places(program, layout.mapping, slot_edges(layout.simulation)):
-        value, saving = program.values[residency.value], scale.savings[id(layout)][number]
-        text = (
-            f"{shown(value.name)}\n{value.size_bytes / MIB:.2f} MiB at "
-            f"{residency.offset / MIB:.2f} MiB, slots {residency.start} to {residency.end}\n"
-            f"{_kind(program, residency)}; saves at most {100 * saving:.3f} %"
-        )
-        titles[f"stay-{number}"] = (text, scale.colour(saving))
-    return titles
-
-
 def _label(
-    axes: Axes, program: Program, r: Residency, place: Rectangle, width: float, height: float
-) -> None:
+    axes: Axes, program: Program, r: Residency, place: Place, width: float, height: float
+) -> Text | None:
     """Writes the value's name if the rectangle has room for it."""
+    if place.height < 0.035 * height:
+        return None
     name = shown(program.values[r.value].name)
-    letters = int(85 * place.get_width() / width)
-    if letters < min(len(name), 8) or place.get_height() < 0.035 * height:
-        return
-    red, green, blue = to_rgb(place.get_facecolor())
-    light = 0.3 * red + 0.6 * green + 0.1 * blue > 0.5
-    axes.text(
-        place.get_x() + place.get_width() / 2, place.get_y() + place.get_height() / 2,
+    letters = int(85 * place.width / width)
+    if letters < min(len(name), 8):
+        return None
+    return axes.text(
+        place.x + place.width / 2, place.y + place.height / 2,
         name if len(name) <= letters else name[: letters - 1] + "…",
         ha="center", va="center", fontsize=6.5, clip_on=True, zorder=3, parse_math=False,
-        color="#333333" if light else "#fffffe",
     )  # fmt: skip

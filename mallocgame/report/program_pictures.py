@@ -10,7 +10,7 @@ from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping
 from mallocgame.report.buffers import draw_buffers
 from mallocgame.report.html import ProgramPictures
-from mallocgame.report.layout_picture import DrawnMapping, draw_layout, draw_layouts
+from mallocgame.report.layout_picture import DrawnMapping, draw_layouts
 from mallocgame.report.statistics import TIE, Row, succeeded
 from mallocgame.report.trace import write_trace
 
@@ -40,13 +40,11 @@ def draw_program(
     ]
     if not layouts:
         return program.name, ProgramPictures()
-    draw_layouts(program, layouts, out / "pictures" / f"{stem}.layout")
-    draw_layouts(program, layouts, out / "pictures" / f"{stem}.saving", "saving")
     for layout in layouts:
         target = out / "traces" / f"{stem}.{layout.title}.trace.json"
         write_trace(program, layout.mapping, layout.simulation, layout.title, target)
     return program.name, ProgramPictures(
-        tuple(draw_layout(program, layout, layouts) for layout in layouts),
+        draw_layouts(program, layouts, out / "pictures" / stem),
         draw_buffers(program, mappings, out / "pictures" / f"{stem}.buffers"),
     )
 

@@ -8,9 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mallocgame.judge import Simulation
-from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping, Transfer
-from mallocgame.report.benefit import wanted_bytes
 from mallocgame.report.figures import SOFT
 
 PREFETCH, EVICTION, OWN, STALL, USED = "#4477aa", "#cc6677", "#bbbbbb", "#aa3377", "#8a8a8a"
@@ -77,11 +75,9 @@ def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
     late = np.flatnonzero(simulation.stall_s > 1e-4 * max(simulation.latency_s, 1e-30))
     if len(late):
         # From the end of the instruction itself to the end of its wait.
-        for t in late:
-            axes.axvspan(
-                edges[t] + (edges[t + 1] - edges[t]) * simulation.elapsed_s[t] / durations[t],
-                edges[t + 1], color=STALL, alpha=0.35, linewidth=0,
-            )  # fmt: skip
+        begin = edges[late] + np.diff(edges)[late] * simulation.elapsed_s[late] / durations[late]
+        spans = np.stack([begin, edges[late + 1] - begin], axis=1)
+        axes.broken_barh(spans.tolist(), (0, 100), color=STALL, alpha=0.35, linewidth=0)
         axes.plot(
             edges[late], np.full(len(late), 106.0), "v", color=STALL, markersize=4,
             clip_on=False, label="stall",
@@ -94,11 +90,17 @@ def draw_bus(axes: Axes, simulation: Simulation, edges: np.ndarray) -> None:
     )  # fmt: skip
 
 
-def draw_use(axes: Axes, program: Program, simulation: Simulation, edges: np.ndarray) -> None:
-    """The use of fast memory, and a line of what all useful values would need."""
-    capacity = program.machine.fast_capacity_bytes
+def draw_use(
+    axes: Axes, capacity: int, wanted_bytes: np.ndarray, simulation: Simulation, edges: np.ndarray
+) -> None:
+    """The use of fast memory, and a line of what all useful values would need.
+
+    Args:
+      capacity: of fast memory, bytes.
+      wanted_bytes: int64 [T], what they would need (`benefit.wanted_bytes`).
+    """
     used = 100 * np.asarray(simulation.fast_bytes) / capacity
-    wanted = 100 * wanted_bytes(program) / capacity
+    wanted = 100 * wanted_bytes / capacity
     axes.fill_between(
         edges, np.append(used, used[-1]), step="post", color=USED, linewidth=0, label="used"
     )

@@ -26,7 +26,7 @@ class MemoryLayout:
     stays: all that could be there, S in number.
     words, floats: the memory of the kernels, as whole numbers and as floats.
     table: int64 [S, words of a stay], the stays in it; hope: float64 [S], the most that each could
-        save.
+        save; most: float64 [G], the same of each gain.
     worthwhile: bool [V], whether a value is worth a place.
     """
 
@@ -35,9 +35,12 @@ class MemoryLayout:
         times = Times(program)
         self.unit_s = times.scale_s or 1.0
         self.stays = possible_stays(program, times)
-        self.hope = _hope(times, self.stays)
+        self.most = _most(times, self.stays)
+        total = np.concatenate([[0.0], np.cumsum(self.most)])
+        row = self.stays.row
+        self.hope = total[row[:, k.GAIN_END]] - total[row[:, k.GAIN]]
         most = np.zeros(len(program.values))
-        np.maximum.at(most, self.stays.row[:, k.VALUE], self.hope)
+        np.maximum.at(most, row[:, k.VALUE], self.hope)
         self.worthwhile = most > k.WORTH
         self.words = _Memory(program, times, self.stays, self.hope, most).words
         self.floats = self.words.view(np.float64)
@@ -108,13 +111,11 @@ class MemoryLayout:
         )
 
 
-def _hope(times: Times, stays: Stays) -> np.ndarray:
-    """The latency that each stay could save at best, whatever else is fast: [S]."""
+def _most(times: Times, stays: Stays) -> np.ndarray:
+    """The latency that each gain could save at best, whatever else is fast: [G]."""
     slot = stays.gain_slot
     spread = (times.slow_elapsed - times.floor)[slot]
-    most = times.weight[slot] * np.minimum(stays.gain[:, :2].max(axis=1, initial=0.0), spread)
-    total = np.concatenate([[0.0], np.cumsum(most)])
-    return total[stays.row[:, k.GAIN_END]] - total[stays.row[:, k.GAIN]]
+    return times.weight[slot] * np.minimum(stays.gain[:, :2].max(axis=1, initial=0.0), spread)
 
 
 class _Memory:

@@ -26,6 +26,7 @@ PRICING = 0.2  # share of the budget that the linear relaxation may take
 RELAX_S = 5e-4
 TASTES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)  # of the fillings that search starts from
 AT_ONCE_S = 0.02  # seconds of steps between two looks at the clock
+SWEEPS, SWEEPING = 12, 0.1  # how many levels `sweep` tries, and its share of the budget
 FIRST_STEPS = 16  # steps before it is known how long one takes
 
 
@@ -40,11 +41,12 @@ def local_search(
 ) -> Mapped:
     """Ruins and recreates a layout until time is up or the lower bound is reached.
 
-    It starts from fillings by density, from MSA and from the mappings `starts`, and is never worse
-    than MSA or one of these.  It obeys the judge's rules rather than the game's: it lays out the
-    whole program at once and may accept a stall for a copy that is worth it.  `config` has no
-    effect.  What is compiled on a machine's first calls does not count towards the budget.
-    `progress` is told again and again which share of the all-slow latency the best layout saves.
+    It starts from fillings by density, in that order and in the schedule's, from MSA and from the
+    mappings `starts`, and is never worse than MSA or one of these.  It obeys the judge's rules
+    rather than the game's: it lays out the whole program at once and may accept a stall for a copy
+    that is worth it.  `config` has no effect.  What is compiled on a machine's first calls does not
+    count towards the budget.  `progress` is told again and again which share of the all-slow
+    latency the best layout saves.
     """
     whole = Clock(budget_s)
     compile_kernels()
@@ -54,6 +56,7 @@ def local_search(
     search.start()
     for start in (heuristic, *starts):
         search.lay(fast_accesses(program, start))
+    search.sweep(clock)
     if RELAX_S * len(program.accesses) <= PRICING * budget_s:
         search.learn_prices(PRICING * budget_s)
     search.run(clock, progress=progress)
@@ -94,6 +97,25 @@ def fast_accesses(program: Program, mapping: Mapping) -> dict[int, set[int]]:
     return found
 
 
+def least_densities(layout: MemoryLayout) -> tuple[np.ndarray, np.ndarray]:
+    """What stays save for each byte and slot, at the part where they save least: float64 [S] each.
+
+    A part goes from one access to the next and saves what that one does; a stay of a single access
+    has one slot.  The second is the part before the stay, -inf if none of the same owner is there.
+    Stays of values that are worth no place have density 0.
+    """
+    stays, row = layout.stays, layout.stays.row
+    first, end = row[:, kernels.GAIN], row[:, kernels.GAIN_END]
+    rate = np.append(layout.most / np.maximum(1, np.diff(stays.gain_slot, prepend=0)), -np.inf)
+    rate[stays.gain_of_value] = rate[first[row[:, kernels.RESULT] >= 0]] = -np.inf
+    parts = np.stack([np.minimum(first + 1, len(rate) - 1), end], axis=1).ravel()
+    least = np.minimum.reduceat(rate, parts)[::2] if len(row) else np.zeros(0)
+    saved = np.where(end > first + 1, least, layout.most[first])
+    size = np.maximum(1, row[:, kernels.SIZE])
+    worthwhile = layout.worthwhile[row[:, kernels.VALUE]]
+    return np.where(worthwhile, saved / size, 0.0), rate[first] / size
+
+
 class LayoutSearch:
     """A layout, the best one found, and the moves between layouts."""
 
@@ -122,6 +144,25 @@ class LayoutSearch:
         """Fills an empty layout by density, with several tastes, and keeps the best."""
         for taste in TASTES:
             kernels.fill(*self.memory, taste)
+        kernels.recall(*self.memory)
+
+    def sweep(self, clock: Clock) -> None:
+        """Fills layouts in the order of the schedule, as the rule `greedy` does in the game.
+
+        Whatever fits is put in if its density is at least a level, the longest of those that begin
+        together first.  Levels are quantiles of all densities.  It takes at most `SWEEPING` of the
+        budget.
+        """
+        row, (density, before) = self.layout.stays.row, least_densities(self.layout)
+        known = density[density > 0]
+        if not known.size:
+            return
+        for level in np.quantile(known, np.linspace(0.0, 0.95, SWEEPS)):
+            if clock.seconds > SWEEPING * clock.budget_s:
+                break
+            chosen = row[stays := np.flatnonzero((density >= level) & (before < level))]
+            keys = chosen[:, kernels.VALUE], -chosen[:, kernels.GAIN_END], chosen[:, kernels.START]
+            kernels.place_all(*self.memory, self.layout.address(stays[np.lexsort(keys)]))
         kernels.recall(*self.memory)
 
     def learn_prices(self, time_limit_s: float) -> None:

@@ -64,7 +64,9 @@ def test_map_ends_in_files_that_fit(tmp_path, capsys):
     program = load_program(PATH)
     mapping = load_mapping(out / f"{NAME}.mapping.json.gz", program)
     assert verify(program, mapping) == []
-    (record,) = json.loads((out / "summary.json").read_text())["programs"]
+    summary = json.loads((out / "summary.json").read_text())
+    (record,) = summary["programs"]
+    assert summary["waiting"] == []
     assert record["program"] == NAME and record["verified"] is True
     assert record["saved_fraction"] == simulate(program, mapping).saved_fraction
     # Once more: nothing is overwritten.
@@ -73,6 +75,30 @@ def test_map_ends_in_files_that_fit(tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "already exists; choose another folder" in error
     assert (out / "summary.json").read_bytes() == before
+
+
+def test_an_interrupted_map_claims_what_is_there(tmp_path, monkeypatch):
+    """The second of two programs is interrupted: the summary has the first one alone."""
+    from mallocgame import api
+
+    mapped, map_ = [], api.map
+
+    def interrupted(problem, *arguments, **options):
+        if mapped:
+            raise KeyboardInterrupt
+        mapped.append(problem.program.name)
+        return map_(problem, *arguments, **options)
+
+    monkeypatch.setattr(api, "map", interrupted)
+    out = tmp_path / "out"
+    words = ["map", SAMPLE, f"tpu_v4_sample/{OTHER}", "--mapper", "msa", "-o", str(out)]
+    assert main(words) == 130
+    summary = json.loads((out / "summary.json").read_text())
+    assert [record["program"] for record in summary["programs"]] == mapped == [NAME]
+    assert summary["waiting"] == [OTHER]
+    assert [path.name for path in out.glob("*.mapping.json.gz")] == [
+        summary["programs"][0]["mapping"]
+    ]
 
 
 def test_the_promise_grows_and_is_kept():

@@ -14,6 +14,7 @@ from mallocgame.judge import verify
 from mallocgame.judge.minimalloc import (
     PACKERS,
     Buffer,
+    Gap,
     buffers_of,
     height,
     live_bytes,
@@ -74,8 +75,12 @@ def test_what_other_tools_write_is_read(tmp_path):
             "line 2: alignment: must be at least 1, got 0",
         ),
         (
-            "id,lower,upper,size,gaps\nb,0,9,4,3-5@0:2\n",
-            "line 2: gaps: must be intervals such as 3-5 6-7, got '3-5@0:2'",
+            "id,lower,upper,size,gaps\nb,0,9,4,3-5@0:5\n",
+            "line 2: gaps: a window must be bytes of [0, 4), got '3-5@0:5'",
+        ),
+        (
+            "id,lower,upper,size,gaps\nb,0,9,4,3-5@2\n",
+            "line 2: gaps: must be gaps such as 3-5 6-7@0:16, got '3-5@2'",
         ),
         (
             "id,lower,upper,size,gaps\nb,0,9,4,3-x\n",
@@ -123,7 +128,7 @@ def _overlaps(buffers: list[Buffer]) -> bool:
 
 
 def _slots(buffer: Buffer) -> set[int]:
-    free = {t for lower, upper in buffer.gaps for t in range(lower, upper)}
+    free = {t for gap in buffer.gaps for t in range(gap.lower, gap.upper)}
     return set(range(buffer.lower, buffer.upper)) - free
 
 
@@ -132,11 +137,24 @@ def test_alignment_and_gaps_there_and_back(tmp_path):
     text = "id,lower,upper,size,alignment,gaps\na,0,9,4,8,3-5 6-7\nb,3,5,4,1,\n"
     path.write_text(text)
     first, second = read_csv(path)
-    assert first == Buffer("a", 0, 9, 4, alignment=8, gaps=((3, 5), (6, 7)))
+    assert first == Buffer("a", 0, 9, 4, alignment=8, gaps=(Gap(3, 5), Gap(6, 7)))
     assert first.intervals == [(0, 3), (5, 6), (7, 9)] and second.intervals == [(3, 5)]
     assert to_csv([first, second]) == text
     assert live_bytes([first, second]) == 4
     assert height(pack([first, second], "best_fit")) == 4
+
+
+def test_a_window_keeps_bytes_taken_in_a_gap(tmp_path):
+    """a keeps bytes 4 to 5 meanwhile; b would find room below them, where it is not put."""
+    path = tmp_path / "problem.csv"
+    text = "id,lower,upper,size,gaps\na,0,9,6,3-5@4:6 6-7\nb,3,5,4,\nc,6,7,6,\n"
+    path.write_text(text)
+    a, b, c = read_csv(path)
+    assert a.gaps == (Gap(3, 5, (4, 6)), Gap(6, 7)) and to_csv([a, b, c]) == text
+    assert a.intervals == [(0, 6), (7, 9)]
+    assert live_bytes([a, b, c]) == 6  # 2 + 4 in the window's gap
+    placed = pack([a, b, c], "best_fit")
+    assert [x.offset for x in placed] == [0, 6, 0]
 
 
 @pytest.mark.parametrize("order", ["start", "area"])
@@ -149,7 +167,7 @@ def test_packings_are_legal_and_no_lower_than_what_is_alive(packer, order):
             Buffer(
                 str(i), t, t + int(rng.integers(4, 9)), int(rng.integers(0, 30)),
                 alignment=int(rng.choice([1, 1, 4, 6])),
-                gaps=((t + 1, t + 3),) if rng.random() < 0.3 else (),
+                gaps=(Gap(t + 1, t + 3),) if rng.random() < 0.3 else (),
             )
             for i, t in enumerate(lower.tolist())
         ]  # fmt: skip

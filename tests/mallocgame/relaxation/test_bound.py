@@ -22,6 +22,7 @@ from mallocgame.program.mapping import DEFINED, Mapping, all_slow
 from mallocgame.relaxation.bound import dual_bound, lower_bound
 from mallocgame.relaxation.points import lives
 from mallocgame.relaxation.relaxation import relax
+from mallocgame.relaxation.rows import Rows
 from mallocgame.synthetic.random_programs import known_optimum_program, random_program
 from tests.support import handmade, judged
 from tests.support.handmade import MARKER, Slot, value
@@ -103,6 +104,30 @@ def test_any_multipliers_give_a_bound():
         of_eq = rng.normal(size=len(model.b_eq)) * scale
         # Weak duality: never above what the best multipliers prove (but for rounding).
         assert dual_bound(model, of_ub, of_eq) <= best + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_large_models_have_the_same_bound(seed, monkeypatch, recwarn):
+    """The interior-point method, which large models get, proves what the simplex method does."""
+    program = random_program(np.random.default_rng([13, seed]), instructions=40, values=25)
+    bound = lower_bound(program)
+    monkeypatch.setattr("mallocgame.relaxation.bound.LARGE", 0)
+    interior = lower_bound(program)
+    scale = simulate(program, all_slow(program)).latency_s
+    assert interior.latency_s == pytest.approx(bound.latency_s, abs=1e-6 * scale)
+    for mapping in _mappings(program, seed):
+        assert interior.latency_s <= simulate(program, mapping).latency_s * ABOVE
+    assert not recwarn.list
+
+
+def test_rows_add_up_what_a_column_has_several_times():
+    rows = Rows()
+    rows.add([(2, 1.0), (0, 0.5), (2, 3.0)], 7.0)
+    rows.add([])
+    rows.add([(1, -1.0)])
+    assert rows.matrix(4).toarray().tolist() == [[0.5, 0, 4, 0], [0, 0, 0, 0], [0, -1, 0, 0]]
+    assert rows.right == [7.0, 0.0, 0.0]
+    assert Rows().matrix(3).shape == (0, 3)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -20,7 +20,7 @@ from mallocgame.domain import DOMAIN
 from mallocgame.judge import simulate
 from mallocgame.program import load_program, save_program
 from mallocgame.program.mapping import all_slow
-from mallocgame.report import DrawnMapping, ProgramPictures, draw_layout, summarize, write_report
+from mallocgame.report import DrawnMapping, ProgramPictures, draw_layouts, summarize, write_report
 from mallocgame.report.tables import markdown, result_tables
 from mallocgame.synthetic.random_programs import random_program
 from tests.support.hostile import NAMES
@@ -53,7 +53,7 @@ def page(name: str, folder: Path) -> str:
     rows += [row("other", "agent", 1.0, 1.0)]
     results = RESULTS | {"suite": name, "rows": rows, "summary": summarize(rows)}
     results |= {"command": ["evaluate.py", "--suite", name]}
-    pictures = ProgramPictures((draw_layout(p, layout, [layout]),))
+    pictures = ProgramPictures(draw_layouts(p, [layout]))
     write_report(results, folder / "report.html", {name: pictures})
     return (folder / "report.html").read_text()
 

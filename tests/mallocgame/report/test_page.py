@@ -16,7 +16,7 @@ from mallocgame.program.mapping import all_slow
 from mallocgame.report import (
     DrawnMapping,
     ProgramPictures,
-    draw_layout,
+    draw_layouts,
     summarize,
     write_report,
 )
@@ -97,9 +97,8 @@ class Page(HTMLParser):
 def test_page(tmp_path):
     p = program()
     mappings = {"hand": MAPPING, "nothing": all_slow(p)}
-    drawn = tuple(
-        draw_layout(p, DrawnMapping(name, mapping, simulate(p, mapping)))
-        for name, mapping in mappings.items()
+    drawn = draw_layouts(
+        p, [DrawnMapping(name, mapping, simulate(p, mapping)) for name, mapping in mappings.items()]
     )
     pictures = {"one": ProgramPictures(drawn, draw_buffers(p, {"hand": MAPPING}))}
     write_report(RESULTS, tmp_path / "report.html", pictures, draw_suite(ROWS))

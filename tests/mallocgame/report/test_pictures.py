@@ -7,17 +7,19 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imread
 
 from mallocgame.judge import simulate
 from mallocgame.program import Instruction, Program, Value, load_program
 from mallocgame.program.mapping import COPIED, Mapping, Residency, Transfer, all_slow
 from mallocgame.report import (
     DrawnMapping,
-    draw_layout,
     draw_layouts,
 )
 from mallocgame.report.benefit import benefit, served_by, wanted_bytes
 from mallocgame.report.buffers import buffer_shares, draw_buffers
+from mallocgame.report.layout_picture import PRODUCED, RETURNED
 from mallocgame.report.program_pictures import shown
 from mallocgame.report.suite_pictures import draw_learning, draw_suite, load_metrics
 from mallocgame.report.timeline import open_windows
@@ -39,7 +41,7 @@ def layouts():
 
 def test_layout_is_an_svg_with_every_residency(layouts):
     p, (hand, nothing) = layouts
-    image = draw_layout(p, hand, [nothing])
+    image, _ = draw_layouts(p, [hand, nothing])
     root = ElementTree.fromstring(image)
     text = " ".join(t for t in root.itertext() if t.strip())
     for expected in ("small <&> program: hand", "w$x$", "a<b>", "back", "MiB"):
@@ -59,29 +61,41 @@ def test_layout_is_an_svg_with_every_residency(layouts):
 def test_layout_names_loops():
     (path,) = find_programs(["tpu_v4_sample/lstm_scan_v4_64mib"])
     p = load_program(path)
-    image = draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
+    (image,) = draw_layouts(p, [DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p)))])
     assert "loop, 64 times" in image and "each loop body once" in image
 
 
 def test_layout_files(layouts, tmp_path):
     p, both = layouts
-    for colour in ("kind", "saving"):
-        draw_layouts(p, both, tmp_path / colour, colour)
-        text = (tmp_path / f"{colour}.svg").read_text()
+    draw_layouts(p, both, tmp_path / "one")
+    shades = {}
+    for name in ("layout", "saving"):
+        path = tmp_path / f"one.{name}.svg"
+        root = ElementTree.parse(path).getroot()
+        drawn = [part for part in root if part.tag.endswith("svg")]
+        middle = float(root.get("width", "").removesuffix("pt")) / 2
+        assert [float(part.get("x", "")) for part in drawn] == [0.0, middle]
+        text = path.read_text()
         assert "small &lt;&amp;&gt; program: hand" in text and "nothing" in text
-        assert (tmp_path / f"{colour}.png").read_bytes().startswith(b"\x89PNG")
-    assert "saves at most" in text
+        assert ("saves at most" in text) == (name == "saving")
+        assert ("input or weight, copied in" in text) == (name == "layout")
+        image = imread(tmp_path / f"one.{name}.png")[..., :3]
+        assert image.shape[:2] == (930, 2220)
+        shades[name] = {to_hex(colour) for colour in np.unique(image.reshape(-1, 3), axis=0)}
+    kinds = {PRODUCED, RETURNED}  # the other one is that of prefetches too
+    assert kinds <= shades["layout"] and not kinds & shades["saving"]
 
 
 def test_layout_is_reproducible(layouts):
     p, (hand, _) = layouts
-    assert draw_layout(p, hand) == draw_layout(p, hand)
+    assert draw_layouts(p, [hand]) == draw_layouts(p, [hand])
 
 
 def test_layouts_of_odd_mappings_and_programs():
     for seed in range(3):
         p = random_program(np.random.default_rng(seed))
-        assert draw_layout(p, DrawnMapping("all slow", all_slow(p), simulate(p, all_slow(p))))
+        (image,) = draw_layouts(p, [DrawnMapping("slow", all_slow(p), simulate(p, all_slow(p)))])
+        assert 'class="stay"' not in image
     idle = Program("idle", MACHINE, (Instruction("i"),) * 3, (Value("v", 9, is_input=True),), ())
     beyond = Mapping(
         "idle",
@@ -89,7 +103,8 @@ def test_layouts_of_odd_mappings_and_programs():
         (Residency(7, 0, 0, 1, COPIED), Residency(0, 0, 2, 99, COPIED), Residency(0, 0, 5, 6, "")),
         (Transfer(0, 4, 9), Transfer(0, -2, 1), Transfer(0, 1, 80)),
     )
-    assert "takes no time" in draw_layout(idle, DrawnMapping("odd", beyond, simulate(idle, beyond)))
+    (image,) = draw_layouts(idle, [DrawnMapping("odd", beyond, simulate(idle, beyond))])
+    assert "takes no time" in image and image.count('class="stay"') == 1
     assert draw_buffers(idle, {"odd": beyond}) == ""
     assert json.dumps(trace(idle, beyond, simulate(idle, beyond), "odd"), allow_nan=False)
     assert open_windows(beyond.prefetches, 3).tolist() == [1, 1, 1]
@@ -136,7 +151,7 @@ def test_wanted_bytes_by_hand():
     # `a` and `back` are defined at 0 and read at 3 and 5; `w`, an input, is used in the loop alone,
     # in every iteration.
     wanted = [500_000, 500_000, 1_000_000, 1_000_000, 1_000_000, 200_000]
-    assert wanted_bytes(program()).tolist() == wanted
+    assert wanted_bytes(program(), benefit(program())).tolist() == wanted
 
 
 def test_buffers_by_hand():
