@@ -30,11 +30,20 @@ from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
 from mallocgame.promise import Promise, import_notes, latency_error, promise
-from mallocgame.suites import PRODUCTION, SUFFIXES, find_program, find_programs, load_production
+from mallocgame.suites import (
+    PRODUCTION,
+    SUFFIXES,
+    find_program,
+    find_programs,
+    load_module,
+    load_production,
+    save_module,
+)
 
 if TYPE_CHECKING:
     from mallocgame.game.options import GameConfig
     from mallocgame.mappers.base import Mapper
+    from mallocgame.measure import Measured
     from mallocgame.xla.steer.confirm import Confirmation
     from mallocgame.xla.workload import Workload
 
@@ -70,7 +79,10 @@ class Problem:
         return latency_error(self.program, simulate(self.program, self.production))
 
     def save(self, path: str | Path) -> None:
-        """Writes ``NAME.program.json.gz`` and, beside it, production's mapping.
+        """Writes ``NAME.program.json.gz`` and, beside it, production's mapping and the module.
+
+        A module of more than `mallocgame.suites.MOST_MODULE_BYTES` is left out.  Mappings of what
+        is loaded from the file are not confirmed then.
 
         Raises:
           InputError: the name ends otherwise.
@@ -82,6 +94,8 @@ class Problem:
         if self.production is not None:
             beside = path.name.removesuffix(SUFFIXES[0]) + PRODUCTION[0]
             save_mapping(self.production, path.with_name(beside))
+        if self.module is not None:
+            save_module(self.module, path)
 
     def __str__(self) -> str:
         program = self.program
@@ -182,8 +196,11 @@ class Result:
         program = self.problem.program
         return compiler_options(program, self.mapping, chip_of(program), self.levers)
 
-    def report(self, folder: str | Path) -> Path:
+    def report(self, folder: str | Path, measured: Measured | None = None) -> Path:
         """Writes the program, mappings, pictures, results.json and report.html into a folder.
+
+        Args:
+          measured: what `mallocgame.measure.measure` found of these options on a device.
 
         Returns:
           The report's path.
@@ -195,7 +212,7 @@ class Result:
         try:
             from mallocgame.result_report import write_result
 
-            return write_result(self, folder)
+            return write_result(self, folder, measured)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
@@ -258,11 +275,11 @@ def load(
         return _read(find_program(str(source)))
     from mallocgame.xla.loading import compile_source
 
-    made, module = compile_source(
+    made = compile_source(
         source, shapes, donate, chip=chip, capacity_mib=capacity_mib, name=name, work=work,
         timeout_s=timeout_s, trip_count=trip_count, progress=progress,
     )  # fmt: skip
-    return Problem(made.item.program, made.item.mapping, module)
+    return Problem(made.item.program, made.item.mapping, made.module)
 
 
 def load_all(*names: str | Path) -> list[Problem]:
@@ -354,4 +371,4 @@ def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result
 
 def _read(path: Path) -> Problem:
     program = load_program(path)
-    return Problem(program, load_production(path, program))
+    return Problem(program, load_production(path, program), load_module(path, program))

@@ -107,14 +107,12 @@ def _is_function(what: str) -> bool:
 
 
 def _compiled(what: str, options: argparse.Namespace) -> Problem:
-    from gamekit.files import read_text
     from mallocgame.api import MODULES, Problem
     from mallocgame.arguments import check_capacity
     from mallocgame.xla.compile.compiler import Function
     from mallocgame.xla.loading import given_module, work_folder
     from mallocgame.xla.make.wanted import StableHlo, Wanted, make
     from mallocgame.xla.read.chips import chip_by_name
-    from mallocgame.xla.steer.roundtrip import STABLEHLO
 
     if what.endswith(MODULES):
         path = Path(what)
@@ -129,8 +127,7 @@ def _compiled(what: str, options: argparse.Namespace) -> Problem:
     )
     with work_folder(options.work / name if options.work else None, name) as work:
         made = make(Wanted(name, source, options.chip, capacity, work, options.timeout), say)
-        module = read_text(work / STABLEHLO)
-    problem = Problem(made.item.program, made.item.mapping, module)
+    problem = Problem(made.item.program, made.item.mapping, made.module)
     path = options.out / f"{name}{SUFFIXES[0]}"
     if path.exists():
         raise InputError(f"{path}: already exists; choose another folder")
