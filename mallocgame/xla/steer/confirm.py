@@ -20,6 +20,7 @@ from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
 from mallocgame.xla.read.chips import Chip, Options
 from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
+from mallocgame.xla.steer.followed import followed_share, modelled_seconds
 from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 
 PRODUCTION = "production's own options"
@@ -28,10 +29,18 @@ ENOUGH = 0.5  # of the promised gain: no further way is compiled then
 
 @dataclass(frozen=True)
 class Attempt:
-    """One compile: how the mapping was said, and the cycles; None if the compiler refused it."""
+    """One compile.
+
+    what: how the mapping was said.
+    cycles: the compiler's estimate; None if it refused the options.
+    followed: share of the bytes to be accessed in fast memory that are.
+    simulated_s: our latency of what was compiled, without stalls.
+    """
 
     what: str
     cycles: int | None
+    followed: float | None = None
+    simulated_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,8 +110,9 @@ def confirm(
         bench = bench or CompilerBench(program, folder, chip, timeout_s)
         for what, wishes in ways(program, mapping, levers):
             options = options_of(program, wishes, chip, levers)
-            cycles = _compiled(bench, options, folder / f"attempt_{len(attempts)}")
-            attempts.append(Attempt(what, cycles))
+            attempt = _compiled(bench, options, folder / f"attempt_{len(attempts)}", what, mapping)
+            attempts.append(attempt)
+            cycles = attempt.cycles
             if progress:
                 told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
                 progress(f"{program.name}: compiled with {what}: {told}")
@@ -150,11 +160,16 @@ def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str,
             yield what, wish
 
 
-def _compiled(bench: CompilerBench, options: Options, out: Path) -> int | None:
-    """The cycles with options; None if the compiler refuses them."""
+def _compiled(
+    bench: CompilerBench, options: Options, out: Path, what: str, mapping: Mapping
+) -> Attempt:
+    """A compile with options."""
     try:
-        return bench.compile(options, out)
+        cycles = bench.compile(options, out)
     except InputError as error:
         if "compile failed" not in str(error):
             raise
-        return None
+        return Attempt(what, None)
+    placement = bench.placement(out)
+    followed = followed_share(bench.program, mapping, placement)
+    return Attempt(what, cycles, followed, float(modelled_seconds(bench.program, placement).sum()))
