@@ -142,10 +142,12 @@ def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
             **case.keywords,
         )  # fmt: skip
         clock.add("fit")
-        result = mallocgame.map(problem, mapper, budget_s=budget, progress=clock.line)
+        result = mallocgame.map(problem, mapper, budget_s=budget)
     except InputError as error:
         return {**row, "refused": str(error), "seconds": clock.parts}
-    clock.add("search")
+    clock.parts["search"] = round(result.seconds, 2)
+    if result.confirmation:
+        clock.parts["confirm"] = round(result.confirmation.seconds, 2)
     result.save(work / case.name / f"{mapper}.mapping.json.gz")
     return {**row, **figures(problem, result), "seconds": clock.parts}
 

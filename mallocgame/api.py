@@ -303,6 +303,7 @@ def map(
     config: GameConfig | None = None,
     confirm: bool = True,
     levers: str = "public",
+    search_s: float = 0.0,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[float], None] | None = None,
 ) -> Result:
@@ -313,11 +314,13 @@ def map(
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
-      confirm: whether to compile the options at the end, one to four compiles.  That needs the
-        compiler, and a problem that was loaded from a function or module; without them the result
-        has no confirmation.
+      confirm: whether to compile the options at the end, at most four compiles, and none where no
+        gain is promised.  That needs the compiler, and the module of the problem; without them the
+        result has no confirmation.
       levers: "public", or "all" to use an option of the compiler that has no public documentation,
         whose meaning was read off its binary, and which may change with any version.
+      search_s: seconds for a search with the compiler in the loop after that, which changes a
+        little, compiles, and keeps what the compiler estimates as faster.
       progress: called with a line after each of those compiles.
       watch: told again and again the share of the latency that is saved so far, by mappers in
         `mallocgame.mappers.registry.WATCHED`.
@@ -331,6 +334,9 @@ def map(
     if not isinstance(mapper, str) or mapper not in MAPPERS:
         raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {short(mapper)}")
     budget_s, seed = check_seconds("budget_s", budget_s), check_seed(seed)
+    search_s = check_seconds("search_s", search_s)
+    if search_s and not confirm:
+        raise InputError("search_s: must be 0 with confirm=False, which leaves the compiler out")
     if config is not None and not isinstance(config, GameConfig):
         raise InputError(f"config: must be a GameConfig, got {short(config)}")
     problem = Problem(problem) if isinstance(problem, Program) else problem
@@ -350,10 +356,10 @@ def map(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
         made.drop_backups, levers=levers,
     )  # fmt: skip
-    return _confirmed(result, progress) if confirm else result
+    return _confirmed(result, search_s, progress) if confirm else result
 
 
-def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result:
+def _confirmed(result: Result, search_s: float, progress: Callable[[str], None] | None) -> Result:
     """The result with the compiler's word on it, if it can be asked."""
     problem = result.problem
     if problem.module is None or importlib.util.find_spec("libtpu") is None:
@@ -361,10 +367,10 @@ def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result
     from mallocgame.xla.steer.confirm import confirm
     from mallocgame.xla.steer.steer import chip_of
 
-    promised = result.promise.gain if result.promise else 0.0
+    promised = result.promise.gain if result.promise else result.speed_up or 0.0
     confirmation = confirm(
         problem.program, result.mapping, problem.module, chip_of(problem.program),
-        levers=result.levers, promised=promised, progress=progress,
+        levers=result.levers, promised=promised, search_s=search_s, progress=progress,
     )  # fmt: skip
     return dataclasses.replace(result, confirmation=confirmation)
 

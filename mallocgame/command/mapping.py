@@ -65,6 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--levers", choices=LEVERS, default="public",
         help="all: also an option without public documentation; default public",
     )  # fmt: skip
+    parser.add_argument(
+        "--search", type=float, default=0.0, metavar="S",
+        help="seconds for a search with the compiler in the loop, for each program; default 0",
+    )  # fmt: skip
     parser.add_argument("--args", metavar="SHAPES", help="a plain function's: f32[8,128],s32[]")
     parser.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
     parser.add_argument("--capacity", type=int, metavar="MIB", help="default: all of the chip's")
@@ -183,6 +187,7 @@ def _mapped(
         seed=options.seed,
         confirm=options.confirm,
         levers=options.levers,
+        search_s=options.search,
         progress=say,
         watch=show,
     )

@@ -10,7 +10,7 @@ from mallocgame.program.mapping import all_slow
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import PRODUCTION, confirm, plain_options
-from mallocgame.xla.steer.export import PREFETCHES
+from mallocgame.xla.steer.export import ORDER, PREFETCHES, wishes_of
 from mallocgame.xla.steer.followed import Placement
 from tests.support.xla_sample import write_dump
 
@@ -70,13 +70,66 @@ def test_slower_options_are_never_handed_out(item) -> None:
     assert found.options == plain_options(item.program, CHIP) and "not confirmed" in str(found)
 
 
+def test_where_nothing_is_promised_nothing_is_compiled(item) -> None:
+    bench = Standin(item)
+    found = ask(item, bench, promised=0.0005)
+    assert (
+        found.attempts == ()
+        and bench.seen == []
+        and found.options == plain_options(item.program, CHIP)
+    )
+    assert "nothing to be confirmed" in str(found)
+
+
+def test_no_two_compiles_are_of_the_same_options(item) -> None:
+    for levers in ("public", "all"):
+        bench = Standin(item, *[18_000] * 4)
+        ask(item, bench, promised=0.06, levers=levers)
+        texts = [str(sorted(options.items())) for options in bench.seen]
+        assert len(texts) == len(set(texts)) > 1
+        assert str(sorted(plain_options(item.program, CHIP).items())) not in texts
+
+
+class Liking(Standin):
+    """Takes 100 cycles more for each value that has its turn before a certain one."""
+
+    chip = CHIP
+
+    def __init__(self, item, first: str):
+        super().__init__(item)
+        self.first = f'"{first}"'
+
+    def compile(self, options, out):
+        self.seen.append(options)
+        order = str(options.get(ORDER, ""))
+        found = order.find(self.first)
+        return 16_900 + 100 * (order[:found].count("overrides {") if found >= 0 else 9)
+
+
+@pytest.mark.parametrize("promised", [0.0, 0.06])
+def test_with_seconds_the_compiler_searches(item, promised) -> None:
+    last = item.program.values[wishes_of(item.program, item.mapping).order[-1]].name
+    bench = Liking(item, last)
+    found = ask(item, bench, promised=promised, search_s=3.0)
+    assert found.cycles == 17_000 and found.searched > 0
+    assert len(bench.seen) == len(found.attempts) + found.searched
+    assert f"a search of {found.searched} compiles" in str(found)
+    assert bench.compile(found.options, None) == 17_000
+
+
+def test_a_search_that_finds_nothing_leaves_productions_options(item) -> None:
+    bench = Liking(item, "no value of this program")
+    found = ask(item, bench, promised=0.06, search_s=0.3)
+    assert found.what == PRODUCTION and found.options == plain_options(item.program, CHIP)
+
+
 def test_other_failures_end_it(item) -> None:
     class Hanging(Standin):
         def compile(self, options, out):
             raise InputError("lowered.mlir: compile took longer than 5 s")
 
     with pytest.raises(InputError, match="took longer"):
-        ask(item, Hanging(item))
+        ask(item, Hanging(item), promised=0.06)
     item.program.provenance["production"].pop("executed_cycles")
     with pytest.raises(InputError, match="executed_cycles: must be there"):
-        confirm(item.program, all_slow(item.program), "", CHIP, bench=Standin(item))
+        confirm(item.program, all_slow(item.program), "", CHIP, promised=0.06, bench=Standin(item))
