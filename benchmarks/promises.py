@@ -2,12 +2,13 @@
 
     python benchmarks/promises.py --work DIR --out rows.jsonl [--cases DIR] [--programs NAME,NAME]
         [--mappers local_search,greedy] [--budget 3]
-    python benchmarks/promises.py --out rows.jsonl --table docs/results/data [--command LINE]
+    python benchmarks/promises.py --work DIR --out rows.jsonl --again
 
 The programs are those of `benchmarks.ordinary`, and with ``--cases`` each ``NAME.py`` of a folder
 with ``function``, ``shapes`` and perhaps ``KW``, the keywords of `mallocgame.load`.  DIR of
 ``--work`` keeps compiles and mappings.  A row is one program and mapper; rows that are there are
-kept, so a run can be stopped and started again.
+kept, so a run can be stopped and started again.  ``--again`` computes the promises of all rows once
+more, from the compiles and mappings that are kept, and keeps the first ones beside them.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ import numpy as np
 import mallocgame
 from benchmarks.ordinary import programs
 from gamekit.errors import InputError
+from gamekit.files import write_text
 from mallocgame.api import Problem, Result
 from mallocgame.judge import simulate
+from mallocgame.program.mapping import load_mapping
+from mallocgame.promise import promise
 from mallocgame.xla.loading import module_of
 from mallocgame.xla.workload import Workload
 
@@ -67,6 +71,10 @@ def main() -> int:
     options = _options()
     done = {(row["program"], row["mapper"]) for row in read_rows(options.out)}
     try:
+        if options.again:
+            rows = [_promised_again(row, options) for row in read_rows(options.out)]
+            write_text(options.out, "".join(json.dumps(row) + "\n" for row in rows))
+            return 0
         for mapper in options.mappers.split(","):
             for case in _cases(options):
                 if (case.name, mapper) not in done:
@@ -90,6 +98,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--programs", help="names, separated by commas; default all")
     parser.add_argument("--mappers", default="local_search", help="names, separated by commas")
     parser.add_argument("--budget", type=float, default=3.0, help="seconds of a mapper")
+    parser.add_argument("--again", action="store_true", help="the promises of the rows, again")
     return parser.parse_args()
 
 
@@ -152,15 +161,33 @@ def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
     return {**row, **figures(problem, result), "seconds": clock.parts}
 
 
+def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The row with the promise that its mapping has by the present code."""
+    work = options.work / row["program"]
+    path = work / f"{row['mapper']}.mapping.json.gz"
+    if not path.exists():
+        return row
+    options.programs = row["program"]
+    (case,) = _cases(options)
+    problem = mallocgame.load(case.workload, name=case.name, work=work, **case.keywords)
+    if problem.production is None:
+        return row
+    mapping = load_mapping(path, problem.program)
+    found = promise(problem.program, problem.production, mapping)
+    first = row.get("promise_first", row["promise"])
+    now = None if found is None else dataclasses.asdict(found)
+    return {**row, "promise": now, "promise_first": first}
+
+
 def figures(problem: Problem, result: Result) -> dict[str, Any]:
     """What a row says of a mapping."""
-    program, promise, said = problem.program, result.promise, result.confirmation
+    program, promised, said = problem.program, result.promise, result.confirmation
     found: dict[str, Any] = {
         "instructions": len(program.instructions),
         "notes": list(problem.notes),
         "off": problem.latency_error,
         "verified": result.verified,
-        "promise": None if promise is None else dataclasses.asdict(promise),
+        "promise": None if promised is None else dataclasses.asdict(promised),
     }
     if said is not None:
         found["production_cycles"] = said.production_cycles

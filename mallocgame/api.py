@@ -29,7 +29,13 @@ from mallocgame.arguments import (
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
-from mallocgame.promise import Promise, import_notes, latency_error, promise
+from mallocgame.promise import (
+    Promise,
+    import_notes,
+    latency_error,
+    promise,
+    without_late_copies,
+)
 from mallocgame.suites import (
     PRODUCTION,
     SUFFIXES,
@@ -367,9 +373,12 @@ def _confirmed(result: Result, search_s: float, progress: Callable[[str], None] 
     from mallocgame.xla.steer.confirm import confirm
     from mallocgame.xla.steer.steer import chip_of
 
-    promised = result.promise.gain if result.promise else result.speed_up or 0.0
+    mapping = result.mapping
+    if problem.production is not None:
+        mapping = without_late_copies(problem.program, problem.production, mapping)
+    promised = result.promise.simulated if result.promise else result.speed_up or 0.0
     confirmation = confirm(
-        problem.program, result.mapping, problem.module, chip_of(problem.program),
+        problem.program, mapping, problem.module, chip_of(problem.program),
         levers=result.levers, promised=promised, search_s=search_s, progress=progress,
     )  # fmt: skip
     return dataclasses.replace(result, confirmation=confirmation)
