@@ -29,12 +29,27 @@ from mallocgame.arguments import (
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
-from mallocgame.promise import Promise, import_notes, latency_error, promise
-from mallocgame.suites import PRODUCTION, SUFFIXES, find_program, find_programs, load_production
+from mallocgame.promise import (
+    Promise,
+    import_notes,
+    latency_error,
+    promise,
+    without_late_copies,
+)
+from mallocgame.suites import (
+    PRODUCTION,
+    SUFFIXES,
+    find_program,
+    find_programs,
+    load_module,
+    load_production,
+    save_module,
+)
 
 if TYPE_CHECKING:
     from mallocgame.game.options import GameConfig
     from mallocgame.mappers.base import Mapper
+    from mallocgame.measure import Measured
     from mallocgame.xla.steer.confirm import Confirmation
     from mallocgame.xla.workload import Workload
 
@@ -70,7 +85,10 @@ class Problem:
         return latency_error(self.program, simulate(self.program, self.production))
 
     def save(self, path: str | Path) -> None:
-        """Writes ``NAME.program.json.gz`` and, beside it, production's mapping.
+        """Writes ``NAME.program.json.gz`` and, beside it, production's mapping and the module.
+
+        A module of more than `mallocgame.suites.MOST_MODULE_BYTES` is left out.  Mappings of what
+        is loaded from the file are not confirmed then.
 
         Raises:
           InputError: the name ends otherwise.
@@ -82,6 +100,8 @@ class Problem:
         if self.production is not None:
             beside = path.name.removesuffix(SUFFIXES[0]) + PRODUCTION[0]
             save_mapping(self.production, path.with_name(beside))
+        if self.module is not None:
+            save_module(self.module, path)
 
     def __str__(self) -> str:
         program = self.program
@@ -182,8 +202,11 @@ class Result:
         program = self.problem.program
         return compiler_options(program, self.mapping, chip_of(program), self.levers)
 
-    def report(self, folder: str | Path) -> Path:
+    def report(self, folder: str | Path, measured: Measured | None = None) -> Path:
         """Writes the program, mappings, pictures, results.json and report.html into a folder.
+
+        Args:
+          measured: what `mallocgame.measure.measure` found of these options on a device.
 
         Returns:
           The report's path.
@@ -195,7 +218,7 @@ class Result:
         try:
             from mallocgame.result_report import write_result
 
-            return write_result(self, folder)
+            return write_result(self, folder, measured)
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
@@ -258,11 +281,11 @@ def load(
         return _read(find_program(str(source)))
     from mallocgame.xla.loading import compile_source
 
-    made, module = compile_source(
+    made = compile_source(
         source, shapes, donate, chip=chip, capacity_mib=capacity_mib, name=name, work=work,
         timeout_s=timeout_s, trip_count=trip_count, progress=progress,
     )  # fmt: skip
-    return Problem(made.item.program, made.item.mapping, module)
+    return Problem(made.item.program, made.item.mapping, made.module)
 
 
 def load_all(*names: str | Path) -> list[Problem]:
@@ -286,6 +309,7 @@ def map(
     config: GameConfig | None = None,
     confirm: bool = True,
     levers: str = "public",
+    search_s: float = 0.0,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[float], None] | None = None,
 ) -> Result:
@@ -296,11 +320,13 @@ def map(
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
-      confirm: whether to compile the options at the end, one to four compiles.  That needs the
-        compiler, and a problem that was loaded from a function or module; without them the result
-        has no confirmation.
+      confirm: whether to compile the options at the end, at most four compiles, and none where no
+        gain is promised.  That needs the compiler, and the module of the problem; without them the
+        result has no confirmation.
       levers: "public", or "all" to use an option of the compiler that has no public documentation,
         whose meaning was read off its binary, and which may change with any version.
+      search_s: seconds for a search with the compiler in the loop after that, which changes a
+        little, compiles, and keeps what the compiler estimates as faster.
       progress: called with a line after each of those compiles.
       watch: told again and again the share of the latency that is saved so far, by mappers in
         `mallocgame.mappers.registry.WATCHED`.
@@ -314,6 +340,9 @@ def map(
     if not isinstance(mapper, str) or mapper not in MAPPERS:
         raise InputError(f"mapper: must be one of {', '.join(MAPPERS)}, got {short(mapper)}")
     budget_s, seed = check_seconds("budget_s", budget_s), check_seed(seed)
+    search_s = check_seconds("search_s", search_s)
+    if search_s and not confirm:
+        raise InputError("search_s: must be 0 with confirm=False, which leaves the compiler out")
     if config is not None and not isinstance(config, GameConfig):
         raise InputError(f"config: must be a GameConfig, got {short(config)}")
     problem = Problem(problem) if isinstance(problem, Program) else problem
@@ -333,10 +362,10 @@ def map(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
         made.drop_backups, levers=levers,
     )  # fmt: skip
-    return _confirmed(result, progress) if confirm else result
+    return _confirmed(result, search_s, progress) if confirm else result
 
 
-def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result:
+def _confirmed(result: Result, search_s: float, progress: Callable[[str], None] | None) -> Result:
     """The result with the compiler's word on it, if it can be asked."""
     problem = result.problem
     if problem.module is None or importlib.util.find_spec("libtpu") is None:
@@ -344,14 +373,17 @@ def _confirmed(result: Result, progress: Callable[[str], None] | None) -> Result
     from mallocgame.xla.steer.confirm import confirm
     from mallocgame.xla.steer.steer import chip_of
 
-    promised = result.promise.gain if result.promise else 0.0
+    mapping = result.mapping
+    if problem.production is not None:
+        mapping = without_late_copies(problem.program, problem.production, mapping)
+    promised = result.promise.simulated if result.promise else result.speed_up or 0.0
     confirmation = confirm(
-        problem.program, result.mapping, problem.module, chip_of(problem.program),
-        levers=result.levers, promised=promised, progress=progress,
+        problem.program, mapping, problem.module, chip_of(problem.program),
+        levers=result.levers, promised=promised, search_s=search_s, progress=progress,
     )  # fmt: skip
     return dataclasses.replace(result, confirmation=confirmation)
 
 
 def _read(path: Path) -> Problem:
     program = load_program(path)
-    return Problem(program, load_production(path, program))
+    return Problem(program, load_production(path, program), load_module(path, program))

@@ -1,10 +1,10 @@
-"""The report of one result: the files of `evaluate.py` for one program."""
+"""The report of one result: the files of `evaluate.py` for one program, and what it promises."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gamekit.domain import Instance, Solved
 from gamekit.evaluation.contest import Contestants
@@ -19,10 +19,14 @@ from mallocgame.suites import SUFFIXES
 
 if TYPE_CHECKING:
     from mallocgame.api import Result
+    from mallocgame.measure import Measured
 
 
-def write_result(result: Result, folder: Path) -> Path:
-    """Writes the report with production and the bound; returns the page's path."""
+def write_result(result: Result, folder: Path, measured: Measured | None = None) -> Path:
+    """Writes the report with production and the bound; returns the page's path.
+
+    measured: of production against the options, on a device.
+    """
     program, production = result.problem.program, result.problem.production
     own = Entry(result.mapper, result.mapper, result.budget_s, result.seed)
     others = [Entry(name, name, None, None) for name in (PRODUCTION, BOUND)]
@@ -47,8 +51,37 @@ def write_result(result: Result, folder: Path) -> Path:
         "versions": dict(program.provenance.get("versions", {})),
         "rows": rows,
         "summary": summarize(rows),
+        "gains": gains(result, measured),
     }
     write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
     _, pictures = draw_program(path, rows, folder, stem)
     write_report(results, folder / "report.html", {program.name: pictures})
     return folder / "report.html"
+
+
+def gains(result: Result, measured: Measured | None) -> list[dict[str, Any]]:
+    """The gains over production as far as they are known, each with its witness.
+
+    what: promised, compiled, confirmed or measured.
+    gain: as a fraction; None for options that the compiler refused.
+    low, high: where the gain is expected, or None.
+    by: whose account it is, in words.
+    """
+    found: list[dict[str, Any]] = []
+
+    def add(what: str, gain: float | None, low: Any, high: Any, by: str) -> None:
+        found.append({"what": what, "gain": gain, "low": low, "high": high, "by": by})
+
+    if promise := result.promise:
+        low, high = promise.gain - promise.error, promise.gain + promise.error
+        add("promised", promise.gain, low, high, "fitted latencies")
+    if said := result.confirmation:
+        for attempt in said.attempts:
+            gain = said.production_cycles / attempt.cycles - 1 if attempt.cycles else None
+            told = "refused" if gain is None else f"{attempt.followed or 0:.0%} followed"
+            add("compiled", gain, None, None, f"the compiler's cycles, {attempt.what}: {told}")
+        add("confirmed", said.gain, None, None, f"the compiler's cycles: {said.what}")
+    if measured is not None:
+        by = f"{measured.pairs} pairs of runs on {measured.platform}, 95 % interval"
+        add("measured", measured.ratio - 1, measured.low - 1, measured.high - 1, by)
+    return found

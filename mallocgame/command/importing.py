@@ -151,12 +151,14 @@ def _write(made: Made, target: Path) -> None:
     from mallocgame.judge import verify
     from mallocgame.program import save_program
     from mallocgame.program.mapping import save_mapping
+    from mallocgame.suites import save_module
     from mallocgame.xla.make.build import production_error
 
     program, mapping = made.item.program, made.item.mapping
     beside = target.with_name(_name_of(target) + PRODUCTION[0])
     save_mapping(mapping, beside)
     save_program(program, target)
+    save_module(made.module, target)
     say(f"{target}: {len(program.instructions)} instructions, {len(program.values)} values")
     say(f"{beside}: {len(verify(program, mapping))} violations, {len(made.item.notes)} notes")
     say(f"  {made.reason}")

@@ -66,6 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--levers", choices=LEVERS, default="public",
         help="all: also an option without public documentation; default public",
     )  # fmt: skip
+    parser.add_argument(
+        "--search", type=float, default=0.0, metavar="S",
+        help="seconds for a search with the compiler in the loop, for each program; default 0",
+    )  # fmt: skip
     parser.add_argument("--args", metavar="SHAPES", help="a plain function's: f32[8,128],s32[]")
     parser.add_argument("--chip", default="v4", choices=sorted(CHIPS), help="default v4")
     parser.add_argument("--capacity", type=int, metavar="MIB", help="default: all of the chip's")
@@ -108,14 +112,12 @@ def _is_function(what: str) -> bool:
 
 
 def _compiled(what: str, options: argparse.Namespace) -> Problem:
-    from gamekit.files import read_text
     from mallocgame.api import MODULES, Problem
     from mallocgame.arguments import check_capacity
     from mallocgame.xla.compile.compiler import Function
     from mallocgame.xla.loading import given_module, work_folder
     from mallocgame.xla.make.wanted import StableHlo, Wanted, make
     from mallocgame.xla.read.chips import chip_by_name
-    from mallocgame.xla.steer.roundtrip import STABLEHLO
 
     if what.endswith(MODULES):
         path = Path(what)
@@ -130,8 +132,7 @@ def _compiled(what: str, options: argparse.Namespace) -> Problem:
     )
     with work_folder(options.work / name if options.work else None, name) as work:
         made = make(Wanted(name, source, options.chip, capacity, work, options.timeout), say)
-        module = read_text(work / STABLEHLO)
-    problem = Problem(made.item.program, made.item.mapping, module)
+    problem = Problem(made.item.program, made.item.mapping, made.module)
     path = options.out / f"{name}{SUFFIXES[0]}"
     if path.exists():
         raise InputError(f"{path}: already exists; choose another folder")
@@ -187,6 +188,7 @@ def _mapped(
         seed=options.seed,
         confirm=options.confirm,
         levers=options.levers,
+        search_s=options.search,
         progress=say,
         watch=show,
     )

@@ -3,7 +3,7 @@
 It shares no code with the game and reads mappings from any origin.
 """
 
-from mallocgame.judge.simulation import Simulation, simulate
+from mallocgame.judge.simulation import Simulation, elapsed_seconds, simulate
 from mallocgame.judge.verdict import KINDS, Violation, verify
 
-__all__ = ["KINDS", "Simulation", "Violation", "simulate", "verify"]
+__all__ = ["KINDS", "Simulation", "Violation", "elapsed_seconds", "simulate", "verify"]

@@ -16,7 +16,7 @@ from gamekit.files import write_text
 from gamekit.text import MAX_NAME, shown
 from mallocgame.report.layout_picture import SAVINGS
 from mallocgame.report.style import SCRIPT, STYLE
-from mallocgame.report.tables import Table, result_tables
+from mallocgame.report.tables import Table, gains_table, result_tables
 
 OURS = ("agent", "hybrid")
 NOTE = (
@@ -31,6 +31,12 @@ LAYOUT_NOTE = (
     "Rectangles are values in fast memory, their height is the size; point at one for its name. "
     "Copies: how many prefetches (up) and evictions (down) may use the bus. Bus: what instructions "
     "and copies use of the slow memory's bus. Wanted: what all values worth a place would need."
+)
+GAINS_NOTE = (
+    "Promised: by latencies fitted to the compiler's estimates, with the range in which the "
+    "compiler's own figure is expected. Compiled: each way in which the mapping was said to the "
+    "compiler. Confirmed: what the options that are handed out gain by its estimate, which has no "
+    "waiting for copies. Measured: on a device."
 )
 BUFFER_NOTE = (
     "The values that could save most, with their size and the share of the all-slow latency that "
@@ -78,6 +84,10 @@ def write_report(
     if len(tables) > 1:
         links = (f"<a href='#{_anchor(t.title)}'>{_escaped(t.title)}</a>" for t in tables)
         parts.append(f"<nav>{''.join(links)}</nav>")
+    if results.get("gains"):
+        table = gains_table(results["gains"])
+        parts += [f"<h2>{_escaped(table.title)}</h2>", f"<p class=note>{GAINS_NOTE}</p>"]
+        parts.append(_table(table))
     for table in tables:
         parts.append(_section(table, (programs or {}).get(table.title, ProgramPictures())))
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())

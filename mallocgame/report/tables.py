@@ -27,6 +27,7 @@ PROGRAM_HEADER = (
     "mapper", "saved", "over seeds", "vs production", "latency, µs", "stalls", "gap closed",
     "moves", "backups", "valid", "s",
 )  # fmt: skip
+GAINS_HEADER = ("gain over production", "speed-up", "between", "by")
 SUMMARY_HEADER = (
     "mapper", "saved", "speed-up", "95 %", "median", "geomean", "worst", "best", "won", "tied",
     "lost", "median gap closed", "valid",
@@ -54,6 +55,15 @@ def result_tables(results: dict[str, Any]) -> list[Table]:
         return tables
     summary = tuple(summary_cells(name, row) for name, row in results["summary"].items())
     return [Table(f"suite {results['suite']}", SUMMARY_HEADER, summary), *tables]
+
+
+def gains_table(gains: Sequence[dict[str, Any]]) -> Table:
+    """What was promised, confirmed and measured (`mallocgame.result_report.gains`)."""
+    rows = []
+    for row in gains:
+        ends = None if row["low"] is None else (row["low"], row["high"])
+        rows.append((row["what"], percent(row["gain"], sign=True), between(ends), row["by"]))
+    return Table("Promised, confirmed, measured", GAINS_HEADER, tuple(rows))
 
 
 def by_program(rows: Sequence[Row]) -> dict[str, list[Row]]:

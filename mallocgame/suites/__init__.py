@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from gamekit.errors import InputError
-from gamekit.files import unreadable
+from gamekit.files import read_text, unreadable, write_bytes
 from gamekit.jsonfile import Record, read_json
 from mallocgame.program import Program, load_program
 from mallocgame.program.mapping import Mapping, load_mapping
@@ -15,6 +17,8 @@ SUITES = Path(__file__).parent
 SUFFIXES = (".program.json.gz", ".program.json")
 INDEX, INDEX_FORMAT, INDEX_VERSION = "suite.json", "mallocgame.suite", 1
 PRODUCTION = (".production.mapping.json.gz", ".production.mapping.json")
+MODULE = ".module.mlir.gz"
+MOST_MODULE_BYTES = 64 << 20
 
 
 def find_programs(names: Sequence[str]) -> list[Path]:
@@ -78,6 +82,36 @@ def load_production(path: Path, program: Program) -> Mapping | None:
         if beside.is_file():
             return load_mapping(beside, program)
     return None
+
+
+def load_module(path: Path, program: Program) -> str | None:
+    """The StableHLO beside a program file that it was compiled from; None if there is none.
+
+    Raises:
+      InputError: the file is invalid, or of another program.
+    """
+    beside = path.with_name(_stem(path) + MODULE) if path.name.endswith(SUFFIXES) else None
+    if beside is None or not beside.is_file():
+        return None
+    text = read_text(beside, MOST_MODULE_BYTES)
+    if hashlib.sha256(text.encode()).hexdigest() != program.provenance.get("stablehlo_sha256"):
+        raise InputError(
+            f"{beside}: must be what {program.name} was compiled from, got another module; "
+            "take it away to do without"
+        )
+    return text
+
+
+def save_module(text: str, path: Path) -> bool:
+    """Writes a module beside a program file; False, and nothing, if it is too large.
+
+    Modules of more than `MOST_MODULE_BYTES` consist of constants.
+    """
+    raw = text.encode()
+    if len(raw) > MOST_MODULE_BYTES:
+        return False
+    write_bytes(path.with_name(_stem(path) + MODULE), gzip.compress(raw, mtime=0))
+    return True
 
 
 def _split(name: str, split: str) -> list[Path]:

@@ -61,12 +61,8 @@ def compile_source(
     timeout_s: float,
     trip_count: int | None,
     progress: Callable[[str], None] | None,
-) -> tuple[Made, str]:
-    """Makes a program of a function, a workload or a module's file; see `mallocgame.load`.
-
-    Returns:
-      The program with what it was made of, and the module's text.
-    """
+) -> Made:
+    """Makes a program of a function, a workload or a module's file; see `mallocgame.load`."""
     target = chip_by_name(chip)
     timeout_s = check_seconds("timeout_s", timeout_s, positive=True)
     capacity = target.largest_bytes if capacity_mib is None else check_capacity(capacity_mib) << 20
@@ -83,7 +79,7 @@ def compile_source(
         else:
             text, origin = module_of(workload, name), workload.source
         request = Request(name, target, capacity, timeout_s, trips, progress)
-        return compile_module(text, origin, request, folder), text
+        return compile_module(text, origin, request, folder)
 
 
 def _workload(source: Any, shapes: tuple[Any, ...], donate: int | Sequence[int]) -> Workload:

@@ -1,6 +1,8 @@
 """The Python API: what it returns is what the parts underneath say."""
 
 import dataclasses
+import gzip
+import hashlib
 import json
 import math
 import subprocess
@@ -13,10 +15,12 @@ import pytest
 
 import mallocgame
 from mallocgame.judge import simulate, verify
+from mallocgame.measure import Measured
 from mallocgame.program import load_program
 from mallocgame.program.mapping import load_mapping
-from mallocgame.suites import find_programs, load_production
+from mallocgame.suites import MOST_MODULE_BYTES, find_programs, load_production
 from mallocgame.xla.read.chips import chip_by_name
+from mallocgame.xla.steer.confirm import Attempt, Confirmation
 from mallocgame.xla.steer.export import compiler_options
 from mallocgame.xla.workload import Workload
 from tests.support.markers import needs_libtpu
@@ -73,6 +77,25 @@ def test_saved_problem_is_loaded_again(tmp_path: Path) -> None:
         problem.save(tmp_path / "one.txt")
 
 
+def test_a_saved_problem_keeps_its_module(tmp_path: Path) -> None:
+    problem, text = mallocgame.load(NAME), "module @f { }\n" * 1000
+    digest = {"stablehlo_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    program = dataclasses.replace(problem.program, provenance=digest)
+    made = mallocgame.Problem(program, None, text)
+    path = tmp_path / "one.program.json.gz"
+    made.save(path)
+    again = mallocgame.load(path)
+    assert again.module == text and again == made
+    beside = tmp_path / "one.module.mlir.gz"
+    assert beside.stat().st_size < len(text) / 10
+    beside.write_bytes(gzip.compress(b"module @g { }"))
+    with pytest.raises(mallocgame.InputError, match="was compiled from, got another module"):
+        mallocgame.load(path)
+    beside.unlink()
+    dataclasses.replace(made, module="m" * (MOST_MODULE_BYTES + 1)).save(path)
+    assert mallocgame.load(path).module is None and not beside.exists()
+
+
 def test_result_says_what_the_judge_says(result: mallocgame.Result) -> None:
     program, production = result.problem.program, result.problem.production
     assert production is not None
@@ -96,6 +119,25 @@ def test_report_holds_the_results_figures(result: mallocgame.Result, tmp_path: P
     assert by_mapper["local_search"]["speedup_vs_production"] == pytest.approx(result.speed_up)
     mapping = page.parent / "mappings" / by_mapper["local_search"]["mapping"]
     assert load_mapping(mapping, result.problem.program) == result.mapping
+
+
+def test_report_shows_promised_against_confirmed_and_measured(
+    result: mallocgame.Result, tmp_path: Path
+) -> None:
+    tried = (Attempt("its order and copies", None), Attempt("its order alone", 900, 0.75, 1.0))
+    said = Confirmation(1000, 900, {}, "its order alone", tried, 1.0)
+    known = dataclasses.replace(result, confirmation=said)
+    measured = Measured(1.05, 1.02, 1.08, 1.0, 0.95, 30, "tpu")
+    page = known.report(tmp_path, measured)
+    gains = json.loads((page.parent / "results.json").read_text())["gains"]
+    assert [row["what"] for row in gains] == [
+        "promised", "compiled", "compiled", "confirmed", "measured",
+    ]  # fmt: skip
+    assert result.promise is not None and gains[0]["gain"] == result.promise.gain
+    assert [row["gain"] for row in gains[1:]] == [None, *[pytest.approx(1 / 9)] * 2, 1.05 - 1]
+    text = page.read_text()
+    for figure in ("refused", "75% followed", "+11.11 %", "+5.00 %", "2.00 to 8.00", "30 pairs"):
+        assert figure in text
 
 
 def test_options_are_those_of_the_exporter(result: mallocgame.Result) -> None:

@@ -106,7 +106,9 @@ def test_any_name_has_a_folder(monkeypatch, name, tmp_path):
     def compiled(text, source, request, folder):
         seen.append((request.name, folder))
         assert folder.is_dir() and tmp_path in folder.resolve().parents
-        return types.SimpleNamespace(item=types.SimpleNamespace(program=None, mapping=None))
+        return types.SimpleNamespace(
+            item=types.SimpleNamespace(program=None, mapping=None), module=""
+        )
 
     monkeypatch.setattr(loading, "compile_module", compiled)
     load(name=name)

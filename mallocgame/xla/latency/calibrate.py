@@ -30,8 +30,9 @@ class HeldOut:
 
     total: relative error of the summed cycles.
     median: median of the instructions' relative errors.
-    unseen: relative error of the summed cycles of those instructions that no fitted placement has
-        placed as this one does; None if they are less than `LEAST_UNSEEN` of all cycles.
+    unseen: error of what those instructions save over all slow that no fitted placement has placed
+        as this one does, as a share of it; None if they save less than `LEAST_UNSEEN` of all
+        cycles.
     """
 
     total: float
@@ -60,15 +61,6 @@ class Calibration:
     p95_error: float
     seen: dict[int, tuple[int, ...]]
 
-    @property
-    def unseen_error(self) -> float | None:
-        """Relative error of instructions under placements that the fit has not seen.
-
-        The root of the mean square over held-out placements; None if none could be held out.
-        """
-        found = [h.unseen for h in self.held_out if h is not None and h.unseen is not None]
-        return float(np.sqrt(np.mean(np.square(found)))) if found else None
-
     def summary(self) -> dict[str, Any]:
         """The numbers that go into a program's provenance."""
         return {
@@ -78,7 +70,9 @@ class Calibration:
             "held_out_medians": [None if h is None else _short(h.median) for h in self.held_out],
             "median_error": _short(self.median_error),
             "p95_error": _short(self.p95_error),
-            "unseen_error": None if self.unseen_error is None else _short(self.unseen_error),
+            "unseen_savings": [
+                None if h is None or h.unseen is None else _short(h.unseen) for h in self.held_out
+            ],
         }
 
 
@@ -165,11 +159,13 @@ def _held_out(samples: Mapping[int, Sample], placement: int, typical: float) -> 
         slot: s for slot, s in samples.items() if placement_masks(s)[placement] not in seen[slot]
     }
     guessed = _cycles(unseen, fits, placement)
-    is_enough = guessed[1].sum() > LEAST_UNSEEN * table[1].sum()
+    slow = np.array([s.cycles[0] for s in unseen.values() if not np.isnan(s.cycles[placement])])
+    saved = float(np.abs(slow - guessed[1]).sum())
+    off = float((guessed[0] - guessed[1]).sum())
     return HeldOut(
         _total(table),
         float(np.median(np.abs(table[0] / table[1] - 1))),
-        _total(guessed) if is_enough else None,
+        off / saved if saved > LEAST_UNSEEN * table[1].sum() else None,
     )
 
 

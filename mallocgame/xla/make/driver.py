@@ -24,12 +24,14 @@ class Made:
     item: the program and production's mapping.
     contest: how contested its memory is; reason: why it has this capacity.
     calibration: how well the latency model fits.
+    module: the StableHLO that it was compiled from.
     """
 
     item: Imported
     contest: Contest
     reason: str
     calibration: Calibration
+    module: str
 
 
 def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Made:
@@ -63,7 +65,8 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
     else:
         imported, item, found = _contested(work, name)
         reason = found.reason(item.program.machine.fast_capacity_bytes)
-    return Made(_with_reason(item, reason), found, reason, imported.calibration)
+    module = work.lowered.stablehlo.read_text()
+    return Made(_with_reason(item, reason), found, reason, imported.calibration, module)
 
 
 def random_probe(seed: int) -> Options:

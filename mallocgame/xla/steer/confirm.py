@@ -1,7 +1,8 @@
 """The compiler's last word on a mapping: its own cycles with the options, beside production's.
 
 Several ways to say a mapping are compiled, the most faithful first, until the compiler follows one
-well enough.  Only options that it does not estimate as slower than production are handed out.
+well enough; then, if there are seconds for it, the compiler searches from the best of them.  Only
+options that it does not estimate as slower than production are handed out.
 """
 
 from __future__ import annotations
@@ -20,18 +21,29 @@ from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
 from mallocgame.xla.read.chips import Chip, Options
 from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
+from mallocgame.xla.steer.followed import followed_share, modelled_seconds
+from mallocgame.xla.steer.in_the_loop import CompilerSearch, own_benefits, search
 from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 
 PRODUCTION = "production's own options"
 ENOUGH = 0.5  # of the promised gain: no further way is compiled then
+LEAST_GAIN = 0.001  # that is worth a compile
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One compile: how the mapping was said, and the cycles; None if the compiler refused it."""
+    """One compile.
+
+    what: how the mapping was said.
+    cycles: the compiler's estimate; None if it refused the options.
+    followed: share of the bytes to be accessed in fast memory that are.
+    simulated_s: our latency of what was compiled, without stalls.
+    """
 
     what: str
     cycles: int | None
+    followed: float | None = None
+    simulated_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,8 +54,9 @@ class Confirmation:
         for copies.
     cycles: its estimate with `options`.
     what: how the mapping was said; `PRODUCTION` if no way of saying it was better.
-    attempts: all that was compiled, in that order.
+    attempts: ways that were compiled, in that order.
     seconds: for all compiles.
+    searched: compiles of the search that followed.
     """
 
     production_cycles: int
@@ -52,6 +65,7 @@ class Confirmation:
     what: str
     attempts: tuple[Attempt, ...]
     seconds: float
+    searched: int = 0
 
     @property
     def gain(self) -> float:
@@ -59,12 +73,18 @@ class Confirmation:
         return self.production_cycles / self.cycles - 1 if self.cycles else 0.0
 
     def __str__(self) -> str:
-        first = self.attempts[0].cycles if self.attempts else None
-        if self.what == PRODUCTION:
-            told = "refused" if first is None else f"{self.production_cycles / first - 1:+.2%}"
-            return f"not confirmed (compiled {told}): production's own options are kept"
-        way = "" if self.what == self.attempts[0].what else f", by {self.what}"
-        return f"the compiler confirms {self.gain:+.2%}{way}"
+        if self.what != PRODUCTION:
+            first = self.attempts[0].what if self.attempts else ""
+            return f"the compiler confirms {self.gain:+.2%}" + (
+                "" if self.what == first else f", by {self.what}"
+            )
+        if not self.attempts and not self.searched:
+            return "nothing to be confirmed: production's own options are kept"
+        compiled = [a.cycles for a in self.attempts if a.cycles is not None]
+        told = (
+            f"{self.production_cycles / min(compiled) - 1:+.2%} at best" if compiled else "refused"
+        )
+        return f"not confirmed (compiled: {told}): production's own options are kept"
 
 
 def confirm(
@@ -74,7 +94,8 @@ def confirm(
     chip: Chip,
     *,
     levers: str = "public",
-    promised: float = 0.0,
+    promised: float,
+    search_s: float = 0.0,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     progress: Callable[[str], None] | None = None,
     bench: CompilerBench | None = None,
@@ -85,7 +106,8 @@ def confirm(
       module: the StableHLO that the program was compiled from.
       levers: what may be said, see `options_of`.
       promised: the gain that the mapping promises; with half of it the compiler is believed to
-        follow.
+        follow, and below `LEAST_GAIN` nothing is compiled.
+      search_s: seconds for a search with the compiler in the loop (`.in_the_loop`) after that.
       bench: a stand-in for tests.
 
     Raises:
@@ -99,17 +121,23 @@ def confirm(
         folder = Path(name)
         write_text(folder / STABLEHLO, module)
         bench = bench or CompilerBench(program, folder, chip, timeout_s)
-        for what, wishes in ways(program, mapping, levers):
+        best_wishes = Wishes()
+        said = ways(program, mapping, levers) if promised >= LEAST_GAIN else ()
+        for what, wishes in said:
             options = options_of(program, wishes, chip, levers)
-            cycles = _compiled(bench, options, folder / f"attempt_{len(attempts)}")
-            attempts.append(Attempt(what, cycles))
+            attempt = _compiled(bench, options, folder / f"attempt_{len(attempts)}", what, mapping)
+            attempts.append(attempt)
+            cycles = attempt.cycles
             if progress:
                 told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
                 progress(f"{program.name}: compiled with {what}: {told}")
             if cycles is not None and cycles < best.cycles:
                 best = dataclasses.replace(best, cycles=cycles, options=options, what=what)
+                best_wishes = wishes
             if best.gain > 0 and best.gain >= ENOUGH * promised:
                 break
+        if search_s > 0:
+            best = _searched(bench, best, best_wishes, levers, search_s, progress)
     return dataclasses.replace(best, attempts=tuple(attempts), seconds=time.monotonic() - started)
 
 
@@ -137,7 +165,10 @@ def plain_options(program: Program, chip: Chip) -> Options:
 def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str, Wishes]]:
     """Ways to say a mapping, the most faithful first; each says something else."""
     wishes = wishes_of(program, mapping)
-    found = [("all wishes", wishes)]
+    if levers == "public":
+        wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
+    everything = "its order and copies" if levers == "public" else "all that can be said"
+    found = [(everything, wishes)]
     found.append(("its order alone", dataclasses.replace(wishes, prefetches=())))
     if levers == "public":
         loose = dataclasses.replace(wishes, prefetches=(), values_out=frozenset())
@@ -150,11 +181,49 @@ def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str,
             yield what, wish
 
 
-def _compiled(bench: CompilerBench, options: Options, out: Path) -> int | None:
-    """The cycles with options; None if the compiler refuses them."""
+def _searched(
+    bench: CompilerBench,
+    best: Confirmation,
+    wishes: Wishes,
+    levers: str,
+    seconds: float,
+    progress: Callable[[str], None] | None,
+) -> Confirmation:
+    """The best of a search that starts from the best wishes so far, or production's."""
+    program, benefits = bench.program, own_benefits(bench.program)
+    start = CompilerSearch(
+        program.name, program.fingerprint, "mapping", 0, best.production_cycles, wishes,
+        cycles=best.cycles, compiles=1, levers=levers,
+    )  # fmt: skip
+    if wishes == Wishes():
+        order = tuple(v for v in benefits if program.fits(v))
+        start = dataclasses.replace(start, wishes=Wishes(order=order), cycles=None, compiles=0)
+
+    def told(state: CompilerSearch, is_better: bool) -> None:
+        if progress and is_better:
+            progress(state.line())
+
+    with tempfile.TemporaryDirectory(prefix="mallocgame-search-") as folder:
+        found = search(bench, start, benefits, seconds, Path(folder) / "search.json", told)
+    best = dataclasses.replace(best, searched=found.compiles - start.compiles)
+    if found.cycles_best >= best.cycles:
+        return best
+    what = f"a search of {best.searched} compiles in the compiler"
+    return dataclasses.replace(
+        best, cycles=found.cycles_best, options=found.options(bench), what=what
+    )
+
+
+def _compiled(
+    bench: CompilerBench, options: Options, out: Path, what: str, mapping: Mapping
+) -> Attempt:
+    """A compile with options."""
     try:
-        return bench.compile(options, out)
+        cycles = bench.compile(options, out)
     except InputError as error:
         if "compile failed" not in str(error):
             raise
-        return None
+        return Attempt(what, None)
+    placement = bench.placement(out)
+    followed = followed_share(bench.program, mapping, placement)
+    return Attempt(what, cycles, followed, float(modelled_seconds(bench.program, placement).sum()))

@@ -23,6 +23,7 @@ import numpy as np
 from gamekit.errors import InputError
 from gamekit.jsonfile import Record, read_json, write_json
 from mallocgame.program import Access, Program
+from mallocgame.program.latency import access_seconds
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.read.chips import Options
@@ -149,7 +150,7 @@ def search(
       path: where the state is kept.
       report: called after each compile with the state and whether the compile was an improvement.
     """
-    moves = WishMoves(bench.program, benefits)
+    moves = WishMoves(bench.program, benefits, state.levers)
     while state.seconds < seconds and state.compiles < compiles:
         started = time.monotonic()
         is_first = state.compiles == 0
@@ -176,6 +177,19 @@ def search(
     return state
 
 
+def own_benefits(program: Program) -> dict[int, float]:
+    """Seconds that each value saves in fast memory by our latencies, the most first.
+
+    For programs whose compiler's account, `buffer_benefits`, is not at hand.
+    """
+    slow_s, fast_s = access_seconds(program)
+    found: dict[int, float] = {}
+    for access, slow, fast in zip(program.accesses, slow_s, fast_s, strict=True):
+        saved = program.weights[access.instruction] * float(slow - fast)
+        found[access.value] = found.get(access.value, 0.0) + saved
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
 def _estimate(bench: CompilerBench, wishes: Wishes, levers: str) -> int | None:
     """The estimated cycles of a compile; None if the compiler refuses the wishes."""
     options = options_of(bench.program, wishes, bench.chip, levers)
@@ -189,10 +203,13 @@ def _estimate(bench: CompilerBench, wishes: Wishes, levers: str) -> int | None:
 
 
 class WishMoves:
-    """Random changes of wishes; values with more benefit are picked more often."""
+    """Random changes of wishes; values with more benefit are picked more often.
 
-    def __init__(self, program: Program, benefits: dict[int, float]):
-        self.program = program
+    levers: "public" cannot say where a single read is; see `options_of`.
+    """
+
+    def __init__(self, program: Program, benefits: dict[int, float], levers: str = "all"):
+        self.program, self.says_reads = program, levers == "all"
         weight = np.array([max(benefits.get(v, 0.0), 0.0) for v in range(len(program.values))])
         even = np.array([float(program.fits(v)) for v in range(len(program.values))])
         self.weight = SHARE_OF_CHANCE * even / max(even.sum(), 1.0)
@@ -206,7 +223,9 @@ class WishMoves:
 
     def perturbed(self, wishes: Wishes, rng: np.random.Generator) -> Wishes:
         """A neighbour of `wishes`: one to a few moves."""
-        moves = (self._move, self._move, self._swap, self._out, self._in, self._read, self._start)
+        moves = [self._move, self._move, self._swap, self._out, self._in, self._start]
+        if self.says_reads:
+            moves.append(self._read)
         found, left = wishes, int(rng.geometric(0.5))
         for _ in range(MOST_TRIES):
             before = found

@@ -29,6 +29,7 @@ from mallocgame.xla.read.chips import KIB, Chip, Options
 from mallocgame.xla.read.dump import read_hlo
 from mallocgame.xla.steer.bufferinfo import benefit_s, buffer_benefits
 from mallocgame.xla.steer.export import compiler_options
+from mallocgame.xla.steer.followed import Placement, placement_of
 
 STABLEHLO = "lowered.mlir"
 Compiler = Callable[..., None]
@@ -100,6 +101,11 @@ class CompilerBench:
                 for hlo in computation.instructions.values()
             )
         )
+
+    def placement(self, folder: Path) -> Placement:
+        """Where a compile has the program's accesses."""
+        module = read_hlo(folder / "msa_on.hlo.gz")
+        return placement_of(self.program, module, self.chip.fast_space)
 
 
 @dataclass(frozen=True)

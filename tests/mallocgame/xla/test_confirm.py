@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gamekit.errors import InputError
@@ -9,7 +10,8 @@ from mallocgame.program.mapping import all_slow
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import PRODUCTION, confirm, plain_options
-from mallocgame.xla.steer.export import PREFETCHES
+from mallocgame.xla.steer.export import ORDER, PREFETCHES, wishes_of
+from mallocgame.xla.steer.followed import Placement
 from tests.support.xla_sample import write_dump
 
 CHIP = chip_by_name("v4")
@@ -23,8 +25,12 @@ def item(tmp_path: Path):
 class Standin:
     """A bench whose compiles take the cycles that it is told, in turn; None is refused."""
 
-    def __init__(self, *cycles: int | None):
-        self.left, self.seen = list(cycles), []
+    def __init__(self, item, *cycles: int | None):
+        self.program, self.left, self.seen = item.program, list(cycles), []
+
+    def placement(self, out):
+        none = np.zeros(len(self.program.accesses), bool)
+        return Placement(none, np.zeros(len(self.program.instructions), bool))
 
     def compile(self, options, out):
         self.seen.append(options)
@@ -44,14 +50,14 @@ def test_production_counts_loops_as_often_as_they_run(item) -> None:
 
 
 def test_what_is_followed_is_handed_out(item) -> None:
-    bench = Standin(16_000)
+    bench = Standin(item, 16_000)
     found = ask(item, bench, promised=0.06)
     assert found.gain == pytest.approx(17_100 / 16_000 - 1) and found.options == bench.seen[0]
     assert "confirms +6.88%" in str(found) and len(found.attempts) == 1
 
 
 def test_the_next_best_is_tried(item) -> None:
-    bench = Standin(None, 17_000, 18_000, 18_000)
+    bench = Standin(item, None, 17_000, 18_000, 18_000)
     found = ask(item, bench, promised=0.06)
     assert found.cycles == 17_000 and found.what == "its order alone"
     assert found.options == bench.seen[1] and PREFETCHES not in found.options
@@ -59,9 +65,62 @@ def test_the_next_best_is_tried(item) -> None:
 
 
 def test_slower_options_are_never_handed_out(item) -> None:
-    found = ask(item, Standin(18_000, 17_100, 17_101, 20_000), promised=0.06)
+    found = ask(item, Standin(item, 18_000, 17_100, 17_101, 20_000), promised=0.06)
     assert found.what == PRODUCTION and found.gain == 0
     assert found.options == plain_options(item.program, CHIP) and "not confirmed" in str(found)
+
+
+def test_where_nothing_is_promised_nothing_is_compiled(item) -> None:
+    bench = Standin(item)
+    found = ask(item, bench, promised=0.0005)
+    assert (
+        found.attempts == ()
+        and bench.seen == []
+        and found.options == plain_options(item.program, CHIP)
+    )
+    assert "nothing to be confirmed" in str(found)
+
+
+def test_no_two_compiles_are_of_the_same_options(item) -> None:
+    for levers in ("public", "all"):
+        bench = Standin(item, *[18_000] * 4)
+        ask(item, bench, promised=0.06, levers=levers)
+        texts = [str(sorted(options.items())) for options in bench.seen]
+        assert len(texts) == len(set(texts)) > 1
+        assert str(sorted(plain_options(item.program, CHIP).items())) not in texts
+
+
+class Liking(Standin):
+    """Takes 100 cycles more for each value that has its turn before a certain one."""
+
+    chip = CHIP
+
+    def __init__(self, item, first: str):
+        super().__init__(item)
+        self.first = f'"{first}"'
+
+    def compile(self, options, out):
+        self.seen.append(options)
+        order = str(options.get(ORDER, ""))
+        found = order.find(self.first)
+        return 16_900 + 100 * (order[:found].count("overrides {") if found >= 0 else 9)
+
+
+@pytest.mark.parametrize("promised", [0.0, 0.06])
+def test_with_seconds_the_compiler_searches(item, promised) -> None:
+    last = item.program.values[wishes_of(item.program, item.mapping).order[-1]].name
+    bench = Liking(item, last)
+    found = ask(item, bench, promised=promised, search_s=3.0)
+    assert found.cycles == 17_000 and found.searched > 0
+    assert len(bench.seen) == len(found.attempts) + found.searched
+    assert f"a search of {found.searched} compiles" in str(found)
+    assert bench.compile(found.options, None) == 17_000
+
+
+def test_a_search_that_finds_nothing_leaves_productions_options(item) -> None:
+    bench = Liking(item, "no value of this program")
+    found = ask(item, bench, promised=0.06, search_s=0.3)
+    assert found.what == PRODUCTION and found.options == plain_options(item.program, CHIP)
 
 
 def test_other_failures_end_it(item) -> None:
@@ -70,7 +129,7 @@ def test_other_failures_end_it(item) -> None:
             raise InputError("lowered.mlir: compile took longer than 5 s")
 
     with pytest.raises(InputError, match="took longer"):
-        ask(item, Hanging())
+        ask(item, Hanging(item), promised=0.06)
     item.program.provenance["production"].pop("executed_cycles")
     with pytest.raises(InputError, match="executed_cycles: must be there"):
-        confirm(item.program, all_slow(item.program), "", CHIP, bench=Standin())
+        confirm(item.program, all_slow(item.program), "", CHIP, promised=0.06, bench=Standin(item))

@@ -1,0 +1,212 @@
+"""What is promised, what the compiler confirms, and what an import costs, over ordinary programs.
+
+    python benchmarks/promises.py --work DIR --out rows.jsonl [--cases DIR] [--programs NAME,NAME]
+        [--mappers local_search,greedy] [--budget 3]
+    python benchmarks/promises.py --work DIR --out rows.jsonl --again
+
+The programs are those of `benchmarks.ordinary`, and with ``--cases`` each ``NAME.py`` of a folder
+with ``function``, ``shapes`` and perhaps ``KW``, the keywords of `mallocgame.load`.  DIR of
+``--work`` keeps compiles and mappings.  A row is one program and mapper; rows that are there are
+kept, so a run can be stopped and started again.  ``--again`` computes the promises of all rows once
+more, from the compiles and mappings that are kept, and keeps the first ones beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mallocgame
+from benchmarks.ordinary import programs
+from gamekit.errors import InputError
+from gamekit.files import write_text
+from mallocgame.api import Problem, Result
+from mallocgame.judge import simulate
+from mallocgame.program.mapping import load_mapping
+from mallocgame.promise import promise
+from mallocgame.xla.loading import module_of
+from mallocgame.xla.workload import Workload
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A program and the keywords of its `mallocgame.load`."""
+
+    name: str
+    workload: Workload
+    like: str
+    keywords: dict[str, Any]
+
+
+class Clock:
+    """Seconds by part, told apart by the progress lines of a load."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+        self.last = time.monotonic()
+
+    def add(self, part: str) -> None:
+        """Books the time since the last booking."""
+        now = time.monotonic()
+        self.parts[part] = round(self.parts.get(part, 0.0) + now - self.last, 2)
+        self.last = now
+
+    def line(self, text: str) -> None:
+        """Books a compile by its line of progress, ``NAME: WHAT: ...``."""
+        self.add(re.sub(r"\d+", "N", text.split(": ")[1]))
+
+
+def main() -> int:
+    """Adds the missing rows."""
+    options = _options()
+    done = {(row["program"], row["mapper"]) for row in read_rows(options.out)}
+    try:
+        if options.again:
+            rows = [_promised_again(row, options) for row in read_rows(options.out)]
+            write_text(options.out, "".join(json.dumps(row) + "\n" for row in rows))
+            return 0
+        for mapper in options.mappers.split(","):
+            for case in _cases(options):
+                if (case.name, mapper) not in done:
+                    row = _row(case, mapper, options.work, options.budget)
+                    with options.out.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+                    print(json.dumps(row), file=sys.stderr, flush=True)
+    except InputError as error:
+        print(f"promises.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--work", type=Path, required=True, help="folder of compiles and mappings")
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a row")
+    parser.add_argument("--cases", type=Path, help="folder of more programs")
+    parser.add_argument("--programs", help="names, separated by commas; default all")
+    parser.add_argument("--mappers", default="local_search", help="names, separated by commas")
+    parser.add_argument("--budget", type=float, default=3.0, help="seconds of a mapper")
+    parser.add_argument("--again", action="store_true", help="the promises of the rows, again")
+    return parser.parse_args()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file; none if it is not there."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _cases(options: argparse.Namespace) -> Iterator[Case]:
+    """The programs that are asked for, in that order."""
+    own = programs()
+    given = {p.stem: p for p in sorted(options.cases.glob("*.py"))} if options.cases else {}
+    for name in options.programs.split(",") if options.programs else (*own, *given):
+        if name in own:
+            each = own[name]
+            keywords = {"chip": each.chip, "capacity_mib": each.capacity_mib}
+            yield Case(name, each.workload, each.like, keywords)
+        elif name not in given:
+            raise InputError(f"--programs: must be among {', '.join((*own, *given))}, got {name!r}")
+        elif found := _given(given[name]):
+            yield found
+
+
+def _given(path: Path) -> Case | None:
+    """The program of a file; None if it has none."""
+    if "\nshapes" not in path.read_text():
+        return None
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: must be a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "function"):
+        return None
+    keywords = dict(getattr(module, "KW", {}))
+    donate = keywords.pop("donate", ())
+    return Case(
+        path.stem, Workload(module.function, tuple(module.shapes), donate, path.stem), "", keywords
+    )
+
+
+def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
+    row = {"program": case.name, "mapper": mapper, "like": case.like, **case.keywords}
+    clock = Clock()
+    try:
+        module_of(case.workload, case.name)
+        clock.add("tracing")
+        problem = mallocgame.load(
+            case.workload, name=case.name, work=work / case.name, progress=clock.line,
+            **case.keywords,
+        )  # fmt: skip
+        clock.add("fit")
+        result = mallocgame.map(problem, mapper, budget_s=budget)
+    except InputError as error:
+        return {**row, "refused": str(error), "seconds": clock.parts}
+    clock.parts["search"] = round(result.seconds, 2)
+    if result.confirmation:
+        clock.parts["confirm"] = round(result.confirmation.seconds, 2)
+    result.save(work / case.name / f"{mapper}.mapping.json.gz")
+    return {**row, **figures(problem, result), "seconds": clock.parts}
+
+
+def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """The row with the promise that its mapping has by the present code."""
+    work = options.work / row["program"]
+    path = work / f"{row['mapper']}.mapping.json.gz"
+    if not path.exists():
+        return row
+    options.programs = row["program"]
+    (case,) = _cases(options)
+    problem = mallocgame.load(case.workload, name=case.name, work=work, **case.keywords)
+    if problem.production is None:
+        return row
+    mapping = load_mapping(path, problem.program)
+    found = promise(problem.program, problem.production, mapping)
+    first = row.get("promise_first", row["promise"])
+    now = None if found is None else dataclasses.asdict(found)
+    return {**row, "promise": now, "promise_first": first}
+
+
+def figures(problem: Problem, result: Result) -> dict[str, Any]:
+    """What a row says of a mapping."""
+    program, promised, said = problem.program, result.promise, result.confirmation
+    found: dict[str, Any] = {
+        "instructions": len(program.instructions),
+        "notes": list(problem.notes),
+        "off": problem.latency_error,
+        "verified": result.verified,
+        "promise": None if promised is None else dataclasses.asdict(promised),
+    }
+    if said is not None:
+        found["production_cycles"] = said.production_cycles
+        found["production_s"] = _production_seconds(problem)
+        found["confirmed"] = said.gain
+        found["attempts"] = [dataclasses.asdict(attempt) for attempt in said.attempts]
+    return found
+
+
+def _production_seconds(problem: Problem) -> float | None:
+    """Our latency of production's compile without stalls, to compare with `Attempt.simulated_s`."""
+    if problem.production is None:
+        return None
+    program = problem.program
+    seconds = np.array(program.weights) * simulate(program, problem.production).elapsed_s
+    made: Any = program.provenance.get("production", {})
+    seconds[list(made.get("missing", ()))] = 0.0
+    return float(seconds.sum())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
