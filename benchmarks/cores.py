@@ -1,19 +1,26 @@
 """The game of cores: exact fronts, small optima, ResNet-18 of Stream.
 
     python benchmarks/cores.py fronts --machine TEXT
-    python benchmarks/cores.py small --machine TEXT [--seconds 60]
+    python benchmarks/cores.py small --machine TEXT [--seconds 60] [--checkpoint runs/cores]
     python benchmarks/cores.py resnet FOLDER --machine TEXT [--seconds 60] [--tiles 2]
+        [--checkpoint runs/cores]
 
 FOLDER has Stream's `examples`. Every row is appended to --rows (results/cores/NAME.jsonl) when it
 is there, and is not measured again; the table goes to docs/results/data/cores_NAME.json. Show it by
 a line `<!-- table: cores_NAME -->` and one `<!-- end -->` in docs/results/cores.md, and
 docs/results/render.py. Costs are the judge's.
+
+With a checkpoint there are three solvers more: the network's best answer everywhere (`network`),
+the best of its games within the seconds (`agent`), and local search from the best of its games,
+each for half of the seconds (`polished`). Compilation and turning moves into a schedule do not
+count.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -23,9 +30,17 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jax
+
+from agent.run.play import play
+from agent.run.shipped import load_either
+from gamekit.domain import Instance
+from games.cores.domain import DOMAIN
+from games.cores.game.options import CoresConfig
 from games.cores.judge import judge
 from games.cores.mappers.exact import exact_front
 from games.cores.mappers.in_game import random_games
+from games.cores.mappers.mapped import Mapped
 from games.cores.mappers.registry import MAPPERS, compile_kernels
 from games.cores.problem import Problem, Weights
 from games.cores.replay import moves_of_schedule
@@ -38,6 +53,9 @@ MACHINES = (
 )  # fmt: skip
 AIMS = {"time": Weights(1, 0, 0), "energy": Weights(0, 1, 0), "both": Weights(1, 1, 0)}
 SMALL, SMALL_SEED = 20, 500
+OPPONENTS = ("list", "heft", "genetic", "local_search", "random_games")
+LEARNED = ("network", "agent", "polished")
+LEAST = 1e-3  # seconds, for one round of games
 Row = dict[str, Any]
 
 
@@ -50,6 +68,7 @@ def main() -> int:
     parser.add_argument("--machine", required=True, help="one line for the table")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--tiles", type=int, default=2)
+    parser.add_argument("--checkpoint", type=Path, help="a training run's folder")
     parser.add_argument("--rows", type=Path, default=Path("results/cores"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/data"))
     options = parser.parse_args()
@@ -108,44 +127,99 @@ def _reached(problem: Problem, schedule: Any, point: tuple[int, float]) -> bool:
 
 
 def small(options: argparse.Namespace) -> Tasks:
-    names = ("cpsat", "list", "heft", "genetic", "local_search", "random_games")
+    problems = []
     for i in range(SMALL):
         problem = random_problem(SMALL_SEED + i, Size((4, 7), (2, 3)))
         if problem.prices[2]:  # the peak's optimum is rarely proven
             problem = dataclasses.replace(problem, weights=Weights(1, 1, 0))
+        problems.append(problem)
+    for number in range(SMALL):
+        for name in _names(options, "cpsat", *OPPONENTS):
 
-        def measure(problem: Problem = problem) -> Row:
-            row: Row = {"operations": len(problem.operations)}
-            for name in names:
-                made = MAPPERS[name](problem, options.seconds, 0)
-                found = judge(problem, made.schedule)
-                assert found.valid, (problem.name, name, found.violation)
-                row[name] = found.cost
-                if name == "cpsat":
-                    row["proven"] = "yes" if made.proven else "no"
-            return row
+            def measure(number: int = number, name: str = name) -> Row:
+                row: Row = {"operations": len(problems[number].operations)}
+                if name == "network":
+                    return row | {"cost": _network(options, tuple(problems), number)}
+                made, _ = _made(options, tuple(problems), number, name)
+                proven = {"proven": "yes" if made.proven else "no"} if name == "cpsat" else {}
+                return row | {"cost": made.cost} | proven
 
-        yield problem.name, measure
+            yield f"{problems[number].name}, {name}", measure
+
+
+def _names(options: argparse.Namespace, *mappers: str) -> tuple[str, ...]:
+    return mappers + (LEARNED if options.checkpoint is not None else ())
+
+
+def _made(
+    options: argparse.Namespace, problems: tuple[Problem, ...], number: int, name: str
+) -> tuple[Mapped, float]:
+    """What a solver makes of one of several problems, with the judge's cost, and its seconds."""
+    problem, began = problems[number], time.perf_counter()
+    if name in LEARNED:
+        made, seconds = _learned(options, problems, number, name)
+    else:
+        made = MAPPERS[name](problem, options.seconds, 0)
+        seconds = time.perf_counter() - began
+    found = judge(problem, made.schedule)
+    assert found.valid, (problem.name, name, found.violation)
+    return dataclasses.replace(made, cost=found.cost), seconds
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(checkpoint: Path, problems: tuple[Problem, ...]) -> tuple[Any, ...]:
+    """Problems as one game, and the agent; compiled once."""
+    agent, config = load_either(checkpoint)[:2]
+    instances = [Instance(p.name, p.fingerprint, "", p) for p in problems]
+    game, began = DOMAIN.build(instances, CoresConfig()), time.perf_counter()
+    play(game, agent, config, 0, jax.random.key(0), seconds=LEAST)
+    print(f"compiled, with the first games: {time.perf_counter() - began:.0f} s", flush=True)
+    return game, agent, config, instances
+
+
+def _network(options: argparse.Namespace, problems: tuple[Problem, ...], number: int) -> float:
+    """The cost of the network's best answers, by the game's account."""
+    game, agent, config, _ = _compiled(options.checkpoint, problems)
+    return 1 - play(game, agent, config, number, jax.random.key(1), seconds=LEAST).greedy
+
+
+def _learned(
+    options: argparse.Namespace, problems: tuple[Problem, ...], number: int, name: str
+) -> tuple[Mapped, float]:
+    """The best of the agent's games, and what local search makes of it in the other half."""
+    game, agent, config, instances = _compiled(options.checkpoint, problems)
+    began, instance = time.perf_counter(), instances[number]
+    seconds = options.seconds / (2 if name == "polished" else 1)
+    played = play(game, agent, config, number, jax.random.key(1), seconds=seconds)
+    took = time.perf_counter() - began
+    schedule = DOMAIN.solution(game, instance, number, played.moves).solution
+    if name == "polished":
+        polished = DOMAIN.polish(instance, [schedule], max(options.seconds - took, 0), 0)
+        schedule, took = polished.solution, took + polished.seconds
+    return Mapped(schedule, 1 - played.score), took
 
 
 def resnet(options: argparse.Namespace) -> Tasks:
-    names = ("list", "heft", "genetic", "local_search", "cpsat")
+    names = _names(options, "list", "heft", "genetic", "local_search", "cpsat")
     for machine in MACHINES:
         problem = import_problem(
             options.folder / "hardware" / f"{machine}.yaml",
             options.folder / "workload" / "resnet18.yaml",
             options.tiles,
         )
-        for aim, weights in AIMS.items():
-            weighted = dataclasses.replace(problem, weights=weights)
+        problems = tuple(dataclasses.replace(problem, weights=weights) for weights in AIMS.values())
+        for number, aim in enumerate(AIMS):
             for name in names:
 
-                def measure(problem: Problem = weighted, name: str = name) -> Row:
-                    began = time.perf_counter()
-                    made = MAPPERS[name](problem, options.seconds, 0)
-                    seconds = time.perf_counter() - began
-                    found = judge(problem, made.schedule)
-                    assert found.valid, (problem.name, name, found.violation)
+                def measure(
+                    problems: tuple[Problem, ...] = problems, number: int = number, name: str = name
+                ) -> Row:
+                    if name == "network":
+                        cost = _network(options, problems, number)
+                        return {"time": None, "energy": None, "product": None, "cost": cost,
+                                "seconds": None}  # fmt: skip
+                    made, seconds = _made(options, problems, number, name)
+                    found = judge(problems[number], made.schedule)
                     return {"time": found.time, "energy": found.energy / 1e6,
                             "product": found.time * found.energy / 1e15,
                             "cost": found.cost, "seconds": seconds}  # fmt: skip
@@ -153,10 +227,31 @@ def resnet(options: argparse.Namespace) -> Tasks:
                 yield f"{machine}, {aim}, {name}", measure
 
 
+def _pivoted(rows: list[Row]) -> list[Row]:
+    """One row for each problem, with a column for each solver."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        problem, name = row["key"].split(", ")
+        one = found.setdefault(problem, {"key": problem, "operations": row["operations"]})
+        if "proven" in row:
+            one["proven"] = row["proven"]
+        one[name] = row["cost"]
+    return list(found.values())
+
+
+def _command(options: argparse.Namespace) -> str:
+    folder = " FOLDER" if options.what == "resnet" else ""
+    seconds = "" if options.what == "fronts" else f" --seconds {options.seconds:g}"
+    learned = "" if options.checkpoint is None else " --checkpoint runs/cores"
+    return f"python benchmarks/cores.py {options.what}{folder}{seconds}{learned} --machine ..."
+
+
 def _table(options: argparse.Namespace, rows: list[Row]) -> Row:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
+    if options.what == "small":
+        rows = _pivoted(rows)
     keys = list(rows[0])
     decimals = {"seconds": 1, "time": 0, "energy": 1, "product": 4}
     whole = {"points", "labels", "reached", "operations"}
@@ -172,7 +267,7 @@ def _table(options: argparse.Namespace, rows: list[Row]) -> Row:
                    "in 10^15 cycles times pJ. cost: of the weighted aim, 1 is the reference."],
     }  # fmt: skip
     if options.what == "small":
-        for name in ("list", "heft", "genetic", "local_search", "random_games"):
+        for name in _names(options, *OPPONENTS):
             best = sum(row[name] <= row["cpsat"] + 1e-5 for row in rows if row["proven"] == "yes")
             notes["small"].append(f"{name}: at {best} proven optima.")
     text = {"key", "same", "proven"}
@@ -180,7 +275,7 @@ def _table(options: argparse.Namespace, rows: list[Row]) -> Row:
         "title": titles[options.what].replace(", product in Js", ", and their product"),
         "question": "How good are the opponents of the game of cores?",
         "machine": options.machine,
-        "command": [f"python benchmarks/cores.py {options.what} --machine ..."],
+        "command": [_command(options)],
         "commit": commit,
         "date": date.today().isoformat(),
         "columns": [

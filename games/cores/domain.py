@@ -131,6 +131,37 @@ class CoresDomain(Domain):
     def show(self, score: float) -> str:
         return f"{100 * score:.2f} %"
 
+    def lessons(
+        self,
+        instance: Instance,
+        options: CoresConfig,
+        names: Sequence[str],
+        seconds: float,
+        seed: int,
+    ) -> list[np.ndarray]:
+        """The moves of games that go like the mappers' schedules, as far as the game can; where it
+        cannot and taking the first candidates scores higher, of that game."""
+        import numpy as np
+
+        from games.cores.game.tables import moves_limit
+        from games.cores.mappers.registry import MAPPERS, compile_kernels
+        from games.cores.oracle.game import Facts
+        from games.cores.replay import first_candidates, moves_like
+
+        for name in names:
+            if name not in MAPPERS:
+                raise InputError(f"demonstrations: must be of {', '.join(MAPPERS)}, got {name!r}")
+        compile_kernels()
+        problem, facts = instance.content, Facts(instance.content)
+        simple = first_candidates(problem, facts)
+        found = np.full((len(names), moves_limit(problem)), -1, np.int8)
+        for lesson, name in zip(found, names, strict=True):
+            made = MAPPERS[name](problem, seconds, seed)
+            game = moves_like(problem, made.schedule, facts)
+            moves, _ = max(game, simple, key=lambda game: game[1])
+            lesson[: len(moves)] = moves
+        return list(found)
+
     def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
         from games.cores.synthetic.variants import variant
 

@@ -26,6 +26,10 @@ from gamekit.errors import InputError
 from gamekit.evaluation.rows import row_record
 from gamekit.evaluation.rows_file import RowsFile
 from gamekit.text import MAX_LINE
+from games.cores.judge import judge
+from games.cores.problem import load_problem
+from games.cores.problem.schedule import load_schedule
+from games.cores.stream.convert import import_problem
 from mallocgame.domain import DOMAIN
 from mallocgame.evaluation import compare
 from mallocgame.evaluation.results import load_results, load_rows
@@ -38,6 +42,7 @@ from mallocgame.report.suite_pictures import load_metrics
 from mallocgame.report.tables import markdown, result_tables
 from mallocgame.suites import INDEX, INDEX_FORMAT, INDEX_VERSION, find_programs
 from mallocgame.xla.make.build import read_list
+from tests.support.cores import CORES, STREAM_FILES, cores_problem_record, cores_schedule_record
 from tests.support.program_files import PROGRAM, mapping_record, record_of
 
 NASTY: list[Any] = [
@@ -128,6 +133,18 @@ def _override(path: Path) -> None:
     load_config(base, lines)
 
 
+def _cores_schedule(path: Path) -> None:
+    judge(CORES, load_schedule(path, CORES))
+
+
+def _stream(path: Path) -> None:
+    """The file among sound ones."""
+    for name, text in STREAM_FILES.items():
+        if name != path.name:
+            (path.parent / name).write_text(text)
+    import_problem(path.parent / "machine.yaml", path.parent / "work.yaml", 2)
+
+
 CONFIG = "name: x\nseed: 1\nprograms: [a, b]\nsearch: {simulations: 4}\nlearner: {unroll: 2}\n"
 INDEX_RECORD = {
     "format": INDEX_FORMAT,
@@ -146,6 +163,9 @@ READERS = (
     Reader("problem.csv", CSV, lambda path: (pack(read_csv(path), "best_fit"), None)[1]),
     Reader("list.yaml", LIST, lambda path: (read_list(path), None)[1], 0.2),
     Reader("config.yaml", CONFIG, _config, 0.1),
+    Reader("cores.json", cores_problem_record(), lambda path: (load_problem(path), None)[1]),
+    Reader("schedule.json", cores_schedule_record(), _cores_schedule),
+    *(Reader(name, text, _stream, 0.1) for name, text in STREAM_FILES.items()),
     Reader("overrides", "seed=3\nlearner.unroll=2\nprograms=[a,b]", _override, 0.1),
 )
 

@@ -185,7 +185,7 @@ class Oracle:
         return self.problem.values[thing.value].bits <= free
 
     # What is offered.
-    def _ranked(self, group: int) -> list[Thing]:
+    def _ranked(self, group: int, needs: dict[Copy, int]) -> list[Thing]:
         """The things that a group may start, best first."""
         if group in self.running or group in self.refused:
             return []
@@ -193,7 +193,7 @@ class Oracle:
         for thing in self.facts.starts:
             if thing.group == group and self._may_start(thing):
                 found.append((-self.facts.rank[thing.number], 0, thing.number, thing))
-        found += self._transfers(group)
+        found += self._transfers(group, needs)
         return [thing for *_, thing in sorted(found, key=lambda x: x[:3])]
 
     def _may_start(self, thing: Thing) -> bool:
@@ -204,12 +204,11 @@ class Oracle:
             and self._has_room(thing, drops=True)
         )
 
-    def _transfers(self, group: int) -> Iterator[tuple[int, int, int, Thing]]:
+    def _transfers(
+        self, group: int, needs: dict[Copy, int]
+    ) -> Iterator[tuple[int, int, int, Thing]]:
         problem, distance = self.problem, self.facts.distance
         channels = [c for c, x in enumerate(problem.channels) if x.group == group]
-        if not channels:
-            return
-        needs = self._needs()
         external = problem.external
         for c in channels:
             source, target = problem.channels[c].source, problem.channels[c].target
@@ -236,6 +235,8 @@ class Oracle:
             spare = (v, m) in self.was_read and len(self._held(v)) > 1
             if self._uses(v) and not spare:
                 stays[m].add(v)
+        staying = [self._bits(list(values)) for values in stays.values()]
+        used = [self._used(m) for m in stays]
         found: dict[Copy, int] = {}
         for thing in self.facts.starts:
             if thing.value in self.started:
@@ -250,10 +251,10 @@ class Oracle:
                 size = problem.memories[m].bits
                 if size is not None:
                     own = {x for x, at in thing.reads if at == m}
-                    beside = self._bits([x for x in stays[m] if x not in own])
+                    beside = staying[m] - self._bits([x for x in own if x in stays[m]])
                     if beside + self.facts.rooms[thing.number][m] > size:
                         continue
-                    free = size - self._used(m) - problem.values[v].bits
+                    free = size - used[m] - problem.values[v].bits
                     if not known and v in problem.given and free < self.facts.biggest[m]:
                         continue
                 found[v, m] = max(found.get((v, m), 0), rank)
@@ -342,8 +343,9 @@ class Oracle:
 
     def _look_for_one(self) -> None:
         while True:
+            needs = self._needs()
             for group in range(len(self.problem.groups)):
-                ranked = self._ranked(group)
+                ranked = self._ranked(group, needs)
                 if ranked:
                     self.asked, self.offers = group, ranked[:CANDIDATES]
                     break

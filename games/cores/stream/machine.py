@@ -13,6 +13,10 @@ from gamekit.files import read_text
 from gamekit.jsonfile import Record, short
 
 
+# The ways to unroll loops on an array grow fast with its axes.
+MOST_AXES = 4
+
+
 @dataclasses.dataclass(frozen=True)
 class Core:
     """axes: sizes of its array. mac_energy: of one operation. bits: of its largest memory.
@@ -134,6 +138,9 @@ def _core(path: Path, number: int) -> Core:
     largest = max(every, key=lambda r: r.integer("size"))
     port = max((positive(r, "bandwidth_max") for r in largest.records("ports")), default=1.0)
     array = record.record("operational_array")
+    axes = array.integers("sizes")
+    if not 1 <= len(axes) <= MOST_AXES:
+        raise array.error("sizes", f"must be 1..{MOST_AXES} axes, got {len(axes)}")
     kinds = record.strings("operator_types") if "operator_types" in record.fields() else ()
     bits = largest.integer("size")
     read, write, mac = (
@@ -144,7 +151,7 @@ def _core(path: Path, number: int) -> Core:
         raise record.error("memories", "sizes and costs must be at least 0")
     return Core(
         f"{record.string('name', path.stem)} {number}",
-        tuple(max(n, 1) for n in array.integers("sizes")),
+        tuple(max(n, 1) for n in axes),
         mac,
         bits,
         read / port,

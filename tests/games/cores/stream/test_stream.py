@@ -7,44 +7,15 @@ import pytest
 from gamekit.errors import InputError
 from games.cores.judge import judge
 from games.cores.stream.convert import cycles, import_problem
-from tests.support.cores import STREAM, needs_stream
-
-CORE = """name: {name}
-memories:
-  small: {{size: 8, r_cost: 1, w_cost: 1, ports: [{{bandwidth_max: 8}}]}}
-  sram: {{size: {bits}, r_cost: 32, w_cost: 64, ports: [{{bandwidth_max: 32}}]}}
-operational_array: {{unit_energy: 0.5, sizes: [4, 8]}}
-"""
-MACHINE = """name: two
-cores: {0: a.yaml, 1: b.yaml, 2: dram.yaml}
-offchip_core_id: 2
-core_connectivity:
-- {type: link, cores: [0, 1], bandwidth: 16}
-- {type: bus, cores: [0, 1, 2], bandwidth: 64}
-"""
-WORKLOAD = """- id: 0
-  operator_type: Conv
-  loop_dims: [B, K, C, OY, OX, FY, FX]
-  loop_sizes: [1, 8, 3, 4, 4, 3, 3]
-  dimension_relations: [ix=1*ox+1*fx, iy=1*oy+1*fy]
-  operand_precision: {W: 8, I: 8, O: 16, O_final: 8}
-  operand_source: {I: 0, W: 0}
-- id: 1
-  operator_type: Add
-  loop_dims: [B, G, OY, OX]
-  loop_sizes: [1, 8, 4, 4]
-  operand_precision: {W: 8, I: 8, O: 16, O_final: 8}
-  operand_source: {I: 0, W: 0}
-"""
+from tests.support.cores import STREAM, STREAM_FILES, needs_stream
 
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "cores").mkdir()
-    for name in ("a", "b", "dram"):
-        (tmp_path / "cores" / f"{name}.yaml").write_text(CORE.format(name=name, bits=100_000))
-    (tmp_path / "machine.yaml").write_text(MACHINE)
-    (tmp_path / "work.yaml").write_text(WORKLOAD)
+    for name, text in STREAM_FILES.items():
+        folder = tmp_path if name in ("machine.yaml", "work.yaml") else tmp_path / "cores"
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
     return tmp_path
 
 
@@ -83,6 +54,7 @@ def test_tiles_and_figures(files):
         ("work.yaml", "8, 3, 4", "-8, 3, 4", r"layers\[0\]\.loop_sizes: must be in 1\.\.2"),
         ("work.yaml", "I: 0, W: 0}\n- id: 1", "I: 5, W: 0}\n- id: 1", "must be an earlier layer"),
         ("cores/a.yaml", "size: 100000", "size: x", "memories.sram.size: must be an integer"),
+        ("cores/a.yaml", "sizes: [4, 8]", "sizes: [2, 2, 2, 2, 2]", "must be 1..4 axes, got 5"),
         ("cores/a.yaml", "sizes: [4, 8]", "sizes: 4", "sizes: must be a list of integers, got 4"),
     ],
 )
