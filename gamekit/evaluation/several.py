@@ -58,7 +58,7 @@ def evaluate_several(evaluations: Sequence[Evaluation], out: Path) -> int:
             raise unwritable(page, error) from None
         finished = []
         for each in evaluations:
-            say(f"{each.domain.name}: {len(each.instances)} {each.domain.words.instance}s")
+            say(f"{each.domain.name}: {_number(each)}")
             finished.append(evaluated(each))
         write_text(page, page_of(finished))
         say(f"all games: {page}")
@@ -91,13 +91,19 @@ def _section(finished: Finished) -> str:
     own = f"{evaluation.out.name}/{domain.report_file}"
     return (
         f"<section><h2>{escape(domain.name)}</h2>"
-        f"<p class=note>{len(evaluation.instances)} {domain.words.instance}s of "
+        f"<p class=note>{_number(evaluation)} of "
         f"{escape(shown(evaluation.suite))}; version {domain.version} of the game. "
         f'<a href="{escape(own)}">{escape(own)}</a></p>'
         f"{_table(header, lines)}"
         f"<details><summary>every {domain.words.instance}</summary>"
         f"{_by_instance(finished)}</details></section>"
     )
+
+
+def _number(evaluation: Evaluation) -> str:
+    """How many instances there are, in words."""
+    number, word = len(evaluation.instances), evaluation.domain.words.instance
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _by_instance(finished: Finished) -> str:
