@@ -79,7 +79,8 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     entries = _entries(domain, instances)
     connect(config.train)
     # A run that goes on, and the next run of the same shapes, compile nothing again.
-    jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
     mesh = make_mesh(config)
     game = domain.build(instances, options)
     folder = runs / config.name

@@ -69,7 +69,9 @@ def _polish(instance: Instance, starts: Sequence[Solution], budget_s: float, see
     from games.graphs.mappers.local_search import anneal
     from games.graphs.mappers.merging import merging
     from games.graphs.mappers.plans import Plan, solution_of
+    from games.graphs.mappers.registry import compile_kernels
 
+    compile_kernels()
     started, costs = time.perf_counter(), costs_of(instance.content)
     plans = [merging(costs)]
     for start in starts:

@@ -9,7 +9,7 @@ from scipy.optimize import milp as solve
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate
 from mallocgame.mappers.base import Clock, Mapped
-from mallocgame.mappers.layouts.local_search import LayoutSearch, best_legal
+from mallocgame.mappers.layouts.local_search import LayoutSearch, best_legal, compile_kernels
 from mallocgame.program import Program
 from mallocgame.program.mapping import all_slow
 from mallocgame.relaxation.relaxation import relax, wanted_accesses
@@ -27,6 +27,7 @@ def milp(program: Program, config: GameConfig, budget_s: float, seed: int) -> Ma
     `proven` is 1 if the mapping reaches it.  `config` has no effect.
     """
     del config
+    compile_kernels()
     clock = Clock(budget_s)
     model = relax(program)
     mapping = all_slow(program)

@@ -15,6 +15,7 @@ from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.layouts import kernels
 from mallocgame.mappers.layouts.layout import MemoryLayout
 from mallocgame.mappers.msa import msa
+from mallocgame.mappers.msa.mapper import compile_kernels as compile_msa
 from mallocgame.program import Access, Instruction, Program, Value
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
@@ -26,7 +27,7 @@ PRICING = 0.2  # share of the budget that the linear relaxation may take
 RELAX_S = 5e-4
 TASTES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)  # of the fillings that search starts from
 AT_ONCE_S = 0.02  # seconds of steps between two looks at the clock
-SWEEPS, SWEEPING = 12, 0.1  # how many levels `sweep` tries, and its share of the budget
+SWEEPS = 12  # how many levels `sweep` tries
 FIRST_STEPS = 16  # steps before it is known how long one takes
 
 
@@ -54,9 +55,9 @@ def local_search(
     heuristic = msa(program, config, budget_s, seed).mapping
     search = LayoutSearch(program, seed)
     search.start()
+    search.sweep()
     for start in (heuristic, *starts):
         search.lay(fast_accesses(program, start))
-    search.sweep(clock)
     if RELAX_S * len(program.accesses) <= PRICING * budget_s:
         search.learn_prices(PRICING * budget_s)
     search.run(clock, progress=progress)
@@ -75,7 +76,8 @@ def compile_kernels() -> None:
     )
     search = LayoutSearch(program, 0)
     search.start()
-    search.lay(fast_accesses(program, msa(program, GameConfig(), 0.0, 0).mapping))
+    search.lay({})
+    compile_msa()
     kernels.search(*search.memory, 1)
 
 
@@ -146,20 +148,17 @@ class LayoutSearch:
             kernels.fill(*self.memory, taste)
         kernels.recall(*self.memory)
 
-    def sweep(self, clock: Clock) -> None:
+    def sweep(self) -> None:
         """Fills layouts in the order of the schedule, as the rule `greedy` does in the game.
 
         Whatever fits is put in if its density is at least a level, the longest of those that begin
-        together first.  Levels are quantiles of all densities.  It takes at most `SWEEPING` of the
-        budget.
+        together first.  Levels are quantiles of all densities.
         """
         row, (density, before) = self.layout.stays.row, least_densities(self.layout)
         known = density[density > 0]
         if not known.size:
             return
         for level in np.quantile(known, np.linspace(0.0, 0.95, SWEEPS)):
-            if clock.seconds > SWEEPING * clock.budget_s:
-                break
             chosen = row[stays := np.flatnonzero((density >= level) & (before < level))]
             keys = chosen[:, kernels.VALUE], -chosen[:, kernels.GAIN_END], chosen[:, kernels.START]
             kernels.place_all(*self.memory, self.layout.address(stays[np.lexsort(keys)]))

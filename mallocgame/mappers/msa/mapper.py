@@ -8,7 +8,9 @@ from mallocgame.mappers.base import Clock, Mapped
 from mallocgame.mappers.msa.algorithm import Algorithm, Preset
 from mallocgame.mappers.msa.chain import Chain
 from mallocgame.mappers.msa.cost import PRODUCTION_BYTE_S
-from mallocgame.mappers.msa.picker import Ratios
+from mallocgame.mappers.msa.heap import Heap, HeapBlock
+from mallocgame.mappers.msa.picker import IntervalPicker, Ratios
+from mallocgame.mappers.msa.resource import CopyResource
 from mallocgame.program import Program
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 
@@ -25,6 +27,20 @@ def msa(program: Program, config: GameConfig, budget_s: float, seed: int) -> Map
 def msa_library(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     """MSA with the library's defaults."""
     return _map(program, LIBRARY)
+
+
+def compile_kernels() -> None:
+    """Compiles the kernels of MSA, or loads them where an earlier process has compiled them."""
+    heap = Heap(16, [])
+    heap.add(HeapBlock(8, 0, [(0, 1)]))
+    heap.find(8, [(0, 1)])
+    heap.find_lasting(8, 0, 1, [2])
+    heap.repack()
+    picker = IntervalPicker([1.0] * 4, [0] * 4, PRODUCTION.ratios, 1.0)
+    picker.may_stay(0, 3)
+    picker.starts(0, 3, 1.0, 0.0)
+    picker.eviction_end(0, 3, 1.0, 0)
+    CopyResource([1.0] * 4).under_way(0, 2)
 
 
 def _map(program: Program, preset: Preset) -> Mapped:
