@@ -32,8 +32,10 @@ from gamekit.errors import InputError
 from gamekit.files import write_text
 from mallocgame.api import Problem, Result
 from mallocgame.judge import simulate
-from mallocgame.program.mapping import load_mapping
-from mallocgame.promise import promise
+from mallocgame.judge.reading import Reading
+from mallocgame.program.latency import access_seconds
+from mallocgame.program.mapping import Mapping, load_mapping
+from mallocgame.promise import late_copies, promise
 from mallocgame.xla.loading import module_of
 from mallocgame.xla.workload import Workload
 
@@ -158,6 +160,11 @@ def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
     if result.confirmation:
         clock.parts["confirm"] = round(result.confirmation.seconds, 2)
     result.save(work / case.name / f"{mapper}.mapping.json.gz")
+    if result.confirmation and result.confirmation.attempts:
+        placed = result.confirmation.attempts[0].in_fast
+        if placed is not None:
+            found = json.dumps(np.flatnonzero(placed).tolist())
+            write_text(_placed(work, case.name, mapper), found)
     return {**row, **figures(problem, result), "seconds": clock.parts}
 
 
@@ -176,7 +183,44 @@ def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[st
     found = promise(problem.program, problem.production, mapping)
     first = row.get("promise_first", row["promise"])
     now = None if found is None else dataclasses.asdict(found)
-    return {**row, "promise": now, "promise_first": first}
+    copies = _copies(problem, mapping, _placed(options.work, case.name, row["mapper"]))
+    return {**row, "promise": now, "promise_first": first, "copies": copies}
+
+
+def _placed(work: Path, program: str, mapper: str) -> Path:
+    """Where the accesses are listed that the first compile has in fast memory."""
+    return work / program / f"{mapper}.placed.json"
+
+
+def _copies(problem: Problem, mapping: Mapping, path: Path) -> dict[str, list[float]]:
+    """What the mapping's new copies save, and how much of that the compile does as well.
+
+    New is an access that production has in slow memory.  ``[copies, seconds, of them followed]`` of
+    late copies and of those in time; {} without a compile.
+    """
+    if problem.production is None or not path.exists():
+        return {}
+    program = problem.program
+    placed = set(json.loads(path.read_text()))
+    late = late_copies(program, mapping)
+    reading = Reading(program, mapping)
+    served, before = reading.served_fast(), Reading(program, problem.production).served_fast()
+    slow_s, fast_s = access_seconds(program)
+    saves = (slow_s - fast_s) * np.array([program.weights[a.instruction] for a in program.accesses])
+    found: dict[str, list[float]] = {"late": [0, 0.0, 0.0], "in time": [0, 0.0, 0.0]}
+    for copy, number in reading.fetches:
+        stay = reading.stays[number]
+        new = [
+            i for i, a in enumerate(program.accesses)
+            if a.value == stay.value and stay.ready <= a.instruction < stay.end
+            and served[i] and not before[i]
+        ]  # fmt: skip
+        if new:
+            row = found["late" if (copy.value, copy.start, copy.end) in late else "in time"]
+            row[0] += 1
+            row[1] += float(sum(saves[i] for i in new))
+            row[2] += float(sum(saves[i] for i in new if i in placed))
+    return found
 
 
 def figures(problem: Problem, result: Result) -> dict[str, Any]:
@@ -193,7 +237,10 @@ def figures(problem: Problem, result: Result) -> dict[str, Any]:
         found["production_cycles"] = said.production_cycles
         found["production_s"] = _production_seconds(problem)
         found["confirmed"] = said.gain
-        found["attempts"] = [dataclasses.asdict(attempt) for attempt in said.attempts]
+        found["attempts"] = [
+            {"what": a.what, "cycles": a.cycles, "followed": a.followed,
+             "simulated_s": a.simulated_s} for a in said.attempts
+        ]  # fmt: skip
     return found
 
 

@@ -109,7 +109,7 @@ def test_the_error_is_that_of_copies_and_of_placements_the_fit_has_not_seen():
     assert found is not None and found.error == pytest.approx(lost + rate * saved / now)
 
 
-def test_half_of_what_copies_save_is_not_counted_on():
+def test_a_part_of_what_copies_save_is_not_counted_on():
     made = program()
     idle = tuple(dataclasses.replace(a, bytes=0) for a in made.accesses)
     made = dataclasses.replace(made, accesses=idle)  # the bus is free: no waiting
@@ -142,7 +142,7 @@ def test_what_the_compiler_does_not_estimate_is_no_certain_gain():
     )
     found = promise(assumed, all_slow(assumed), mapping)
     assert found is not None and found.assumed > 0 and not found.is_clear
-    # All that the second read saves, 10 s less 1 s, may be wrong, and half of it not followed.
+    # All that the second read saves, 10 s less 1 s, may be wrong, and a part of it not followed.
     assert found.error == pytest.approx((1 + 1 - FOLLOWED_COPIES) * (10.0 - 1.0) / (20.0 + 1.0))
     (note,) = import_notes(assumed, all_slow(assumed))
     assert "no estimate" in note

@@ -12,6 +12,8 @@ from mallocgame.xla.latency.calibrate import Calibration
 from mallocgame.xla.make.capacity import Contest, contest, halves, pressure
 from mallocgame.xla.make.importer import Import, Imported, import_dump
 from mallocgame.xla.read.chips import Options
+from mallocgame.xla.read.dump import read_hlo
+from mallocgame.xla.read.hlo import HloModule, leaves
 
 MOST_CAPACITIES = 3
 PROBE_SEEDS = (1,)
@@ -53,7 +55,9 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
         )
     work.compile_off()
     work.compile_full()
-    for seed in PROBE_SEEDS:
+    placed = placed_arrays(read_hlo(work.folder / "msa_on.hlo.gz"), work.chip.fast_space)
+    # With one array there, all placements are known: that of the compile, and all slow.
+    for seed in PROBE_SEEDS if placed > 1 else ():
         work.compile_probe(f"random_{seed}", random_probe(seed))
     if capacity_bytes is not None:
         if capacity_bytes != full:
@@ -67,6 +71,16 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
         reason = found.reason(item.program.machine.fast_capacity_bytes)
     module = work.lowered.stablehlo.read_text()
     return Made(_with_reason(item, reason), found, reason, imported.calibration, module)
+
+
+def placed_arrays(module: HloModule, fast_space: int) -> int:
+    """How many arrays a compile has in fast memory, each as often as it is produced there."""
+    return sum(
+        array.memory_space == fast_space
+        for computation in module.computations.values()
+        for hlo in computation.instructions.values()
+        for _, array in leaves(hlo.shape)
+    )
 
 
 def random_probe(seed: int) -> Options:

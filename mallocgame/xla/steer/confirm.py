@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gamekit.errors import InputError
 from gamekit.files import write_text
 from mallocgame.program import Program
@@ -38,12 +40,14 @@ class Attempt:
     cycles: the compiler's estimate; None if it refused the options.
     followed: share of the bytes to be accessed in fast memory that are.
     simulated_s: our latency of what was compiled, without stalls.
+    in_fast: which accesses of the program the compile has in fast memory, bool [A].
     """
 
     what: str
     cycles: int | None
     followed: float | None = None
     simulated_s: float | None = None
+    in_fast: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -226,4 +230,5 @@ def _compiled(
         return Attempt(what, None)
     placement = bench.placement(out)
     followed = followed_share(bench.program, mapping, placement)
-    return Attempt(what, cycles, followed, float(modelled_seconds(bench.program, placement).sum()))
+    seconds = float(modelled_seconds(bench.program, placement).sum())
+    return Attempt(what, cycles, followed, seconds, placement.in_fast)

@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -268,7 +269,12 @@ def _position(program: Program, value: int) -> str:
     position = program.values[value].name
     found = _POSITION.fullmatch(position)
     name, index = (found["instruction"], found["index"]) if found else (position, None)
-    path = "".join(f" index: {i}" for i in (index or "").split(",") if i)
+    return position_text(name, [int(i) for i in (index or "").split(",") if i])
+
+
+def position_text(name: str, index: Sequence[int]) -> str:
+    """The text of an ``hlo_position_matcher`` for a part of what an instruction defines."""
+    path = "".join(f" index: {i}" for i in index)
     tuple_index = f" tuple_index {{{path} }}" if path else ""
     return f"hlo_position_matcher {{ {_name_regex(name)}{tuple_index} }}"
 

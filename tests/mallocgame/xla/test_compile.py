@@ -23,6 +23,7 @@ from mallocgame.xla.make.build import read_list
 from mallocgame.xla.read.chips import CHIPS, chip_by_name
 from mallocgame.xla.workload import Workload
 from tests.support.markers import needs_libtpu
+from tests.support.xla_sample import files, write_dump
 
 MODULE = """
 import jax, jax.numpy as jnp
@@ -263,6 +264,32 @@ def test_index_is_json(tmp_path: Path) -> None:
     write_index(index, tmp_path)
     assert list(json.loads((tmp_path / "suite.json").read_text())["failed"]) == ["a", "b"]
     assert read_index(tmp_path)["failed"] == {"a": "why", "b": "why"}
+
+
+def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> None:
+    """One array in fast memory can be there or not, and both are known without a probe."""
+    names: list[str] = []
+
+    class Work(Workfolder):
+        def compile_off(self) -> None: ...
+
+        def compile_full(self) -> None: ...
+
+        def compile_probe(self, name, options) -> None:
+            names.append(name)
+
+    def made(text: str) -> list[str]:
+        names.clear()
+        write_dump(tmp_path, {**files(), "msa_on.hlo.gz": text})
+        work = Work(tmp_path, Lowered(tmp_path / "lowered.mlir", "s"), chip_by_name("v4"))
+        monkeypatch.setattr(driver, "_imported", lambda work, name: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            driver.make_program(work, "name", None)
+        return list(names)
+
+    text = files()["msa_on.hlo.gz"]
+    assert len(made(text)) == len(driver.PROBE_SEEDS)
+    assert made(text.replace("S(3)", "")) == []
 
 
 def test_random_probe_is_a_valid_option() -> None:
