@@ -172,15 +172,22 @@ def _compiled(checkpoint: Path, problems: tuple[Problem, ...]) -> tuple[Any, ...
     agent, config = load_either(checkpoint)[:2]
     instances = [Instance(p.name, p.fingerprint, "", p) for p in problems]
     game, began = DOMAIN.build(instances, CoresConfig()), time.perf_counter()
-    play(game, agent, config, 0, jax.random.key(0), seconds=LEAST)
+    play(game, agent, config, 0, jax.random.key(0), games=_games(problems), seconds=LEAST)
     print(f"compiled, with the first games: {time.perf_counter() - began:.0f} s", flush=True)
     return game, agent, config, instances
+
+
+def _games(problems: tuple[Problem, ...]) -> int:
+    """Games of a round: fewer of large problems, so that there is time for several rounds."""
+    return 32 if max(len(p.operations) for p in problems) <= 32 else 8
 
 
 def _network(options: argparse.Namespace, problems: tuple[Problem, ...], number: int) -> float:
     """The cost of the network's best answers, by the game's account."""
     game, agent, config, _ = _compiled(options.checkpoint, problems)
-    return 1 - play(game, agent, config, number, jax.random.key(1), seconds=LEAST).greedy
+    games = _games(problems)
+    played = play(game, agent, config, number, jax.random.key(1), games=games, seconds=LEAST)
+    return 1 - played.greedy
 
 
 def _learned(
@@ -190,7 +197,9 @@ def _learned(
     game, agent, config, instances = _compiled(options.checkpoint, problems)
     began, instance = time.perf_counter(), instances[number]
     seconds = options.seconds / (2 if name == "polished" else 1)
-    played = play(game, agent, config, number, jax.random.key(1), seconds=seconds)
+    played = play(
+        game, agent, config, number, jax.random.key(1), games=_games(problems), seconds=seconds
+    )
     took = time.perf_counter() - began
     schedule = DOMAIN.solution(game, instance, number, played.moves).solution
     if name == "polished":
@@ -201,30 +210,33 @@ def _learned(
 
 def resnet(options: argparse.Namespace) -> Tasks:
     names = _names(options, "list", "heft", "genetic", "local_search", "cpsat")
-    for machine in MACHINES:
-        problem = import_problem(
-            options.folder / "hardware" / f"{machine}.yaml",
-            options.folder / "workload" / "resnet18.yaml",
-            options.tiles,
-        )
-        problems = tuple(dataclasses.replace(problem, weights=weights) for weights in AIMS.values())
-        for number, aim in enumerate(AIMS):
-            for name in names:
+    problems = tuple(
+        dataclasses.replace(problem, weights=weights, name=f"{machine}, {aim}")
+        for machine in MACHINES
+        for problem in [
+            import_problem(
+                options.folder / "hardware" / f"{machine}.yaml",
+                options.folder / "workload" / "resnet18.yaml",
+                options.tiles,
+            )
+        ]
+        for aim, weights in AIMS.items()
+    )
+    for number, problem in enumerate(problems):
+        for name in names:
 
-                def measure(
-                    problems: tuple[Problem, ...] = problems, number: int = number, name: str = name
-                ) -> Row:
-                    if name == "network":
-                        cost = _network(options, problems, number)
-                        return {"time": None, "energy": None, "product": None, "cost": cost,
-                                "seconds": None}  # fmt: skip
-                    made, seconds = _made(options, problems, number, name)
-                    found = judge(problems[number], made.schedule)
-                    return {"time": found.time, "energy": found.energy / 1e6,
-                            "product": found.time * found.energy / 1e15,
-                            "cost": found.cost, "seconds": seconds}  # fmt: skip
+            def measure(number: int = number, name: str = name) -> Row:
+                if name == "network":
+                    cost = _network(options, problems, number)
+                    return {"time": None, "energy": None, "product": None, "cost": cost,
+                            "seconds": None}  # fmt: skip
+                made, seconds = _made(options, problems, number, name)
+                found = judge(problems[number], made.schedule)
+                return {"time": found.time, "energy": found.energy / 1e6,
+                        "product": found.time * found.energy / 1e15,
+                        "cost": found.cost, "seconds": seconds}  # fmt: skip
 
-                yield f"{machine}, {aim}, {name}", measure
+            yield f"{problem.name}, {name}", measure
 
 
 def _pivoted(rows: list[Row]) -> list[Row]:

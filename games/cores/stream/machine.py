@@ -12,7 +12,6 @@ from gamekit.errors import InputError
 from gamekit.files import read_text
 from gamekit.jsonfile import Record, short
 
-
 # The ways to unroll loops on an array grow fast with its axes.
 MOST_AXES = 4
 
