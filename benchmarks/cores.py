@@ -51,7 +51,7 @@ from games.cores.synthetic.random_problems import Size, random_problem
 MACHINES = (
     "tpu_like_quad_core", "eyeriss_like_quad_core", "meta_prototype_dual_core_simd_offchip",
 )  # fmt: skip
-AIMS = {"time": Weights(1, 0, 0), "energy": Weights(0, 1, 0), "both": Weights(1, 1, 0)}
+AIMS = {"time": Weights(1, 0, 0), "both": Weights(1, 1, 0), "energy": Weights(0, 1, 0)}
 SMALL, SMALL_SEED = 20, 500
 OPPONENTS = ("list", "heft", "genetic", "local_search", "random_games")
 LEARNED = ("network", "agent", "polished")
@@ -210,17 +210,19 @@ def _learned(
 
 def resnet(options: argparse.Namespace) -> Tasks:
     names = _names(options, "list", "heft", "genetic", "local_search", "cpsat")
+    folder = options.folder
+    imported = {
+        machine: import_problem(
+            folder / "hardware" / f"{machine}.yaml",
+            folder / "workload" / "resnet18.yaml",
+            options.tiles,
+        )
+        for machine in MACHINES
+    }
     problems = tuple(
         dataclasses.replace(problem, weights=weights, name=f"{machine}, {aim}")
-        for machine in MACHINES
-        for problem in [
-            import_problem(
-                options.folder / "hardware" / f"{machine}.yaml",
-                options.folder / "workload" / "resnet18.yaml",
-                options.tiles,
-            )
-        ]
         for aim, weights in AIMS.items()
+        for machine, problem in imported.items()
     )
     for number, problem in enumerate(problems):
         for name in names:
