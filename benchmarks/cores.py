@@ -12,8 +12,8 @@ docs/results/render.py. Costs are the judge's.
 
 With a checkpoint there are three solvers more: the network's best answer everywhere (`network`),
 the best of its games within the seconds (`agent`), and local search from the best of its games,
-each for half of the seconds (`polished`). Compilation and turning moves into a schedule do not
-count.
+each for half of the seconds (`polished`). One of the games takes the first candidate of every
+question. Compilation and turning moves into a schedule do not count.
 """
 
 from __future__ import annotations
@@ -198,8 +198,9 @@ def _learned(
     began, instance = time.perf_counter(), instances[number]
     seconds = options.seconds / (2 if name == "polished" else 1)
     played = play(
-        game, agent, config, number, jax.random.key(1), games=_games(problems), seconds=seconds
-    )
+        game, agent, config, number, jax.random.key(1), games=_games(problems), seconds=seconds,
+        openings=DOMAIN.openings(game, instance),
+    )  # fmt: skip
     took = time.perf_counter() - began
     schedule = DOMAIN.solution(game, instance, number, played.moves).solution
     if name == "polished":
