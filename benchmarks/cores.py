@@ -42,7 +42,7 @@ from games.cores.mappers.exact import exact_front
 from games.cores.mappers.in_game import random_games
 from games.cores.mappers.mapped import Mapped
 from games.cores.mappers.registry import MAPPERS, compile_kernels
-from games.cores.problem import Problem, Weights
+from games.cores.problem import Problem, Schedule, Weights
 from games.cores.replay import moves_of_schedule
 from games.cores.stream.convert import import_problem
 from games.cores.synthetic.fronts import cases
@@ -202,9 +202,11 @@ def _learned(
         openings=DOMAIN.openings(game, instance),
     )  # fmt: skip
     took = time.perf_counter() - began
-    schedule = DOMAIN.solution(game, instance, number, played.moves).solution
+    schedule: Schedule = DOMAIN.solution(game, instance, number, played.moves).solution
     if name == "polished":
+        assert DOMAIN.polish is not None
         polished = DOMAIN.polish(instance, [schedule], max(options.seconds - took, 0), 0)
+        assert polished.solution is not None
         schedule, took = polished.solution, took + polished.seconds
     return Mapped(schedule, 1 - played.score), took
 
