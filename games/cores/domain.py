@@ -162,6 +162,12 @@ class CoresDomain(Domain):
             lesson[: len(moves)] = moves
         return list(found)
 
+    def openings(self, environment: CoresGame, instance: Instance) -> list[np.ndarray]:
+        """The first candidate of every question."""
+        import numpy as np
+
+        return [np.ones(environment.spec.num_questions, np.int8)]
+
     def variants(self, instances: Sequence[Instance], count: int, seed: int) -> list[Instance]:
         from games.cores.synthetic.variants import variant
 

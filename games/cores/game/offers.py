@@ -57,7 +57,7 @@ def _moves(t: Tables, state: State, idle: Array) -> Array:
     held = state.place > NOWHERE
     needs = _needs(t, state)
     # Nearer to where it is needed.
-    toward = jnp.max(jnp.where(t.toward[:, None], needs, 0), axis=-1)
+    toward = jnp.max(jnp.where(t.toward[:, :, None], needs.T, 0), axis=1)
     # Out of memories where the largest operation would not fit beside the rest; late uses first.
     source, target = jnp.maximum(t.source, 0), jnp.maximum(t.target, 0)
     tight = t.size - used(t, state.place) < t.biggest
