@@ -61,6 +61,7 @@ def test_polishing_loses_nothing():
         given = MAPPERS["greedy"](problem, 0.0, 0)
         assert DOMAIN.polish is not None
         polished = DOMAIN.polish(instance, [given.schedule], 0.0, 0)
+        assert polished.solution is not None
         found = judge(problem, polished.solution)
         others = [given, *(MAPPERS[name](problem, 0.0, 0) for name in ("list", "heft"))]
         assert found.valid and found.cost <= min(each.cost for each in others) + 1e-9
