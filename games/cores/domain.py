@@ -38,7 +38,8 @@ def _solver(name: str, **facts: Any) -> Solver:
 
 
 def _polish(instance: Instance, starts: Sequence[Schedule], budget_s: float, seed: int) -> Solved:
-    """Local search from the plans of these schedules; returns the best of all."""
+    """Local search from the plans of list scheduling, HEFT and these schedules; returns the best of
+    all."""
     import time
 
     from games.cores.mappers.local_search import anneal, plan_of
@@ -49,7 +50,7 @@ def _polish(instance: Instance, starts: Sequence[Schedule], budget_s: float, see
     compile_kernels()
     started, problem = time.perf_counter(), instance.content
     planner = Planner(problem)
-    plans = [planner.listed(), *(plan_of(planner, start) for start in starts)]
+    plans = [planner.listed(), planner.heft(), *(plan_of(planner, start) for start in starts)]
     found = anneal(planner, plans, started + budget_s, seed)
     given = [Mapped(start, judge(problem, start).cost) for start in starts]
     return Solved(better(*given, found).schedule, time.perf_counter() - started)

@@ -12,6 +12,8 @@ from gamekit.registry import load_domain
 from games.cores.__main__ import main
 from games.cores.domain import DOMAIN
 from games.cores.game.options import CoresConfig
+from games.cores.judge import judge
+from games.cores.mappers.registry import MAPPERS
 from games.cores.problem import save_problem
 from games.cores.synthetic.chains import Branches, chain_problem
 
@@ -50,6 +52,19 @@ def test_variants_are_valid_and_depend_on_seed_and_number():
     for instance in four:
         found = DOMAIN.judge(instance, instance.content.naive.schedule)
         assert found.valid and found.score == pytest.approx(0, abs=1e-9)
+
+
+def test_polishing_loses_nothing():
+    """Neither what it is given nor what it could have begun with."""
+    for instance in DOMAIN.instances(["generated:6:5"]):
+        problem = instance.content
+        given = MAPPERS["greedy"](problem, 0.0, 0)
+        assert DOMAIN.polish is not None
+        polished = DOMAIN.polish(instance, [given.schedule], 0.0, 0)
+        assert polished.solution is not None
+        found = judge(problem, polished.solution)
+        others = [given, *(MAPPERS[name](problem, 0.0, 0) for name in ("list", "heft"))]
+        assert found.valid and found.cost <= min(each.cost for each in others) + 1e-9
 
 
 def test_commands(tmp_path, capsys):

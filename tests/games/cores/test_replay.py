@@ -28,7 +28,7 @@ def compiled():
 def test_schedules_of_games_are_played_again():
     """Most of them: what a game refused for a while may not be asked at the same moment."""
     same = 0
-    for seed in range(30):
+    for seed in range(60):
         problem, rng = random_problem(seed), np.random.default_rng(seed)
         oracle = Oracle(problem)
         while not oracle.done:
@@ -39,13 +39,13 @@ def test_schedules_of_games_are_played_again():
             again = judge(problem, schedule_of_moves(problem, moves))
             assert again.valid and again.cost == pytest.approx(1 - oracle.score, abs=1e-6)
             same += 1
-    assert same >= 24
+    assert same >= 50
 
 
-@pytest.mark.parametrize("name", ["list", "heft"])
-def test_games_go_like_mappers_schedules(name):
+@pytest.mark.parametrize(("name", "least"), [("list", 21), ("heft", 20)])
+def test_games_go_like_mappers_schedules(name, least):
     """The judge gives the game's score; where the peak does not count most games cost what the
-    schedule costs, or less."""
+    schedule costs, or less. One of each would be lost if all waited for the schedule's times."""
     same = kept = 0
     for seed in range(24):
         problem = dataclasses.replace(random_problem(seed), weights=Weights(1, 1, 0))
@@ -60,7 +60,7 @@ def test_games_go_like_mappers_schedules(name):
             assert score >= 1 - made.cost - 1e-6
         same += exact is not None
         kept += score >= 1 - made.cost - 1e-6
-    assert kept >= 18 and same >= 12
+    assert kept >= least and same >= 18
 
 
 def test_the_game_lets_nothing_wait_that_a_schedule_lets_wait():
