@@ -52,16 +52,18 @@ def main() -> int:
 
 def each(rows: Sequence[Row]) -> dict[str, Any]:
     """One line for each program."""
-    names = ("promised", "error", "compiled", "confirmed", "followed", "our latency", "off")
-    signed = {"promised", "compiled", "confirmed", "our latency", "off"}
-    columns = [{"name": "program", "unit": ""}]
+    signed = {"promised at first", "promised", "compiled", "confirmed", "our latency", "off"}
+    names = (
+        "promised at first", "error at first", "promised", "error", "compiled", "confirmed",
+        "followed", "our latency", "off",
+    )  # fmt: skip
+    columns: list[dict[str, Any]] = [{"name": "program", "unit": ""}]
     columns += [
         {"name": name, "unit": "%", "decimals": 1 if name == "followed" else 2,
          **({"signed": True} if name in signed else {})}
-        for name in ("promised at first", "error at first", *names)
+        for name in names
     ]  # fmt: skip
     columns += [{"name": part, "unit": "s", "decimals": 0} for part in ("load", "confirm")]
-    columns[1]["signed"] = True
     return {
         "title": "What was promised and what the compiler made of it",
         "question": "Does the compiler confirm what is promised?",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from gamekit.errors import InputError
-from mallocgame.program.mapping import all_slow
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import PRODUCTION, confirm, plain_options
@@ -132,4 +131,4 @@ def test_other_failures_end_it(item) -> None:
         ask(item, Hanging(item), promised=0.06)
     item.program.provenance["production"].pop("executed_cycles")
     with pytest.raises(InputError, match="executed_cycles: must be there"):
-        confirm(item.program, all_slow(item.program), "", CHIP, promised=0.06, bench=Standin(item))
+        ask(item, Standin(item), promised=0.06)
