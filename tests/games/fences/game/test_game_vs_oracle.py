@@ -17,6 +17,12 @@ MANY = 100
 
 
 @jax.jit
+def _begin(game: Game, instance):
+    state = game.init(instance)
+    return state, game.legal_actions(state), game.headroom(state)
+
+
+@jax.jit
 def _move(game: Game, state, action):
     after, step = game.step(state, action)
     seen = game.legal_actions(after), game.score(after), game.done(after), game.headroom(after)
@@ -32,11 +38,10 @@ def test_the_game_plays_as_the_oracle(instances):
     game = DOMAIN.build(instances, NoOptions())
     oracles = [Oracle(instance.content) for instance in instances]
     rng = np.random.default_rng(0)
-    state = game.init(jnp.arange(len(instances)))
-    headroom = np.asarray(game.headroom(state))
+    state, *seen = _begin(game, jnp.arange(len(instances)))
+    legal, headroom = map(np.asarray, seen)
     bounds = [1 - oracle.rest() / oracle.naive for oracle in oracles]
     np.testing.assert_allclose(headroom, bounds, atol=1e-5)
-    legal = np.asarray(game.legal_actions(state))
     paid, score, asked = np.zeros(len(instances)), np.zeros(len(instances)), 0
     while not all(oracle.done for oracle in oracles):
         assert (legal == [oracle.legal() for oracle in oracles]).all()
