@@ -11,6 +11,7 @@ docs/agent.md describes configurations.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,7 @@ def run(config: Config, runs: Path, profile: bool = False) -> None:
     entries = _entries(domain, instances)
     connect(config.train)
     # A run that goes on, and the next run of the same shapes, compile nothing again.
-    if not jax.config.jax_compilation_cache_dir:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str((runs / ".compiled").absolute()))
     mesh = make_mesh(config)
     game = domain.build(instances, options)
