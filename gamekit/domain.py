@@ -150,7 +150,8 @@ class Domain(abc.ABC):
         than none of these, by a search outside the game; None without such a search.
     blank_figures: the figures of a row of results that has none, by name; in rows of valid
         solutions they are numbers, or true and false where they are so here.
-    compared_figures: the names of those that `compared` adds: numbers, or None.
+    compared_figures: the names of those that `compared` adds: numbers, or None.  The first one says
+        how much better than the reference a solution is, and stands in tables.
     report_file: the name of the last file of a report; without it a report is not finished.
     score_is_bound: whether the judge may give a solution more than the game that made it.
     """

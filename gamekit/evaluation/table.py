@@ -44,6 +44,7 @@ def solver_table(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[l
         "valid",
         "s",
     ]
+    gain = domain.compared_figures[0]
     groups: dict[str, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.solver, []).append(row)
@@ -52,7 +53,7 @@ def solver_table(domain: Domain, rows: Sequence[Row]) -> tuple[list[str], list[l
         done = [row for row in group if row.is_done and row.score is not None]
         scores = [row.score for row in done if row.score is not None]
         mean = statistics.fmean(scores) if scores else float("-inf")
-        gains = [row.figures["gain"] for row in done if "gain" in row.figures]
+        gains = [g for row in done if (g := row.figures.get(gain)) is not None]
         line = [
             solver,
             f"{len({row.instance for row in done})}",

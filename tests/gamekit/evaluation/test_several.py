@@ -9,7 +9,7 @@ import pytest
 
 from agent.commands import evaluate
 from gamekit.registry import games_of
-from tests.support.evaluations import SAMPLE, one_line
+from tests.support.evaluations import SAMPLE, one_line, rows_of
 
 FENCES = "handmade/chain"
 GRAPHS = "small/attention_100"
@@ -17,7 +17,16 @@ GRAPHS = "small/attention_100"
 
 def command(out, *more: str) -> list[str]:
     suite = [FENCES, SAMPLE, GRAPHS]
-    return ["--suite", *suite, "--mappers", "naive,msa", "--no-pictures", "--out", str(out), *more]
+    return [
+        "--suite",
+        *suite,
+        "--mappers",
+        "naive,production,msa",
+        "--no-pictures",
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 class Page(HTMLParser):
@@ -57,7 +66,13 @@ def test_three_games_end_in_one_page(tmp_path, capsys):
     assert page.of("h2") == ["fences", "mallocgame", "graphs"]
     assert page.links == ["fences/tables.md", "mallocgame/report.html", "graphs/tables.md"]
     assert all((out / link).is_file() for link in page.links)
-    for game, solvers in (("fences", ["naive"]), ("mallocgame", ["msa"]), ("graphs", ["naive"])):
+    rows = {row["mapper"]: row for row in rows_of(out / "mallocgame")}
+    assert f"{rows['msa']['speedup_vs_production']:+.4g}" in page.of("td")
+    for game, solvers in (
+        ("fences", ["naive"]),
+        ("mallocgame", ["production", "msa"]),
+        ("graphs", ["naive"]),
+    ):
         results = json.loads((out / game / "results.json").read_text())
         assert [row.get("mapper", row.get("solver")) for row in results["rows"]] == solvers
         assert results["command"][2:6] == ["--suite", FENCES, SAMPLE, GRAPHS]
