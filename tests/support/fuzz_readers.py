@@ -44,6 +44,7 @@ from mallocgame.suites import INDEX, INDEX_FORMAT, INDEX_VERSION, find_programs
 from mallocgame.xla.make.build import read_list
 from tests.support.cores import CORES, STREAM_FILES, cores_problem_record, cores_schedule_record
 from tests.support.program_files import PROGRAM, mapping_record, record_of
+from tests.support.sibling_readers import SIBLINGS
 
 NASTY: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 10**40, -(10**400), 1.5, 1e300, float("nan"),
@@ -64,6 +65,8 @@ ROW = {
 }  # fmt: skip
 ROWS = [ROW, ROW | {"seed": 1, "saved_fraction": 0.5}, ROW | {"mapper": "bound", "mapping": None}]
 ROWS += [ROW | {"mapper": "msa", "status": "failed", "saved_fraction": None, "verified": None}]
+RESULTS = {"suite": "s", "names": ["s"], "machine": ["m"], "versions": {"jax": "1"},
+           "command": ["mallocgame"], "rows": ROWS}  # fmt: skip
 CONFIGURATION = {"game": 1, "seeds": [0, 1]}
 METRIC = {"step": 1, "wall_s": 2.0, "best_saved": 0.2, "return_mean": 0.1, "return_min": 0.0,
           "return_max": 0.3}  # fmt: skip
@@ -157,7 +160,7 @@ READERS = (
     Reader("p.json.gz", record_of(), lambda path: (load_program(path), None)[1]),
     Reader("m.json", mapping_record(), _mapping),
     Reader(INDEX, INDEX_RECORD, _index),
-    Reader("results.json", {"suite": "s", "rows": ROWS}, _results, 0.3),
+    Reader("results.json", RESULTS, _results, 0.3),
     Reader("rows.jsonl", [HEADER, *ROWS], _rows, 0.3),
     Reader("metrics.jsonl", [METRIC, METRIC | {"step": 2}], _metrics),
     Reader("problem.csv", CSV, lambda path: (pack(read_csv(path), "best_fit"), None)[1]),
@@ -166,6 +169,7 @@ READERS = (
     Reader("cores.json", cores_problem_record(), lambda path: (load_problem(path), None)[1]),
     Reader("schedule.json", cores_schedule_record(), _cores_schedule),
     *(Reader(name, text, _stream, 0.1) for name, text in STREAM_FILES.items()),
+    *(Reader(*sibling, 0.5) for sibling in SIBLINGS),
     Reader("overrides", "seed=3\nlearner.unroll=2\nprograms=[a,b]", _override, 0.1),
 )
 
