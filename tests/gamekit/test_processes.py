@@ -74,6 +74,19 @@ def test_what_ends_a_command_is_one_line(capsys, error, code, line):
         run_command(raising(ZeroDivisionError()), "name", "it stopped")
 
 
+@pytest.fixture
+def at_a_terminal():
+    """Signals as a command finds them there; in the background shells have some of them ignored."""
+    before = {each: signal.getsignal(each) for each in STOPS}
+    for each in STOPS:
+        usual = signal.default_int_handler if each == signal.SIGINT else signal.SIG_DFL
+        signal.signal(each, usual)
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_stop_a_command_once(capsys, number):
     before = [signal.getsignal(each) for each in STOPS]
