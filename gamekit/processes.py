@@ -137,10 +137,11 @@ def in_processes(
     except BrokenProcessPool:
         raise InputError("a process was lost; is there enough memory for so many?") from None
     except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
         left = set(multiprocessing.active_children()) - others
         for process in left:
             process.kill()
+        # Its thread waits for the processes too; two at a time might both miss the end of one.
+        pool.shutdown(cancel_futures=True)
         for process in left:
             process.join()
         raise
