@@ -137,17 +137,20 @@ def run(options: argparse.Namespace, program: str) -> int:
     players = _given_players(options)
     games = _games(options, players)
     out = Path(options.out)
-    if len(games) == 1:
-        ((game, names),) = games.items()
-        return evaluate(_evaluation(options, program, game, names, players.get(game), out))
-    names_of = _mappers_of(options.mappers, list(games))
-    evaluations = []
-    for game, names in games.items():
-        own = argparse.Namespace(**{**vars(options), "mappers": names_of[game]})
-        made = _evaluation(own, program, game, names, players.get(game), out / game)
-        command = [*program.split(), *_command(options)]
-        evaluations.append(dataclasses.replace(made, command=command, is_part=True))
-    return evaluate_several(evaluations, out)
+    is_part = len(games) > 1
+    mappers = _mappers_of(options.mappers, list(games)) if is_part else {}
+    evaluations = [
+        dataclasses.replace(
+            _evaluation(
+                options, program, game, names, players.get(game),
+                mappers.get(game, options.mappers),
+            ),
+            out=out / game if is_part else out,
+            is_part=is_part,
+        )
+        for game, names in games.items()
+    ]  # fmt: skip
+    return evaluate_several(evaluations, out) if is_part else evaluate(evaluations[0])
 
 
 def _evaluation(
@@ -156,15 +159,15 @@ def _evaluation(
     game: str,
     names: list[str],
     player: Player | None,
-    out: Path,
+    mappers: str | None,
 ) -> Evaluation:
-    """The evaluation of one game, as told."""
+    """The evaluation of one game, as told, by the mappers of a comma-separated list."""
     from gamekit.evaluation import plan
     from gamekit.evaluation.evaluation import Evaluation
 
     domain = load_domain(game)
-    player = player or _shipped_player(options, domain)
-    solvers = plan.choose_solvers(domain, options.mappers, checkpoint=bool(player))
+    player = player or _shipped_player(options, domain, mappers)
+    solvers = plan.choose_solvers(domain, mappers, checkpoint=bool(player))
     budgets = plan.choose_budgets(options.budget)
     return Evaluation(
         game=game,
@@ -175,7 +178,7 @@ def _evaluation(
         entries=plan.expand(domain, solvers, budgets, plan.choose_seeds(options.seeds)),
         player=player,
         command=[*program.split(), *_command(options)],
-        out=out,
+        out=Path(options.out),
         grace_s=options.grace,
         processes=options.processes,
         retry=options.retry,
@@ -228,16 +231,16 @@ def _mappers_of(names: str | None, games: Sequence[str]) -> dict[str, str | None
     Raises:
       InputError: a name is unknown to all, or a game knows none.
     """
-    from gamekit.evaluation.plan import contestants
+    from gamekit.evaluation.plan import contestants, listed
 
     if names in (None, "all"):
         return dict.fromkeys(games, names)
-    listed = [name.strip() for name in names.split(",")]
+    chosen = listed(names)
     known = {game: contestants(load_domain(game)) for game in games}
-    for name in listed:
+    for name in chosen:
         if not any(name in those for those in known.values()):
             raise InputError(f"--mappers {name!r}: is known to none of {', '.join(games)}")
-    found = {game: [name for name in listed if name in known[game]] for game in games}
+    found = {game: [name for name in chosen if name in known[game]] for game in games}
     for game, those in found.items():
         if not those:
             raise InputError(
@@ -247,11 +250,13 @@ def _mappers_of(names: str | None, games: Sequence[str]) -> dict[str, str | None
     return {game: ",".join(those) for game, those in found.items()}
 
 
-def _shipped_player(options: argparse.Namespace, domain: Domain) -> Player | None:
+def _shipped_player(
+    options: argparse.Namespace, domain: Domain, mappers: str | None
+) -> Player | None:
     """The agent that comes with the game, where `--mappers` names it."""
     from gamekit.evaluation.plan import names_agent
 
-    name = names_agent(options.mappers)
+    name = names_agent(mappers)
     if name is None:
         return None
     from agent.run.player import shipped_player

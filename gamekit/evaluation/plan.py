@@ -70,7 +70,7 @@ def contestants(domain: Domain) -> tuple[str, ...]:
 
 def names_agent(names: str | None) -> str | None:
     """The first of a comma-separated list that a trained agent brings; None without one."""
-    return next((name for name in _listed(names or "") if name in LEARNED), None)
+    return next((name for name in listed(names or "") if name in LEARNED), None)
 
 
 def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple
     option = f"--{domain.words.solver}s"
     if names is None:
         return tuple(name for name in possible if not _is_on_demand(domain, name))
-    chosen = possible if names == "all" else _listed(names)
+    chosen = possible if names == "all" else listed(names)
     for name in chosen:
         if name not in known:
             raise InputError(f"{option} {name!r}: must be one of {', '.join(known)}")
@@ -106,7 +106,8 @@ def choose_solvers(domain: Domain, names: str | None, checkpoint: bool) -> tuple
     return (*chosen, *(name for name in known if name in needed and name not in chosen))
 
 
-def _listed(names: str) -> tuple[str, ...]:
+def listed(names: str) -> tuple[str, ...]:
+    """The names of a comma-separated list, each once."""
     return tuple(dict.fromkeys(name.strip() for name in names.split(",")))
 
 
