@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import bf16, f32, ordinary
+from benchmarks.ordinary.listed import ordinary
+from mallocgame.suites.models.common import f32, spec
 
 
 def conv(x: jax.Array, w: jax.Array, stride: int = 1, groups: int = 1) -> jax.Array:
@@ -26,10 +27,10 @@ def grouped(x: jax.Array, groups: int = 8) -> jax.Array:
     return ((parts - mean) * jax.lax.rsqrt(spread + 1e-5)).reshape(x.shape).astype(x.dtype)
 
 
-RESIDUAL = [{"a": bf16(1, 1, 256, 64), "b": bf16(3, 3, 64, 64), "c": bf16(1, 1, 64, 256)}] * 3
+RESIDUAL = [{"a": spec(1, 1, 256, 64), "b": spec(3, 3, 64, 64), "c": spec(1, 1, 64, 256)}] * 3
 
 
-@ordinary("flax", bf16(8, 56, 56, 256), RESIDUAL, capacity_mib=16)
+@ordinary("flax", spec(8, 56, 56, 256), RESIDUAL, capacity_mib=16)
 def bottlenecks(x: Any, layers: Any) -> Any:
     """Three residual blocks."""
     for w in layers:
@@ -37,7 +38,7 @@ def bottlenecks(x: Any, layers: Any) -> Any:
     return x
 
 
-@ordinary("flax", bf16(8, 56, 56, 256), RESIDUAL[:1], bf16(8, 56, 56, 256), donate=(1,))
+@ordinary("flax", spec(8, 56, 56, 256), RESIDUAL[:1], spec(8, 56, 56, 256), donate=(1,))
 def bottleneck_step(x: Any, layers: Any, y: Any) -> Any:
     """The gradient of one residual block."""
 
@@ -47,16 +48,16 @@ def bottleneck_step(x: Any, layers: Any, y: Any) -> Any:
     return jax.tree.map(lambda w, g: w - 0.1 * g, layers, jax.grad(loss)(layers))
 
 
-@ordinary("keras", bf16(4, 56, 56, 96), bf16(1, 1, 96, 384), bf16(3, 3, 1, 384),
-          bf16(1, 1, 384, 96), capacity_mib=8)  # fmt: skip
+@ordinary("keras", spec(4, 56, 56, 96), spec(1, 1, 96, 384), spec(3, 3, 1, 384),
+          spec(1, 1, 384, 96), capacity_mib=8)  # fmt: skip
 def inverted_residual(x: Any, widen: Any, each: Any, narrow: Any) -> Any:
     """Widens, filters each channel, narrows."""
     wide = jax.nn.relu6(conv(x, widen))
     return x + conv(jax.nn.relu6(conv(wide, each, groups=384)), narrow)
 
 
-@ordinary("diffusers", bf16(2, 32, 32, 128), bf16(3, 3, 128, 128), bf16(3, 3, 128, 256),
-          bf16(3, 3, 256, 256), bf16(3, 3, 384, 128), chip="v5e", capacity_mib=8)  # fmt: skip
+@ordinary("diffusers", spec(2, 32, 32, 128), spec(3, 3, 128, 128), spec(3, 3, 128, 256),
+          spec(3, 3, 256, 256), spec(3, 3, 384, 128), chip="v5e", capacity_mib=8)  # fmt: skip
 def small_unet(x: Any, same: Any, down: Any, middle: Any, up: Any) -> Any:
     """Down, middle, up, with a skip connection."""
     kept = x + conv(jax.nn.silu(grouped(x)), same)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from benchmarks.ordinary.listed import bf16, f32, ordinary, rms
+from benchmarks.ordinary.listed import ordinary, rms
+from mallocgame.suites.models.common import f32, spec
 
 
 def _product(x_ref: Any, w_ref: Any, out_ref: Any) -> None:
@@ -31,7 +32,7 @@ def product(x: jax.Array, w: jax.Array, tile: int = 256) -> jax.Array:
     )(x, w)
 
 
-@ordinary("pallas", bf16(1024, 1024), bf16(1024, 2048), bf16(2048, 1024), bf16(1024, 1024))
+@ordinary("pallas", spec(1024, 1024), spec(1024, 2048), spec(2048, 1024), spec(1024, 1024))
 def kernel_chain(x: Any, a: Any, b: Any, c: Any) -> Any:
     """Two kernels between ordinary instructions."""
     return jax.nn.relu(product(jax.nn.gelu(product(x, a)), b)) @ c
@@ -58,7 +59,7 @@ def kernel_softmax(x: Any, a: Any, b: Any) -> Any:
 INT8 = jax.ShapeDtypeStruct((2048, 2048), jnp.int8)
 
 
-@ordinary("qwix", bf16(128, 2048), [INT8] * 4, [bf16(2048)] * 4)
+@ordinary("qwix", spec(128, 2048), [INT8] * 4, [spec(2048)] * 4)
 def quantized(x: Any, weights: Any, scales: Any) -> Any:
     """Layers with weights of eight bits."""
     for w, scale in zip(weights, scales, strict=True):
@@ -66,7 +67,7 @@ def quantized(x: Any, weights: Any, scales: Any) -> Any:
     return x
 
 
-@ordinary("jax", bf16(64, 1024), [bf16(1024, 1024)] * 8, capacity_mib=8)
+@ordinary("jax", spec(64, 1024), [spec(1024, 1024)] * 8, capacity_mib=8)
 def deep_inference(x: Any, weights: Any) -> Any:
     """Eight layers whose weights do not all fit."""
     for w in weights:
@@ -74,7 +75,7 @@ def deep_inference(x: Any, weights: Any) -> Any:
     return x
 
 
-@ordinary("jax", bf16(64, 1024), [bf16(1024, 1024)] * 8, chip="v6e", capacity_mib=8)
+@ordinary("jax", spec(64, 1024), [spec(1024, 1024)] * 8, chip="v6e", capacity_mib=8)
 def deep_inference_v6e(x: Any, weights: Any) -> Any:
     """The same for another chip."""
     return deep_inference(x, weights)
@@ -87,8 +88,8 @@ def matrix_functions(a: Any, b: Any, c: Any) -> Any:
     return jnp.tanh(ab @ bc) + ab - bc, jnp.linalg.norm(ab - c)
 
 
-@ordinary("jax", bf16(256, 1024), bf16(1024, 4096), bf16(4096, 1024), bf16(1024, 4096),
-          bf16(4096, 1024), chip="v5p", capacity_mib=16)  # fmt: skip
+@ordinary("jax", spec(256, 1024), spec(1024, 4096), spec(4096, 1024), spec(1024, 4096),
+          spec(4096, 1024), chip="v5p", capacity_mib=16)  # fmt: skip
 def two_blocks_v5p(x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Two feed-forward blocks."""
     x = x + jax.nn.gelu(rms(x) @ a) @ b

@@ -47,21 +47,6 @@ def ordinary(
     return entered
 
 
-def f32(*dims: int) -> jax.ShapeDtypeStruct:
-    """A shape of 32-bit floats."""
-    return jax.ShapeDtypeStruct(dims, jnp.float32)
-
-
-def bf16(*dims: int) -> jax.ShapeDtypeStruct:
-    """A shape of 16-bit floats."""
-    return jax.ShapeDtypeStruct(dims, jnp.bfloat16)
-
-
-def i32(*dims: int) -> jax.ShapeDtypeStruct:
-    """A shape of integers."""
-    return jax.ShapeDtypeStruct(dims, jnp.int32)
-
-
 def rms(x: jax.Array) -> jax.Array:
     """Rows of root mean square one."""
     wide = x.astype(jnp.float32)

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import f32, ordinary
+from benchmarks.ordinary.listed import ordinary
+from mallocgame.suites.models.common import f32
 
 
 @ordinary("jax-cfd", f32(1024, 1024), f32(1024, 1024))

@@ -7,15 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import bf16, f32, i32, ordinary, rms
+from benchmarks.ordinary.listed import ordinary, rms
+from mallocgame.suites.models.common import f32, ids, spec
 
 WIDTH, HEADS = 1024, 8
 LAYER = {
-    "q": bf16(WIDTH, WIDTH), "k": bf16(WIDTH, WIDTH), "v": bf16(WIDTH, WIDTH),
-    "o": bf16(WIDTH, WIDTH), "up": bf16(WIDTH, 4 * WIDTH), "down": bf16(4 * WIDTH, WIDTH),
+    "q": spec(WIDTH, WIDTH), "k": spec(WIDTH, WIDTH), "v": spec(WIDTH, WIDTH),
+    "o": spec(WIDTH, WIDTH), "up": spec(WIDTH, 4 * WIDTH), "down": spec(4 * WIDTH, WIDTH),
 }  # fmt: skip
-SMALL = {name: bf16(*(n // 2 for n in s.shape)) for name, s in LAYER.items()}
-CACHE = bf16(8, 1024, HEADS, WIDTH // HEADS)
+SMALL = {name: spec(*(n // 2 for n in s.shape)) for name, s in LAYER.items()}
+CACHE = spec(8, 1024, HEADS, WIDTH // HEADS)
 
 
 def heads(x: jax.Array, w: jax.Array, many: int = HEADS) -> jax.Array:
@@ -30,19 +31,19 @@ def block(x: jax.Array, layer: Any, **kind: Any) -> jax.Array:
     return x + jax.nn.silu(rms(x) @ layer["up"]) @ layer["down"]
 
 
-@ordinary("flax", bf16(2, 512, WIDTH), LAYER)
+@ordinary("flax", spec(2, 512, WIDTH), LAYER)
 def causal_block(x: Any, layer: Any) -> Any:
     """One block of a language model, whole sequence."""
     return block(x, layer, is_causal=True)
 
 
-@ordinary("flax", bf16(2, 512, WIDTH), LAYER, chip="v5e", capacity_mib=16)
+@ordinary("flax", spec(2, 512, WIDTH), LAYER, chip="v5e", capacity_mib=16)
 def causal_block_v5e(x: Any, layer: Any) -> Any:
     """The same for another chip with less memory."""
     return block(x, layer, is_causal=True)
 
 
-@ordinary("haiku", bf16(4, 196, WIDTH // 2), [SMALL] * 3, capacity_mib=4)
+@ordinary("haiku", spec(4, 196, WIDTH // 2), [SMALL] * 3, capacity_mib=4)
 def vision_blocks(x: Any, layers: Any) -> Any:
     """Three blocks over patches."""
     for layer in layers:
@@ -50,13 +51,13 @@ def vision_blocks(x: Any, layers: Any) -> Any:
     return x.mean(1)
 
 
-@ordinary("flax", bf16(1, 1024, WIDTH // 2), SMALL, chip="v6e", capacity_mib=8)
+@ordinary("flax", spec(1, 1024, WIDTH // 2), SMALL, chip="v6e", capacity_mib=8)
 def window_block(x: Any, layer: Any) -> Any:
     """A block whose attention sees 128 steps back."""
     return block(x, layer, is_causal=True, local_window_size=(128, 0))
 
 
-@ordinary("perceiver", bf16(1, 256, WIDTH), bf16(1, 2048, WIDTH), LAYER)
+@ordinary("perceiver", spec(1, 256, WIDTH), spec(1, 2048, WIDTH), LAYER)
 def cross_block(x: Any, bytes_: Any, layer: Any) -> Any:
     """A few latents attend to many inputs."""
     q, k, v = heads(rms(x), layer["q"]), heads(bytes_, layer["k"]), heads(bytes_, layer["v"])
@@ -80,23 +81,23 @@ def decode(x: jax.Array, place: jax.Array, caches: Any, layers: Any) -> Any:
     return x, kept
 
 
-@ordinary("maxtext", bf16(8, WIDTH), i32(), [(CACHE, CACHE)] * 2, [LAYER] * 2, donate=(2,))
+@ordinary("maxtext", spec(8, WIDTH), ids(), [(CACHE, CACHE)] * 2, [LAYER] * 2, donate=(2,))
 def decode_two(x: Any, place: Any, caches: Any, layers: Any) -> Any:
     """A step of decoding."""
     return decode(x, place, caches, layers)
 
 
-@ordinary("maxtext", bf16(8, WIDTH), i32(), [(CACHE, CACHE)] * 3, [LAYER] * 3, donate=(2,),
+@ordinary("maxtext", spec(8, WIDTH), ids(), [(CACHE, CACHE)] * 3, [LAYER] * 3, donate=(2,),
           chip="v5e", capacity_mib=32)  # fmt: skip
 def decode_three_v5e(x: Any, place: Any, caches: Any, layers: Any) -> Any:
     """Three layers, another chip."""
     return decode(x, place, caches, layers)
 
 
-STACK = {"up": bf16(6, 512, 2048), "down": bf16(6, 2048, 512)}
+STACK = {"up": spec(6, 512, 2048), "down": spec(6, 2048, 512)}
 
 
-@ordinary("maxtext", STACK, bf16(1024, 512), f32(1024, 512), donate=(0,))
+@ordinary("maxtext", STACK, spec(1024, 512), f32(1024, 512), donate=(0,))
 def scanned_step(layers: Any, x: Any, y: Any) -> Any:
     """A training step that scans over its layers and computes them again on the way back."""
 
@@ -137,8 +138,8 @@ def linear_recurrence(x: Any, enter: Any, leave: Any, decay: Any) -> Any:
     return jax.nn.gelu(jax.lax.associative_scan(joined, (rates, inputs), axis=1)[1]) @ leave
 
 
-@ordinary("mixer", bf16(32, 196, 512), bf16(196, 256), bf16(256, 196), bf16(512, 2048),
-          bf16(2048, 512), chip="v6e", capacity_mib=16)  # fmt: skip
+@ordinary("mixer", spec(32, 196, 512), spec(196, 256), spec(256, 196), spec(512, 2048),
+          spec(2048, 512), chip="v6e", capacity_mib=16)  # fmt: skip
 def mixer_block(x: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """Mixes patches, then channels."""
     x = x + jnp.einsum("bcs,st->btc", jax.nn.gelu(jnp.einsum("bpc,ps->bcs", x, a)), b)

@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import bf16, f32, i32, ordinary, rms
+from benchmarks.ordinary.listed import ordinary, rms
+from mallocgame.suites.models.common import f32, ids, spec
 
 DENSE = [{"w": f32(1024, 1024), "b": f32(1024)} for _ in range(3)]
 WIDE = [{"w": f32(768, 3072), "b": f32(3072)}, {"w": f32(3072, 768), "b": f32(768)}]
@@ -94,7 +95,7 @@ def dropout_block(mix: Any, up: Any, down: Any, x: Any, key: Any) -> Any:
     return rms(x @ mix + jnp.where(kept, hidden / 0.9, 0) @ down)
 
 
-@ordinary("coax", [f32(256, 512), f32(512, 512), f32(512, 19)], f32(2048, 256), i32(2048),
+@ordinary("coax", [f32(256, 512), f32(512, 512), f32(512, 19)], f32(2048, 256), ids(2048),
           f32(2048), f32(2048), capacity_mib=4)  # fmt: skip
 def policy_step(weights: Any, seen: Any, taken: Any, better: Any, before: Any) -> Any:
     """A clipped policy gradient with value loss and entropy."""
@@ -111,8 +112,8 @@ def policy_step(weights: Any, seen: Any, taken: Any, better: Any, before: Any) -
     return jax.tree.map(lambda w, g: w - 3e-4 * g, weights, jax.grad(loss)(weights))
 
 
-@ordinary("flax", bf16(512, 768), bf16(512, 768), bf16(768, 2048), bf16(2048, 512),
-          bf16(768, 2048), bf16(2048, 512), chip="v6e")  # fmt: skip
+@ordinary("flax", spec(512, 768), spec(512, 768), spec(768, 2048), spec(2048, 512),
+          spec(768, 2048), spec(2048, 512), chip="v6e")  # fmt: skip
 def contrastive(texts: Any, images: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
     """The loss of two towers over all pairs, and its gradient."""
 

@@ -17,23 +17,12 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 import mallocgame
 from mallocgame.judge import verify
+from mallocgame.suites.models.common import f32, ids, spec
 from mallocgame.xla.steer.confirm import PRODUCTION
 from tests.support.markers import needs_libtpu
 
 pytestmark = [pytest.mark.slow, needs_libtpu]
 MOST_OFF = 0.03
-
-
-def f32(*dims: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(dims, jnp.float32)
-
-
-def bf16(*dims: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(dims, jnp.bfloat16)
-
-
-def i32(*dims: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(dims, jnp.int32)
 
 
 def mapped(function: Any, *shapes: Any, **more: Any) -> mallocgame.Result:
@@ -63,7 +52,7 @@ NOTHING = {
     "one of two arguments": (lambda a, b: a, f32(512, 512), f32(512, 512)),
     "an empty array": (lambda x, e, w: jnp.concatenate([x, e]) @ w,
                        f32(256, 512), f32(0, 512), f32(512, 256)),
-    "four bits": (lambda x, w: x @ w.astype(jnp.bfloat16), bf16(256, 1024), INT4),
+    "four bits": (lambda x, w: x @ w.astype(jnp.bfloat16), spec(256, 1024), INT4),
     "one of four devices": (lambda x, w: jax.nn.relu(x @ w), *sharded()),
 }  # fmt: skip
 
@@ -93,7 +82,7 @@ def gathered(nodes: jax.Array, sender: jax.Array, receiver: jax.Array, w: jax.Ar
 
 NO_ESTIMATE = {
     "sort": (lambda x: (jnp.sort(x, -1), jax.lax.top_k(x, 8)), f32(128, 2048)),
-    "gather and scatter": (gathered, f32(2048, 128), i32(8192), i32(8192), f32(128, 128)),
+    "gather and scatter": (gathered, f32(2048, 128), ids(8192), ids(8192), f32(128, 128)),
     "kernel": (kernel, f32(1024, 512), f32(512, 512)),
 }
 
@@ -129,14 +118,14 @@ def attend(x: jax.Array, w: Any) -> jax.Array:
     return x + jax.nn.silu(x @ w["up"]) @ w["down"]
 
 
-LAYER = {**{n: bf16(1024, 1024) for n in "qkvo"}, "up": bf16(1024, 4096), "down": bf16(4096, 1024)}
+LAYER = {**{n: spec(1024, 1024) for n in "qkvo"}, "up": spec(1024, 4096), "down": spec(4096, 1024)}
 SOME = {
     "dropout": ((dropped, jax.eval_shape(lambda: jax.random.key(0)), f32(512, 512),
                  f32(512, 2048), f32(2048, 512)), {}),
     "optimizer": ((adam, [f32(512, 512)] * 3, [f32(512, 512)] * 3, [f32(512, 512)] * 3,
                    f32(256, 512)), {"donate": (0, 1, 2)}),
     "Fourier": ((spectrum, f32(128, 2048), jax.ShapeDtypeStruct((1025,), jnp.complex64)), {}),
-    "attention on v5e": ((attend, bf16(2, 512, 1024), LAYER), {"chip": "v5e"}),
+    "attention on v5e": ((attend, spec(2, 512, 1024), LAYER), {"chip": "v5e"}),
 }  # fmt: skip
 
 
@@ -161,8 +150,8 @@ def test_a_real_gain_is_found_and_confirmed() -> None:
             kept.append((keys, values))
         return x, kept
 
-    cache = bf16(8, 2048, 8, 128)
-    shapes = (bf16(8, 1024), i32(), [(cache, cache)] * 2, [LAYER] * 2)
+    cache = spec(8, 2048, 8, 128)
+    shapes = (spec(8, 1024), ids(), [(cache, cache)] * 2, [LAYER] * 2)
     result = mapped(decode, *shapes, donate=(2,))
     assert result.confirmation is not None and result.confirmation.gain > 0.02
 
@@ -176,8 +165,8 @@ def scanned(ws: Any, x: jax.Array) -> Any:
 
 
 def test_production_breaks_no_rule_or_it_is_said() -> None:
-    layers = {"up": bf16(4, 512, 1024), "down": bf16(4, 1024, 512)}
-    problem = mapped(scanned, layers, bf16(1024, 512)).problem
+    layers = {"up": spec(4, 512, 1024), "down": spec(4, 1024, 512)}
+    problem = mapped(scanned, layers, spec(1024, 512)).problem
     assert problem.production is not None
     assert not verify(problem.program, problem.production) or "breaks" in str(problem)
 
@@ -195,7 +184,7 @@ def branch_in_a_loop(w: jax.Array, xs: jax.Array, flags: jax.Array) -> Any:
 
 
 def test_branches_come_in() -> None:
-    problem = mapped(branch, i32(), f32(256, 512), f32(512, 512), f32(512, 512)).problem
+    problem = mapped(branch, ids(), f32(256, 512), f32(512, 512), f32(512, 512)).problem
     assert "equally likely" in str(problem)
     flags = jax.ShapeDtypeStruct((8,), jnp.bool_)
     assert mapped(branch_in_a_loop, f32(256, 256), f32(8, 128, 256), flags).problem.program.loops
