@@ -10,8 +10,8 @@ seeds and what each of them gained.  Mappings are packed and judged.
 - `policy`: the same without search.
 - `agent`, `untrained`: as many rounds of games as the seconds allow, with the trained networks, and
   with fresh ones by the same procedure.
-- `polished`: the agent for half of the seconds, local search from its mapping in the rest; for
-  another part of them with `polished:0.2`.
+- `polished`: the agent for a fifth of the seconds, local search from its mapping in the rest; for
+  another part of them with `polished:0.5`.
 - `local_search`: alone, all seconds.
 
 The first round is played twice: the first time compiles, and its seconds are `cold_s`.  The last

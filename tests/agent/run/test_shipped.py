@@ -192,7 +192,7 @@ def test_polishing_takes_the_rest_of_the_time(folder, monkeypatch):
         entry = Entry("polished", "polished", budget_s, 0)
         return contestant.play(entry, POLISHING, GAME, INSTANCE)
 
-    cold = polished(2 * player.COLD_S - 1)
+    cold = polished(player.COLD_S - 1)
     assert cold is not None and cold.moves == 0 and cold.seconds < 5
     played = contestant.play(Entry("played", "played", None, 0), POLISHING, GAME, INSTANCE)
     assert played is not None and played.moves == len(INSTANCE.content.rewards)
