@@ -317,6 +317,8 @@ def map(
 
     Args:
       mapper: a name in `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md describes them.
+        Local search starts from production's mapping too, and makes no other copies that come
+        late than production does, since the compiler would not follow it.
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
@@ -355,8 +357,8 @@ def map(
 
     levers = check_levers(levers)
     run: Mapper = MAPPERS[mapper]
-    if watch is not None and mapper in WATCHED:
-        run = functools.partial(WATCHED[mapper], progress=watch)
+    if mapper in WATCHED:
+        run = functools.partial(WATCHED[mapper], progress=watch, production=problem.production)
     made = run(problem.program, config or GameConfig(), budget_s, seed)
     result = Result(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,

@@ -72,9 +72,10 @@ RESULT, RESULT_START, RESULT_END, LAST, GAIN, GAIN_END, DEMAND, HOPE, PRICE = ra
 # supply, a float.  Then its placement in the best layout, whether that may differ, and a mark.
 OFFSET, FETCH_START, EVICT_END, COPIES, STALL = range(17, 22)
 PLACEMENT, BEST_PLACEMENT, IS_CHANGED, MARK = 5, 22, 27, 28
-# Its pieces: itself, and its group's result where that is longer.
-OWN, OTHER = 29, 38
-STAY_WORDS = 47
+# Its pieces: itself, and its group's result where that is longer.  Then whether its prefetch must
+# not stall.
+OWN, OTHER, IN_TIME = 29, 38, 47
+STAY_WORDS = 48
 
 # A piece: its slots, its stay, and what follows and precedes it in three lists, of the pieces that
 # start in a slot, cross a middle, and hold a value.
@@ -570,6 +571,8 @@ def place(m, x, s, least, offset):
     begin = m[s + FETCH_FROM]
     while True:
         fetch_start, missing = _fetch(m, x, s, begin)
+        if missing > 0 and m[s + IN_TIME]:
+            break
         stall = missing + late
         parts = m[s + START] - fetch_start + max(0, evict_end - m[s + EVICT_FROM])
         if before - x[COST] - stall <= least or parts > m[SPARE]:

@@ -78,6 +78,11 @@ class MemoryLayout:
         k.remove(self.words, self.floats, self.address(stay))
         k.settle(self.words)
 
+    def forbid_late_copies(self, but: set[tuple[int, int]]) -> None:
+        """Refuses stays whose prefetch would stall, but those of (value, first slot)."""
+        stays = self.stays.row[:, [k.VALUE, k.START]].tolist()
+        self.table[:, k.IN_TIME] = [tuple(stay) not in but for stay in stays]
+
     def address(self, stay: Any) -> Any:
         """Where a stay is in the memory, by its number; also for an array of them."""
         return self.words[k.STAYS] + stay * k.STAY_WORDS

@@ -19,6 +19,7 @@ from mallocgame.mappers.msa.mapper import compile_kernels as compile_msa
 from mallocgame.program import Access, Instruction, Program, Value
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
+from mallocgame.promise import without_late_copies
 from mallocgame.relaxation.bound import dual_bound, solve
 from mallocgame.relaxation.relaxation import relax, wanted_accesses
 
@@ -38,6 +39,7 @@ def local_search(
     seed: int,
     *,
     starts: Sequence[Mapping] = (),
+    production: Mapping | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Mapped:
     """Ruins and recreates a layout until time is up or the lower bound is reached.
@@ -45,23 +47,32 @@ def local_search(
     It starts from fillings by density, in that order and in the schedule's, from MSA and from the
     mappings `starts`, and is never worse than MSA or one of these.  It obeys the judge's rules
     rather than the game's: it lays out the whole program at once and may accept a stall for a copy
-    that is worth it.  `config` has no effect.  What is compiled on a machine's first calls does not
-    count towards the budget.  `progress` is told again and again which share of the all-slow
-    latency the best layout saves.
+    that is worth it.  With `production`, the TPU compiler's mapping, it starts from that one too
+    and lets no other copies be late than those there, since the compiler would not follow it.
+    `config` has no effect.  What is compiled on a machine's first calls does not count towards the
+    budget.  `progress` is told again and again which share of the all-slow latency the best layout
+    saves.
     """
     whole = Clock(budget_s)
     compile_kernels()
     clock = Clock(budget_s)
-    heuristic = msa(program, config, budget_s, seed).mapping
+    starts = (msa(program, config, budget_s, seed).mapping, *starts)
     search = LayoutSearch(program, seed)
+    if production is not None:
+        own = {(copy.value, copy.end) for copy in production.prefetches}
+        search.layout.forbid_late_copies(own)
+        starts = [without_late_copies(program, production, m) for m in (*starts, production)]
     search.start()
     search.sweep()
-    for start in (heuristic, *starts):
+    for start in starts:
         search.lay(fast_accesses(program, start))
     if RELAX_S * len(program.accesses) <= PRICING * budget_s:
         search.learn_prices(PRICING * budget_s)
     search.run(clock, progress=progress)
-    mapping = best_legal(program, search.mapping(), heuristic, *starts)
+    found = search.mapping()
+    if production is not None:  # what stalled for nothing when it was put in may be late by now
+        found = without_late_copies(program, production, found)
+    mapping = best_legal(program, found, *starts)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
     return Mapped(mapping, whole.seconds, info=info)
 

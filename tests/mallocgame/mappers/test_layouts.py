@@ -9,15 +9,21 @@ import sys
 import numpy as np
 import pytest
 
+from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.layouts import kernels
 from mallocgame.mappers.layouts.layout import MemoryLayout
-from mallocgame.mappers.layouts.local_search import LayoutSearch, least_densities
+from mallocgame.mappers.layouts.local_search import (
+    LayoutSearch,
+    least_densities,
+    local_search,
+)
 from mallocgame.mappers.layouts.stays import Stay, possible_stays
 from mallocgame.program import Access, Instruction, Program, Value, load_program
 from mallocgame.program.machine import Machine
 from mallocgame.program.times import Times
-from mallocgame.suites import find_programs
+from mallocgame.promise import late_copies, without_late_copies
+from mallocgame.suites import find_programs, load_production
 from mallocgame.synthetic.random_programs import random_program, sized_program
 
 
@@ -338,3 +344,40 @@ assert before and loaded() == before, loaded() - before
 
 def test_no_kernel_is_compiled_within_the_budget():
     subprocess.run([sys.executable, "-c", KERNELS_IN_USE], check=True)
+
+
+@pytest.mark.parametrize("name", ["llama_decode_b8", "resnet50_b1_inference"])
+def test_no_copy_is_late_but_where_production_has_it_late(name):
+    path = find_programs([f"tpu_v4/{name}"])[0]
+    program = load_program(path)
+    production = load_production(path, program)
+    assert production is not None
+    free = local_search(program, GameConfig(), 0.3, 0).mapping
+    bound = local_search(program, GameConfig(), 0.3, 0, production=production).mapping
+    own = {(copy.value, copy.end) for copy in production.prefetches}
+    late = [late_copies(program, mapping) for mapping in (free, bound)]
+    others = [{copy for copy in copies if (copy[0], copy[2]) not in own} for copies in late]
+    assert others[0] and not others[1]
+    assert verify(program, bound) == []
+    kept = without_late_copies(program, production, production)
+    assert simulate(program, bound).latency_s <= simulate(program, kept).latency_s
+
+
+def test_a_layout_refuses_prefetches_that_stall():
+    """The one value's copy takes ten slots, and its read comes at the second."""
+    program = Program(
+        "late",
+        Machine("late", 16, 1, slow_bandwidth=1.0, fast_bandwidth=100.0),
+        tuple(Instruction(f"i{t}", compute_s=1.0) for t in range(2)),
+        (Value("v", 10, is_input=True),),
+        (Access(1, 0, "read", (0,), 100),),
+    )
+    for forbidden, but, placed in (
+        (False, set(), True),
+        (True, set(), False),
+        (True, {(0, 1)}, True),
+    ):
+        layout = MemoryLayout(program)
+        if forbidden:
+            layout.forbid_late_copies(but)
+        assert any(layout.place(stay) for stay in range(len(layout.stays.row))) == placed
