@@ -16,9 +16,9 @@ With a trained agent: `played` (it plays `--games` games, the best one counts), 
 same with fresh parameters), `trained_best` (the best game of the training, where it was on this
 instance), `agent` (the better of `played` and `trained_best`), `hybrid` (the better of `agent` and
 the reference) and on demand `played_on` (it plays as many games again and again for `--budget`
-seconds) and `polished` (a fifth of that time, and then a search outside the game goes on from its best
-game).  The agent is the checkpoint's.  Without `--checkpoint` these have to be named, and it is the
-one that comes with the game.
+seconds) and `polished` (a fifth of that time, and then a search outside the game goes on from its
+best game).  The agent is the checkpoint's.  Without `--checkpoint` these have to be named, and it
+is the one that comes with the game.
 
 Where `--suite` names instances of several games, each game's results are in a folder of its own in
 `--out`, and `report.html` has the tables of all. `--checkpoint` then takes an agent a game, and

@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,7 @@ from agent.selfplay.guidance import (
     no_guides,
 )
 from gamekit.checked import checked
-from gamekit.environment import Environment, GuidingEnvironment, State
+from gamekit.environment import Environment, GuidingEnvironment, History, State
 
 # Of the games of a later round those that are guided, and of these those that come back.
 GUIDED, DEVIATING = 0.75, 0.75
@@ -68,6 +69,19 @@ class _BestGame:
     backtracks: int
 
 
+class _Finished(NamedTuple):
+    """K games at their end.
+
+    score: [K]. answers: int32 [K, Q], by the number of the question, -1 without. steps: those
+        that all took together.
+    """
+
+    score: jax.Array
+    history: History
+    answers: jax.Array
+    steps: jax.Array
+
+
 def play(
     environment: Environment[State],
     agent: Agent,
@@ -88,9 +102,8 @@ def play(
     """
     started = time.perf_counter()
     game = checked(environment)
-    index = jnp.full(games, instance, jnp.int32)
-    scale = _mean_scale(game, agent)
-    headroom = float(game.headroom(game.init(index[:1]))[0])
+    index = np.full(games, instance, np.int32)
+    scale, headroom = _prospects(game, agent, index[:1])
     unasked = np.full(game.spec.num_questions, -1, np.int32)
     best = _BestGame(np.zeros(0, np.int32), unasked, -np.inf, 0)
     guides, noises, told = _openings(game, openings[: games // 2], games)
@@ -103,24 +116,25 @@ def play(
     while not every or seconds - (time.perf_counter() - started) > took:
         began = time.perf_counter()
         key, round_key, guides_key = jax.random.split(key, 3)
-        guided = guides, jnp.broadcast_to(jnp.asarray(told), (games, told.shape[-1]))
-        noise_now = jnp.asarray(noise * noises, jnp.float32)
-        state, answers, count = _finish(
-            config, game, agent, scale, index, noise_now, guided, round_key
+        finished = _finish(
+            config, game, agent, scale, index, np.float32(noise * noises), (guides, told), round_key
         )
-        score = np.asarray(game.score(state))
-        total_moves += int(count) * games
+        score = np.asarray(finished.score)
+        total_moves += int(finished.steps) * games
         every.append(score)
         if score.max() > best.score:
-            best = _best_of(game, state, answers, score)
+            best = _best_of(finished)
             # What these games attain tells more of an unknown instance than others do.
-            share = jnp.clip(best.score / max(headroom, 1e-9), 0.0, 1.0)
-            scale = dataclasses.replace(scale, baseline=jnp.full_like(scale.baseline, share))
+            share = np.clip(best.score / max(float(headroom), 1e-9), 0.0, 1.0)
+            baseline = np.full(scale.baseline.shape, share, scale.baseline.dtype)
+            scale = dataclasses.replace(scale, baseline=baseline)
         # The first round may have had to compile, which says little about the next one.
         if len(every) > 1:
             took = time.perf_counter() - began
-        guides, told = _guides(game, guides_key, best, games), best.answers
-        noises = rng.random(games)
+        if seconds:
+            noises, told = rng.random(games), np.broadcast_to(best.answers, told.shape)
+            length = np.full(games, len(best.moves), np.int32)
+            guides = _guides(game, guides_key, best.answers, length)
     return Played(
         moves=best.moves,
         score=best.score,
@@ -146,30 +160,39 @@ def _openings(
     return dataclasses.replace(no_guides(games), plan=plan), noises, told
 
 
-def _guides(game: GuidingEnvironment[State], key: jax.Array, best: _BestGame, games: int) -> Guides:
-    """Guides of a later round's games; the key is consumed."""
-    length = jnp.full(games, len(best.moves))
-    declined = declined_arrivals(game, jnp.asarray(best.answers))
+@jax.jit
+def _guides(
+    game: GuidingEnvironment[State], key: jax.Array, answers: jax.Array, length: jax.Array
+) -> Guides:
+    """Guides of a later round's games; the key is consumed.
+
+    answers: int32 [Q], the best game's; length: int32 [K], its moves.
+    """
+    games = len(length)
+    declined = declined_arrivals(game, answers)
     declined = jnp.broadcast_to(declined, (games, len(declined)))
     return draw_guides(
         key, jnp.arange(games), length, declined, GUIDED, DEVIATING, game.spec.has_topics
     )
 
 
-def _best_of(
-    game: GuidingEnvironment[State], state: State, answers: jax.Array, score: np.ndarray
-) -> _BestGame:
+def _best_of(finished: _Finished) -> _BestGame:
+    score, history = np.asarray(finished.score), finished.history
     best = int(np.argmax(score))
-    history = game.history(state)
-    moves = np.asarray(history.moves[best, : int(history.length[best])])
-    backtracks = int(history.backtracks[best])
-    return _BestGame(moves, np.asarray(answers[best]), float(score[best]), backtracks)
+    moves = np.asarray(history.moves)[best, : int(np.asarray(history.length)[best])]
+    backtracks = int(np.asarray(history.backtracks)[best])
+    return _BestGame(moves, np.asarray(finished.answers)[best], float(score[best]), backtracks)
 
 
-def _mean_scale(game: GuidingEnvironment[State], agent: Agent) -> ValueScale:
-    """An instance that was not trained on has no scale of its own."""
+@jax.jit
+def _prospects(
+    game: GuidingEnvironment[State], agent: Agent, index: jax.Array
+) -> tuple[ValueScale, jax.Array]:
+    """The scale of an instance that was not trained on, which has none of its own, and its
+    headroom; index: int32 [1]."""
     ones = jnp.ones(game.spec.num_instances)
-    return ValueScale(agent.scale.baseline.mean() * ones, agent.scale.spread.mean() * ones)
+    scale = ValueScale(agent.scale.baseline.mean() * ones, agent.scale.spread.mean() * ones)
+    return scale, game.headroom(game.init(index))[0]
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -182,9 +205,8 @@ def _finish(
     noise: jax.Array,
     guided: tuple[Guides, jax.Array],
     key: jax.Array,
-) -> tuple[State, jax.Array, jax.Array]:
-    """Plays new games [K] to their end; returns their states, their answers by the number of the
-    question [K, Q] (-1 without), and the number of steps.
+) -> _Finished:
+    """Plays new games [K] to their end.
 
     guided: how each game follows another one, and that one's answers [K, Q].
     """
@@ -228,4 +250,4 @@ def _finish(
     answers = jnp.full(told.shape, -1, jnp.int32)
     start = (game.init(index), guides, answers, key, jnp.int32(0))
     state, _, answers, _, count = jax.lax.while_loop(running, move, start)
-    return state, answers, count
+    return _Finished(game.score(state), game.history(state), answers, count)

@@ -20,8 +20,8 @@ from gamekit.evaluation.contest import PlayerUnusable
 from gamekit.evaluation.plan import Entry
 from gamekit.text import file_name
 
-# The agent's part of the time of `polished`; the search that follows has the rest.  A fifth is better
-# than one half on programs that were not trained on (docs/results/unseen_programs.md).
+# The agent's part of the time of `polished`; the search that follows has the rest.  A fifth is
+# better than one half on programs that were not trained on (docs/results/unseen_programs.md).
 SHARE = 0.2
 # The budget from which `polished` has the agent play a game that is not compiled yet: compiling and
 # packing its first game take 30 to 45 s of one core, which would leave little of a shorter budget.
