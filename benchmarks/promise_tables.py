@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.promises import read_rows
+from benchmarks.promises import KINDS, SLOWER, read_rows
 from gamekit.files import write_text
 from mallocgame.promise import LEAST_SHARE
 
@@ -32,7 +32,7 @@ MOST_OFF = 0.03
 
 
 def main() -> int:
-    """Writes promises.json, promises_summary.json and promises_copies.json."""
+    """Writes promises.json, promises_summary.json and promises_stays.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--commit", required=True)
@@ -43,7 +43,7 @@ def main() -> int:
     about = {"command": COMMAND, "machine": MACHINE, "commit": options.commit, "date": options.date}
     for name, table in (
         ("promises", each(rows)), ("promises_summary", summary(rows)),
-        ("promises_copies", copies(rows)),
+        ("promises_stays", stays(rows)),
     ):  # fmt: skip
         text = json.dumps({**table, **about}, indent=1)
         write_text(options.out / f"{name}.json", text + "\n")
@@ -143,30 +143,34 @@ def summary(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def copies(rows: Sequence[Row]) -> dict[str, Any]:
-    """New copies of the mappings, late or in time, and whether the compiler makes them."""
+def stays(rows: Sequence[Row]) -> dict[str, Any]:
+    """New stays of the mappings by what is expected of them, and whether the compiler has them."""
     lines = []
-    for kind in ("late", "in time"):
-        found = [row["copies"][kind] for row in rows if row.get("copies")]
+    for kind in (*KINDS, SLOWER):
+        found = [row["stays"][kind] for row in rows if row.get("stays")]
         many, saved, followed = (sum(each[i] for each in found) for i in range(3))
         lines.append(
             [kind, sum(each[0] > 0 for each in found), many, round(1e6 * saved, 2),
-             round(1e6 * followed, 2), round(100 * followed / max(saved, 1e-12), 2)]
+             round(1e6 * followed, 2), round(100 * followed / saved, 2) if saved > 0 else None]
         )  # fmt: skip
     return {
-        "title": "Copies that production does not have",
-        "question": "Which copies does the compiler make?",
+        "title": "What mappings have in fast memory and production has not",
+        "question": "Which stays does the compiler follow?",
         "columns": [
-            {"name": "copy", "unit": ""}, {"name": "programs", "unit": ""},
-            {"name": "copies", "unit": ""}, {"name": "to save", "unit": "us", "decimals": 1},
+            {"name": "kind", "unit": ""}, {"name": "mappings", "unit": ""},
+            {"name": "stays", "unit": ""}, {"name": "to save", "unit": "us", "decimals": 1},
             {"name": "of that compiled", "unit": "us", "decimals": 1},
             {"name": "share", "unit": "%", "decimals": 1},
         ],
         "rows": lines,
         "notes": [
-            "Late: the copy takes longer, at the published bandwidth, than all instructions from "
-            "its start to its end. To save: by our latencies, in accesses that production has in "
-            "slow memory. Compiled: those of them that the compile has in fast memory."
+            "*There was room*: the value would fit beside all that production has in fast memory. "
+            "*Late copy*: it takes longer, at the published bandwidth, than all instructions from "
+            "its start to its end. *A result, copied away*: it is written in fast memory and then "
+            "copied to slow memory, which production does not do with it. *Slower in fast memory*: "
+            "accesses, not stays, that the mapping has in slow memory and production has not.",
+            "To save: by our latencies. Compiled: what of it the first compile has where the "
+            "mapping has it.",
         ],
     }  # fmt: skip
 

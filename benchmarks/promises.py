@@ -31,13 +31,18 @@ from benchmarks.ordinary import programs
 from gamekit.errors import InputError
 from gamekit.files import write_text
 from mallocgame.api import Problem, Result
+from mallocgame.followed import Follower, late_copies
 from mallocgame.judge import simulate
 from mallocgame.judge.reading import Reading
 from mallocgame.program.latency import access_seconds
 from mallocgame.program.mapping import Mapping, load_mapping
-from mallocgame.promise import late_copies, promise
+from mallocgame.promise import promise
 from mallocgame.xla.loading import module_of
 from mallocgame.xla.workload import Workload
+
+# New stays: those that the compiler should follow, and others by the reason; and what stays behind.
+KINDS = ("expected", "there was room", "late copy", "a result, copied away")
+SLOWER = "slower in fast memory"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +170,8 @@ def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
         if placed is not None:
             found = json.dumps(np.flatnonzero(placed).tolist())
             write_text(_placed(work, case.name, mapper), found)
-    return {**row, **figures(problem, result), "seconds": clock.parts}
+    stays = _stays(problem, result.mapping, _placed(work, case.name, mapper))
+    return {**row, **figures(problem, result), "stays": stays, "seconds": clock.parts}
 
 
 def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -183,8 +189,8 @@ def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[st
     found = promise(problem.program, problem.production, mapping)
     first = row.get("promise_first", row["promise"])
     now = None if found is None else dataclasses.asdict(found)
-    copies = _copies(problem, mapping, _placed(options.work, case.name, row["mapper"]))
-    return {**row, "promise": now, "promise_first": first, "copies": copies}
+    stays = _stays(problem, mapping, _placed(options.work, case.name, row["mapper"]))
+    return {**row, "promise": now, "promise_first": first, "stays": stays}
 
 
 def _placed(work: Path, program: str, mapper: str) -> Path:
@@ -192,35 +198,58 @@ def _placed(work: Path, program: str, mapper: str) -> Path:
     return work / program / f"{mapper}.placed.json"
 
 
-def _copies(problem: Problem, mapping: Mapping, path: Path) -> dict[str, list[float]]:
-    """What the mapping's new copies save, and how much of that the compile does as well.
+def _stays(problem: Problem, mapping: Mapping, path: Path) -> dict[str, list[float]]:
+    """What the mapping's new stays save, and how much of that the compile does as well.
 
-    New is an access that production has in slow memory.  ``[copies, seconds, of them followed]`` of
-    late copies and of those in time; {} without a compile.
+    New is an access that production has in slow memory.  ``[stays, seconds, of them followed]`` of
+    the stays that are expected to be followed, and of others by the reason; beside them
+    ``[accesses, seconds, of them followed]`` of what the mapping has in slow memory because it is
+    faster there than in fast memory, where production has it; {} without a compile.
     """
     if problem.production is None or not path.exists():
         return {}
-    program = problem.program
-    placed = set(json.loads(path.read_text()))
-    late = late_copies(program, mapping)
-    reading = Reading(program, mapping)
-    served, before = reading.served_fast(), Reading(program, problem.production).served_fast()
+    program, follower = problem.program, Follower(problem.program, problem.production)
+    placed = np.zeros(len(program.accesses), bool)
+    placed[json.loads(path.read_text())] = True
+    reading, late = Reading(program, mapping), late_copies(program, mapping)
+    own = {(copy.value, copy.end) for copy in problem.production.prefetches}
+    late_stays = {(v, start) for v, start, end in late if (v, end) not in own}
+    served, before = reading.served_fast(), follower.served
     slow_s, fast_s = access_seconds(program)
-    saves = (slow_s - fast_s) * np.array([program.weights[a.instruction] for a in program.accesses])
-    found: dict[str, list[float]] = {"late": [0, 0.0, 0.0], "in time": [0, 0.0, 0.0]}
-    for copy, number in reading.fetches:
-        stay = reading.stays[number]
-        new = [
+    weights = np.array([program.weights[a.instruction] for a in program.accesses])
+    saves = (slow_s - fast_s) * weights
+    found = {kind: [0, 0.0, 0.0] for kind in (*KINDS, SLOWER)}
+    for stay in reading.stays:
+        during = [
             i for i, a in enumerate(program.accesses)
-            if a.value == stay.value and stay.ready <= a.instruction < stay.end
-            and served[i] and not before[i]
+            if a.value == stay.value and stay.start <= a.instruction < stay.end and served[i]
         ]  # fmt: skip
-        if new:
-            row = found["late" if (copy.value, copy.start, copy.end) in late else "in time"]
-            row[0] += 1
-            row[1] += float(sum(saves[i] for i in new))
-            row[2] += float(sum(saves[i] for i in new if i in placed))
+        new = [i for i in during if not before[i]]
+        if not new:
+            continue
+        slots = [program.accesses[i].instruction for i in during]
+        facts = stay.value, stay.start, stay.end, slots
+        evicts = any(
+            t.value == stay.value and stay.start < t.start <= stay.end for t in reading.evictions
+        )
+        if (stay.value, stay.start) in late_stays:
+            kind = "late copy"
+        elif follower.refuses(*facts, writes=stay.defined, evicts=False):
+            kind = "there was room"
+        elif follower.refuses(*facts, writes=stay.defined, evicts=evicts):
+            kind = "a result, copied away"
+        else:
+            kind = "expected"
+        _add(found[kind], 1, saves[new], placed[new])
+    kept = before & ~served & (saves < 0)
+    _add(found[SLOWER], int(kept.sum()), -saves[kept], ~placed[kept])
     return found
+
+
+def _add(row: list[float], count: int, saves: np.ndarray, followed: np.ndarray) -> None:
+    row[0] += count
+    row[1] += float(saves.sum())
+    row[2] += float(saves[followed].sum())
 
 
 def figures(problem: Problem, result: Result) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from mallocgame.arguments import (
     check_seconds,
     check_seed,
 )
+from mallocgame.followed import without_late_copies
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
@@ -34,7 +35,6 @@ from mallocgame.promise import (
     import_notes,
     latency_error,
     promise,
-    without_late_copies,
 )
 from mallocgame.suites import (
     PRODUCTION,
@@ -317,8 +317,8 @@ def map(
 
     Args:
       mapper: a name in `mallocgame.mappers.registry.MAPPERS`; docs/mappers.md describes them.
-        Local search starts from production's mapping too, and makes no other copies that come
-        late than production does, since the compiler would not follow it.
+        Local search starts from production's mapping too, and does nothing that the compiler
+        would not follow (`mallocgame.followed`).
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
@@ -358,7 +358,10 @@ def map(
     levers = check_levers(levers)
     run: Mapper = MAPPERS[mapper]
     if mapper in WATCHED:
-        run = functools.partial(WATCHED[mapper], progress=watch, production=problem.production)
+        production = problem.production
+        if production is not None and verify(problem.program, production):
+            production = None
+        run = functools.partial(WATCHED[mapper], progress=watch, production=production)
     made = run(problem.program, config or GameConfig(), budget_s, seed)
     result = Result(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,

@@ -5,8 +5,7 @@ Two things stand between a simulated gain and the compiler's own figure (docs/ca
 - The latencies are fitted to the compiler's estimates under the placements of a few compiles.
   Where a mapping places an instruction otherwise the fit guesses what it saves.  Placements that
   were held out of the fit tell how far off such guesses are.
-- The compiler follows a mapping in part only.  What is written in fast memory it follows; a value
-  that is to be copied there may stay in slow memory, and does so if the copy would be late.
+- The compiler follows a mapping in part only (`mallocgame.followed`).
 """
 
 from __future__ import annotations
@@ -18,20 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from gamekit.errors import InputError
+from mallocgame.followed import Follower, without_late_copies
 from mallocgame.judge import Simulation, simulate, verify
-from mallocgame.judge.reading import Reading
+from mallocgame.judge.simulation import elapsed_seconds
 from mallocgame.program import Program
-from mallocgame.program.latency import access_seconds, copy_seconds
-from mallocgame.program.machine import machine_by_name
 from mallocgame.program.mapping import Mapping
 
 # Error of what instructions save under a placement that the fit has not seen, as a share of it, and
 # the number of placements that this counts for beside those that were held out.
 USUAL_ERROR, USUAL_PLACEMENTS = 0.5, 2
-# Share of what copied values are to save that the compiler makes come true: three quarters of it,
-# give or take a quarter (docs/results/promises.md).
-FOLLOWED_COPIES = 0.75
+# Share of what a new order is to save that the compiler makes come true: three quarters of it, give
+# or take a quarter (docs/results/promises.md).
+FOLLOWED = 0.75
 LEAST_SHARE = 0.001  # of the latency that is worth a word
 
 
@@ -40,11 +37,11 @@ class Promise:
     """The speed-up over production that a mapping promises.
 
     gain: what is expected of the compiler: as `simulated`, but without waiting a quarter of
-        `copied` is taken off.
+        `gained` is taken off.
     error: half the width of the interval in which the compiler's own figure is expected.
     simulated: ``latency(production) / latency(mapping) - 1``, the lesser of that with and without
-        the time spent waiting for copies, and without late copies.
-    copied: the part of it, as a share of the latency, that rests on values copied to fast memory.
+        the time spent waiting for copies, and without what the compiler does not follow.
+    gained: what the instructions that become faster save, as a share of the latency.
     unseen: what changes against production in instructions under placements that the fit has not
         seen, as a share of the latency.
     assumed: share of the latency for which the compiler gives no estimate.
@@ -53,7 +50,7 @@ class Promise:
     gain: float
     error: float
     simulated: float
-    copied: float
+    gained: float
     unseen: float
     assumed: float
 
@@ -74,26 +71,30 @@ def promise(program: Program, production: Mapping, mapping: Mapping) -> Promise 
     """The promise of a mapping; None if production's own breaks a rule, or nothing takes time."""
     if verify(program, production):
         return None
-    before = simulate(program, production)
+    before, follower = simulate(program, production), Follower(program, production)
     mapping = without_late_copies(program, production, mapping)
+    mapping, in_fast = follower.follows(mapping)
     after = simulate(program, mapping)
     weights = np.array(program.weights, float)
-    was, now = weights * before.elapsed_s, weights * after.elapsed_s
+    was, now = weights * before.elapsed_s, weights * elapsed_seconds(program, in_fast)
+    # What production has in fast memory stays there where there is room, which is no gain.
+    now = np.maximum(now, weights * elapsed_seconds(program, in_fast | follower.served))
     if now.sum() <= 0:
         return None
-    with_waits = before.latency_s / after.latency_s - 1
+    waits = after.latency_s - float((weights * after.elapsed_s).sum())
+    with_waits = before.latency_s / (float(now.sum()) + waits) - 1
     without = float(was.sum() / now.sum() - 1)
     assumed, total = assumed_slots(program), float(now.sum())
     change = np.abs(was - now)
-    unseen = float(change[_unseen_slots(program, mapping, assumed)].sum()) / total
-    copied = _saved_by_copies(program, production, mapping, was - now) / total
+    unseen = float(change[_unseen_slots(program, in_fast, assumed)].sum()) / total
+    gained = float(np.maximum(was - now, 0.0).sum()) / total
     off = abs(latency_error(program, before) or 0.0) * float(change.sum()) / total
-    lost = (1 - FOLLOWED_COPIES) * copied
+    lost = (1 - FOLLOWED) * gained
     return Promise(
         gain=min(with_waits, without - lost),
         error=lost + _rate(program) * unseen + off + float(change[assumed].sum()) / total,
         simulated=min(with_waits, without),
-        copied=copied,
+        gained=gained,
         unseen=unseen,
         assumed=float(now[assumed].sum()) / total,
     )
@@ -125,54 +126,6 @@ def assumed_slots(program: Program) -> list[int]:
     return sorted({a.instruction for a in program.accesses if a.slow_s is None and a.bytes})
 
 
-def without_late_copies(program: Program, production: Mapping, mapping: Mapping) -> Mapping:
-    """A mapping without the stays whose copy takes longer than all instructions meanwhile.
-
-    The program would wait for such a copy, and the compiler does not make it.  Production's own
-    copies are kept: there are other ways to them.
-    """
-    own = {(t.value, t.end) for t in production.prefetches}
-    late = {(v, start) for v, start, end in late_copies(program, mapping) if (v, end) not in own}
-    if not late:
-        return mapping
-    gone = [r for r in mapping.residencies if (r.value, r.start) in late]
-    spans = [(r.value, r.start, r.end) for r in gone]
-    return dataclasses.replace(
-        mapping,
-        residencies=tuple(r for r in mapping.residencies if r not in gone),
-        prefetches=tuple(t for t in mapping.prefetches if (t.value, t.start) not in late),
-        evictions=tuple(
-            t for t in mapping.evictions
-            if not any(v == t.value and start < t.start <= end for v, start, end in spans)
-        ),
-    )  # fmt: skip
-
-
-def late_copies(program: Program, mapping: Mapping) -> set[tuple[int, int, int]]:
-    """The prefetches (value, start, end) that take longer than all instructions meanwhile.
-
-    Copies take their bytes over the published bandwidth here, as in the compiler's own rule.
-    """
-    elapsed = np.concatenate([[0.0], np.cumsum(simulate(program, mapping).elapsed_s)])
-    demand = copy_seconds(program) * _copy_speed(program)
-    return {
-        (t.value, t.start, t.end)
-        for t in mapping.prefetches
-        if elapsed[t.end] - elapsed[t.start] < demand[t.value]
-    }
-
-
-def _copy_speed(program: Program) -> float:
-    """The machine's bandwidth over the published one, by which the compiler times its copies."""
-    try:
-        return min(
-            program.machine.slow_bandwidth / machine_by_name(program.machine.name).slow_bandwidth,
-            1.0,
-        )
-    except InputError:  # a machine of one's own
-        return 1.0
-
-
 def import_notes(program: Program, production: Mapping | None) -> Iterator[str]:
     """What a user should know of how a program was made: clauses in plain words."""
     trips = program.provenance.get("assumed_trip_counts")
@@ -196,44 +149,17 @@ def import_notes(program: Program, production: Mapping | None) -> Iterator[str]:
             yield f"production's own mapping breaks {broken} rules, so no gain over it is given"
 
 
-def _unseen_slots(program: Program, mapping: Mapping, assumed: list[int]) -> list[int]:
+def _unseen_slots(program: Program, in_fast: np.ndarray, assumed: list[int]) -> list[int]:
     """The slots with an estimate whose placement no compile of the fit has had."""
     seen = _facts(program, "calibration").get("seen")
     bits = [0] * len(program.instructions)
     place = [0] * len(program.instructions)
-    served = Reading(program, mapping).served_fast()
-    for access, is_fast in zip(program.accesses, served, strict=True):
+    for access, is_fast in zip(program.accesses, in_fast, strict=True):
         bits[access.instruction] |= bool(is_fast) << place[access.instruction]
         place[access.instruction] += 1
     known = [set(masks) for masks in seen] if seen and len(seen) == len(bits) else [{0}] * len(bits)
     skipped = set(assumed)
     return [t for t, mask in enumerate(bits) if mask not in known[t] and t not in skipped]
-
-
-def _saved_by_copies(
-    program: Program, production: Mapping, mapping: Mapping, saved_s: np.ndarray
-) -> float:
-    """Seconds saved over production by accesses of values that are copied to fast memory.
-
-    saved_s: what each instruction saves, [T]; its accesses share it by what each saves alone.
-    """
-    reading = Reading(program, mapping)
-    before = Reading(program, production).served_fast()
-    copied = [(s.value, s.ready, s.end) for s in reading.stays if not s.defined]
-    spans: dict[int, list[tuple[int, int]]] = {}
-    for value, ready, end in copied:
-        spans.setdefault(value, []).append((ready, end))
-    slow_s, fast_s = access_seconds(program)
-    new = reading.served_fast() & ~before
-    alone, by_copies = np.zeros((2, len(saved_s)))
-    for number in np.flatnonzero(new):
-        access = program.accesses[number]
-        saves = max(float(slow_s[number] - fast_s[number]), 0.0)
-        alone[access.instruction] += saves
-        if any(start <= access.instruction < end for start, end in spans.get(access.value, ())):
-            by_copies[access.instruction] += saves
-    share = np.divide(by_copies, alone, out=np.zeros_like(alone), where=alone > 0)
-    return float((share * np.maximum(saved_s, 0.0)).sum())
 
 
 def _rate(program: Program) -> float:

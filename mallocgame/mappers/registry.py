@@ -45,7 +45,7 @@ def _learned(name: str) -> Mapper:
 
 
 # Mappers that take `progress`, which is told the share of the all-slow latency saved so far, and
-# `production`, the compiler's mapping, with which they make no copies that it would not follow.
+# `production`, the compiler's mapping, with which they do nothing that it would not follow.
 WATCHED: dict[str, Callable[..., Mapped]] = {"local_search": local_search}
 # Mappers that need the trained agent that comes with the game.
 LEARNED = ("agent", "polished")

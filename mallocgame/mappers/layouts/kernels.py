@@ -73,9 +73,9 @@ RESULT, RESULT_START, RESULT_END, LAST, GAIN, GAIN_END, DEMAND, HOPE, PRICE = ra
 OFFSET, FETCH_START, EVICT_END, COPIES, STALL = range(17, 22)
 PLACEMENT, BEST_PLACEMENT, IS_CHANGED, MARK = 5, 22, 27, 28
 # Its pieces: itself, and its group's result where that is longer.  Then whether its prefetch must
-# not stall.
-OWN, OTHER, IN_TIME = 29, 38, 47
-STAY_WORDS = 48
+# not stall, and whether it must not be in the layout.
+OWN, OTHER, IN_TIME, BARRED = 29, 38, 47, 48
+STAY_WORDS = 49
 
 # A piece: its slots, its stay, and what follows and precedes it in three lists, of the pieces that
 # start in a slot, cross a middle, and hold a value.
@@ -552,6 +552,8 @@ def place(m, x, s, least, offset):
 
     offset: where it must be; -1 for best fit.
     """
+    if m[s + BARRED]:
+        return False
     most = m[CAPACITY] - m[s + SIZE]
     if _highest(m, m[FULL], m[FULL_PEAK], m[s + START], m[s + END]) > most:
         return False

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mallocgame.followed import Follower
 from mallocgame.mappers.layouts import kernels as k
 from mallocgame.mappers.layouts.stays import Stay, Stays, possible_stays
 from mallocgame.program import Program
@@ -78,10 +79,22 @@ class MemoryLayout:
         k.remove(self.words, self.floats, self.address(stay))
         k.settle(self.words)
 
-    def forbid_late_copies(self, but: set[tuple[int, int]]) -> None:
-        """Refuses stays whose prefetch would stall, but those of (value, first slot)."""
-        stays = self.stays.row[:, [k.VALUE, k.START]].tolist()
-        self.table[:, k.IN_TIME] = [tuple(stay) not in but for stay in stays]
+    def follow(self, production: Mapping) -> None:
+        """Refuses what the compiler would not follow, whose own mapping is given."""
+        follower, row = Follower(self.program, production), self.stays.row
+        own = {(copy.value, copy.end) for copy in production.prefetches}
+        stays = row[:, [k.VALUE, k.START]].tolist()
+        self.table[:, k.IN_TIME] = [tuple(stay) not in own for stay in stays]
+        for number in np.flatnonzero(self.hope > k.WORTH):
+            stay = Stay(*row[number].tolist())
+            self.table[number, k.BARRED] = follower.refuses(
+                stay.value,
+                stay.start,
+                stay.end,
+                self.stays.gain_slot[stay.gain : stay.gain_end].tolist(),
+                writes=not stay.copied,
+                evicts=stay.evict_from >= 0,
+            )
 
     def address(self, stay: Any) -> Any:
         """Where a stay is in the memory, by its number; also for an array of them."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mallocgame.followed import without_late_copies
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.judge.reading import Reading
@@ -19,7 +20,6 @@ from mallocgame.mappers.msa.mapper import compile_kernels as compile_msa
 from mallocgame.program import Access, Instruction, Program, Value
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping, all_slow
-from mallocgame.promise import without_late_copies
 from mallocgame.relaxation.bound import dual_bound, solve
 from mallocgame.relaxation.relaxation import relax, wanted_accesses
 
@@ -48,7 +48,7 @@ def local_search(
     mappings `starts`, and is never worse than MSA or one of these.  It obeys the judge's rules
     rather than the game's: it lays out the whole program at once and may accept a stall for a copy
     that is worth it.  With `production`, the TPU compiler's mapping, it starts from that one too
-    and lets no other copies be late than those there, since the compiler would not follow it.
+    and does nothing that the compiler would not follow (`mallocgame.followed`).
     `config` has no effect.  What is compiled on a machine's first calls does not count towards the
     budget.  `progress` is told again and again which share of the all-slow latency the best layout
     saves.
@@ -59,8 +59,7 @@ def local_search(
     starts = (msa(program, config, budget_s, seed).mapping, *starts)
     search = LayoutSearch(program, seed)
     if production is not None:
-        own = {(copy.value, copy.end) for copy in production.prefetches}
-        search.layout.forbid_late_copies(own)
+        search.layout.follow(production)
         starts = [without_late_copies(program, production, m) for m in (*starts, production)]
     search.start()
     search.sweep()

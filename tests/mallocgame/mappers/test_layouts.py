@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from mallocgame.followed import late_copies, without_late_copies
 from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.layouts import kernels
@@ -21,8 +23,15 @@ from mallocgame.mappers.layouts.local_search import (
 from mallocgame.mappers.layouts.stays import Stay, possible_stays
 from mallocgame.program import Access, Instruction, Program, Value, load_program
 from mallocgame.program.machine import Machine
+from mallocgame.program.mapping import (
+    COPIED,
+    DEFINED,
+    Mapping,
+    Residency,
+    Transfer,
+    all_slow,
+)
 from mallocgame.program.times import Times
-from mallocgame.promise import late_copies, without_late_copies
 from mallocgame.suites import find_programs, load_production
 from mallocgame.synthetic.random_programs import random_program, sized_program
 
@@ -363,21 +372,34 @@ def test_no_copy_is_late_but_where_production_has_it_late(name):
     assert simulate(program, bound).latency_s <= simulate(program, kept).latency_s
 
 
-def test_a_layout_refuses_prefetches_that_stall():
-    """The one value's copy takes ten slots, and its read comes at the second."""
+def test_a_layout_refuses_what_the_compiler_would_not_follow():
+    """The copy of `v` takes ten seconds and can hide behind one; `c` takes no time anywhere."""
     program = Program(
         "late",
         Machine("late", 16, 1, slow_bandwidth=1.0, fast_bandwidth=100.0),
         tuple(Instruction(f"i{t}", compute_s=1.0) for t in range(2)),
-        (Value("v", 10, is_input=True),),
-        (Access(1, 0, "read", (0,), 100),),
+        (Value("v", 10, is_input=True), Value("c", 10)),
+        (
+            Access(0, 1, "write", (0,), 0, 0.0, 0.0, defines=True),
+            Access(1, 0, "read", (0,), 100, 100.0, 1.0),
+        ),
     )
-    for forbidden, but, placed in (
-        (False, set(), True),
-        (True, set(), False),
-        (True, {(0, 1)}, True),
-    ):
+    crowded = Mapping(program.name, program.fingerprint, (Residency(1, 0, 0, 2, DEFINED),))
+    copied = Mapping(
+        program.name, program.fingerprint, (Residency(0, 0, 0, 2, COPIED),), (Transfer(0, 0, 1),)
+    )
+    cases = {"free": None, "late": crowded, "its own": copied, "there is room": all_slow(program)}
+    placed = {}
+    for name, production in cases.items():
         layout = MemoryLayout(program)
-        if forbidden:
-            layout.forbid_late_copies(but)
-        assert any(layout.place(stay) for stay in range(len(layout.stays.row))) == placed
+        if production is not None:
+            layout.follow(production)
+        placed[name] = any(layout.place(stay) for stay in range(len(layout.stays.row)))
+    assert placed == {"free": True, "late": False, "its own": True, "there is room": False}
+    quick = dataclasses.replace(
+        program, machine=dataclasses.replace(program.machine, slow_bandwidth=20.0)
+    )
+    crowded = dataclasses.replace(crowded, fingerprint=quick.fingerprint)
+    layout = MemoryLayout(quick)
+    layout.follow(crowded)
+    assert any(layout.place(stay) for stay in range(len(layout.stays.row))), "in time"
