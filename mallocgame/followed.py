@@ -20,7 +20,7 @@ import numpy as np
 
 from gamekit.errors import InputError
 from mallocgame.judge import simulate
-from mallocgame.judge.reading import Reading
+from mallocgame.judge.reading import JudgedStay, Reading
 from mallocgame.program import Program
 from mallocgame.program.latency import copy_seconds
 from mallocgame.program.machine import machine_by_name
@@ -44,11 +44,10 @@ class Follower:
         }
         self._evicted = {t.value for t in reading.evictions}
         self._in_use = np.array([i.reserved_bytes for i in program.instructions], np.int64)
-        self._own: dict[int, np.ndarray] = {}
+        self._stays: dict[int, list[JudgedStay]] = {}
         for stay in reading.stays:
             self._in_use[stay.start : stay.end] += stay.size
-            own = self._own.setdefault(stay.value, np.zeros(len(self._in_use), np.int64))
-            own[stay.start : stay.end] += stay.size
+            self._stays.setdefault(stay.value, []).append(stay)
 
     def refuses(
         self,
@@ -70,8 +69,9 @@ class Follower:
         if writes and evicts and value not in self._evicted:
             return True
         in_use = self._in_use[start:end]
-        if value in self._own:
-            in_use = in_use - self._own[value][start:end]
+        for own in self._stays.get(value, ()):
+            in_use = in_use.copy()
+            in_use[max(own.start - start, 0) : max(own.end - start, 0)] -= own.size
         size = self.program.machine.align(self.program.values[value].size_bytes)
         return bool(in_use.max(initial=0) + size <= self.program.machine.fast_capacity_bytes)
 
@@ -87,13 +87,13 @@ class Follower:
         for number in np.flatnonzero(served).tolist():
             access = self.program.accesses[number]
             by_value.setdefault(access.value, []).append((access.instruction, number))
+        leaves: dict[int, list[int]] = {}
+        for copy in reading.evictions:
+            leaves.setdefault(copy.value, []).append(copy.start)
         refused = []
         for stay in reading.stays:
             during = [x for x in by_value.get(stay.value, ()) if stay.start <= x[0] < stay.end]
-            evicts = any(
-                t.value == stay.value and stay.start < t.start <= stay.end
-                for t in reading.evictions
-            )
+            evicts = any(stay.start < t <= stay.end for t in leaves.get(stay.value, ()))
             slots = [slot for slot, _ in during]
             if self.refuses(
                 stay.value, stay.start, stay.end, slots, writes=stay.defined, evicts=evicts
