@@ -14,7 +14,7 @@ from games.fences.mappers.registry import MAPPERS as FENCES_MAPPERS
 from games.fences.suites import FOLDER
 from games.fences.suites import find as find_programs
 from games.graphs.domain import DOMAIN as GRAPHS
-from games.graphs.instances import SUITES
+from games.graphs.instances import LIBRARY
 from games.graphs.judge import evaluate
 from games.graphs.problem.problem import load_problem
 from games.graphs.problem.solution import load_solution
@@ -26,7 +26,7 @@ from games.loops.suites import find as find_computations
 
 STATEMENT = "C[m, n] += A[m, k] * B[k, n]; m=16 n=16 k=8"
 PROGRAM_TEXT = (FOLDER / "handmade" / "shared_if.txt").read_text(encoding="utf-8")
-GRAPH = next(SUITES.glob("small/*.json"))
+GRAPH = next(LIBRARY.suites.glob("small/*.json"))
 MACHINE = "some machine"
 
 

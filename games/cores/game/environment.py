@@ -1,16 +1,14 @@
-"""The cores game in pure JAX: init, step, legal actions, observation (docs/cores.md)."""
+"""The cores game in pure JAX (docs/cores.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 from flax import struct
 from jax import Array
 
-from gamekit.batching import batch_first, over_last_axes
-from gamekit.environment import History, Spec, Step
+from gamekit.environment import Spec
+from gamekit.table_game import TableGame
 from games.cores.game import rules
 from games.cores.game.observe import SPEC, observe
 from games.cores.game.options import ACTION_NAMES, GAME_VERSION, NONE
@@ -20,83 +18,40 @@ from games.cores.problem.problem import Problem
 
 
 @struct.dataclass
-class CoresGame:
-    """P problems ready to be played; most_moves: of any of their games."""
+class CoresGame(TableGame[State]):
+    """P problems ready to be played; most_moves: of any of their games.
+
+    The score is the part of the reference's cost that is saved so far.
+    """
 
     tables: Tables
     most_moves: int = struct.field(pytree_node=False)
 
     @property
     def spec(self) -> Spec:
-        """The fixed facts; see `gamekit.environment`."""
         instances, most = self.tables.count.shape[0], self.most_moves
         return Spec("cores", GAME_VERSION, instances, ACTION_NAMES, NONE, most, most, SPEC)
 
-    def init(self, instance: Array) -> State:
-        """Starts games of the problems with these numbers, int32 [...]."""
+    def begin_one(self, row: Tables, instance: Array) -> State:
+        return rules.begin(row, instance, self.most_moves)
 
-        def begin(instance: Array) -> State:
-            return rules.begin(rules.one(self.tables, instance), instance, self.most_moves)
+    def play_one(self, row: Tables, state: State, action: Array) -> State:
+        return rules.play(row, state, action)
 
-        return over_last_axes(begin, instance.ndim)(jnp.asarray(instance, jnp.int32))
+    def observe_one(self, row: Tables, state: State) -> Array:
+        return observe(row, state)
 
-    def reset(self, state: State, where: Array, instance: Array) -> State:
-        """Starts new games where bool [...] holds; the others go on."""
+    def legal_one(self, row: Tables, state: State) -> Array:
+        return rules.legal_actions(state)
 
-        def restart(state: State) -> State:
-            return jax.tree.map(
-                lambda new, old: jnp.where(where, new, old), self.init(instance), state
-            )
-
-        return jax.lax.cond(jnp.any(where), restart, lambda state: state, state)
-
-    def step(self, state: State, action: Array) -> tuple[State, Step]:
-        """Plays an action, int32 [...], in every game; the reward is the change of the score."""
-
-        def play(state: State, action: Array) -> State:
-            return rules.play(rules.one(self.tables, state.instance), state, action)
-
-        after = over_last_axes(play, action.ndim)(state, action)
-        return after, Step(after.score - state.score, after.done, after.length)
-
-    def observe(self, state: State) -> Array:
-        """Float32 [..., F]."""
-
-        def look(state: State) -> Array:
-            return observe(rules.one(self.tables, state.instance), state)
-
-        axes = state.instance.ndim
-        return batch_first(over_last_axes(look, axes)(state), axes)
-
-    def legal_actions(self, state: State) -> Array:
-        """Bool [..., A]; all true for finished games."""
-        axes = state.instance.ndim
-        return batch_first(over_last_axes(rules.legal_actions, axes)(state), axes)
-
-    def instance(self, state: State) -> Array:
-        """Int32 [...]; the problem that each game plays."""
-        return state.instance
-
-    def done(self, state: State) -> Array:
-        """Bool [...]."""
+    def done_one(self, row: Tables, state: State) -> Array:
         return state.done
 
-    def score(self, state: State) -> Array:
-        """Float32 [...]; part of the reference's cost that is saved so far."""
+    def score_one(self, row: Tables, state: State) -> Array:
         return state.score
 
-    def headroom(self, state: State) -> Array:
-        """Float32 [...]; what is ahead takes at least its least times and energies."""
-
-        def left(state: State) -> Array:
-            return rules.headroom(rules.one(self.tables, state.instance), state)
-
-        return over_last_axes(left, state.instance.ndim)(state)
-
-    def history(self, state: State) -> History:
-        """The moves so far."""
-        moves = batch_first(state.log, state.instance.ndim).astype(jnp.int32)
-        return History(moves, state.length, jnp.zeros_like(state.length))
+    def headroom_one(self, row: Tables, state: State) -> Array:
+        return rules.headroom(row, state)
 
 
 def build_game(problems: Sequence[Problem]) -> CoresGame:

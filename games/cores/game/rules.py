@@ -32,11 +32,6 @@ NEVER = jnp.iinfo(jnp.int32).max
 UNKNOWN = jnp.int32(-2)
 
 
-def one(tables: Tables, instance: Array) -> Tables:
-    """The tables of one problem."""
-    return jax.tree.map(lambda x: x[instance], tables)
-
-
 def begin(t: Tables, instance: Array, most_moves: int) -> State:
     """A game at its first question; t: tables of one problem."""
     _values, memories, groups = t.bits.shape[0], t.size.shape[0], t.touches.shape[0]

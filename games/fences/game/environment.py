@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import jax
-import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
-from gamekit.batching import over_batch
-from gamekit.environment import History, Spec, Step
+from gamekit.environment import Spec
+from gamekit.table_game import TableGame
 from games.fences.game import rules
 from games.fences.game.actions import ACTION_NAMES, GAME_VERSION, most_moves
 from games.fences.game.observe import SPEC, observe
@@ -21,7 +19,7 @@ from games.fences.program.program import Program
 
 
 @struct.dataclass
-class Game:
+class Game(TableGame[State]):
     """P programs of at most N operations."""
 
     tables: Tables
@@ -32,58 +30,28 @@ class Game:
         moves = most_moves(operations)
         return Spec("fences", GAME_VERSION, instances, ACTION_NAMES, None, moves, moves, SPEC)
 
-    def init(self, instance: jax.Array) -> State:
-        operations, outcomes = self.tables.runs.shape[1:]
-        moves = most_moves(operations)
+    def begin_one(self, row: Tables, instance: Array) -> State:
+        operations, outcomes = row.runs.shape
+        fresh = start(instance, operations, outcomes, most_moves(operations))
+        return dataclasses.replace(fresh, bound=rules.rest(row, fresh))
 
-        def one(number: jax.Array) -> State:
-            t = jax.tree.map(lambda table: table[number], self.tables)
-            fresh = start(number, operations, outcomes, moves)
-            return dataclasses.replace(fresh, bound=rules.rest(t, fresh))
+    def play_one(self, row: Tables, state: State, action: Array) -> State:
+        return rules.play(row, state, action)
 
-        depth = instance.ndim
-        return over_batch(one, depth, (0,), state_out=True)(instance)
+    def observe_one(self, row: Tables, state: State) -> Array:
+        return observe(row, state)
 
-    def reset(self, state: State, where: jax.Array, instance: jax.Array) -> State:
-        return jax.tree.map(lambda a, b: jnp.where(where, a, b), self.init(instance), state)
+    def legal_one(self, row: Tables, state: State) -> Array:
+        return rules.legal(row, state)
 
-    def step(self, state: State, action: jax.Array) -> tuple[State, Step]:
-        over = self.done(state)
-        after = self._map(rules.play, state, action, state_out=True)
-        reward = jnp.where(over, 0.0, self.score(after) - self.score(state))
-        return after, Step(reward, self.done(after), after.length)
+    def done_one(self, row: Tables, state: State) -> Array:
+        return rules.is_done(row, state)
 
-    def observe(self, state: State) -> jax.Array:
-        return self._map(observe, state)
+    def score_one(self, row: Tables, state: State) -> Array:
+        return rules.score(row, state)
 
-    def legal_actions(self, state: State) -> jax.Array:
-        return self._map(rules.legal, state)
-
-    def instance(self, state: State) -> jax.Array:
-        return state.instance
-
-    def done(self, state: State) -> jax.Array:
-        return self._map(rules.is_done, state)
-
-    def score(self, state: State) -> jax.Array:
-        return self._map(rules.score, state)
-
-    def headroom(self, state: State) -> jax.Array:
-        return self._map(rules.headroom, state)
-
-    def history(self, state: State) -> History:
-        zero = jnp.zeros_like(state.length)
-        return History(jnp.moveaxis(state.moves, 0, -1), state.length, zero)
-
-    def _map(self, rule: Callable, state: State, *more: jax.Array, state_out: bool = False) -> Any:
-        """A rule for one game, over the batch axes: last in states, first in all else."""
-
-        def one(single: State, *rest: jax.Array) -> Any:
-            row = jax.tree.map(lambda table: table[single.instance], self.tables)
-            return rule(row, single, *rest)
-
-        depth = state.instance.ndim
-        return over_batch(one, depth, (-1, *(0 for _ in more)), state_out)(state, *more)
+    def headroom_one(self, row: Tables, state: State) -> Array:
+        return rules.headroom(row, state)
 
 
 def build_game(programs: Sequence[Program]) -> Game:

@@ -148,8 +148,8 @@ def play(t: Tables, s: State, action: jax.Array) -> State:
         return jnp.where(window, a, jnp.where(asks, b, c))
 
     after = jax.tree.map(choose, turned, question, placed)
-    log = jnp.where(jnp.arange(len(s.moves)) == s.length, action, s.moves)
-    after = dataclasses.replace(after, moves=log, length=s.length + 1)
+    log = jnp.where(jnp.arange(len(s.log)) == s.length, action, s.log)
+    after = dataclasses.replace(after, log=log, length=s.length + 1)
     over = is_done(t, s)
     return jax.tree.map(lambda old, new: jnp.where(over, old, new), s, after)
 

@@ -24,7 +24,7 @@ class State:
     window: int32 [...], how often `next` was said about operations.
     asked, asked_device, point: int32 [...]: of a question about a fence: the operation that waits,
         its device, and the operation behind which the fence would stand; asked is -1 without one.
-    moves: int32 [M, ...]; length: int32 [...].
+    log: int32 [M, ...], the moves; length: int32 [...].
     """
 
     instance: jax.Array
@@ -44,7 +44,7 @@ class State:
     asked: jax.Array
     asked_device: jax.Array
     point: jax.Array
-    moves: jax.Array
+    log: jax.Array
     length: jax.Array
 
 
@@ -71,6 +71,6 @@ def start(instance: jax.Array, operations: int, outcomes: int, moves: int) -> St
         asked=nobody,
         asked_device=zero,
         point=nobody,
-        moves=jnp.zeros(moves, jnp.int32),
+        log=jnp.zeros(moves, jnp.int32),
         length=zero,
     )

@@ -17,11 +17,6 @@ def most_moves(count: int) -> int:
     return MOST_MOVES * count + 2 * SPARE
 
 
-def one(tables: Tables, instance: Array) -> Tables:
-    """The tables of one problem."""
-    return jax.tree.map(lambda x: x[instance], tables)
-
-
 def begin(t: Tables, instance: Array, largest: int) -> State:
     """A game before its first move; t: tables of one problem."""
     size = t.source.shape[0]

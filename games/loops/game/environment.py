@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax import Array
 
-from gamekit.batching import over_batch
-from gamekit.environment import History, Spec, Step
+from gamekit.environment import Spec
+from gamekit.table_game import TableGame
 from games.loops.game import rules
 from games.loops.game.cost import seconds
 from games.loops.game.observe import SPEC, observe
@@ -22,7 +22,7 @@ from games.loops.program.machine import Machine, machine
 
 
 @struct.dataclass
-class Game:
+class Game(TableGame[State]):
     """P computations, on one machine."""
 
     tables: Tables
@@ -34,53 +34,27 @@ class Game:
         count, moves = len(self.tables.elements), self.options.moves
         return Spec("loops", GAME_VERSION, count, ACTION_NAMES, None, moves, moves, SPEC)
 
-    def init(self, instance: jax.Array) -> State:
-        def one(number: jax.Array) -> State:
-            t, of = jax.tree.map(lambda table: table[number], (self.tables, self.beginning))
-            return start(t, number, of.seconds, of.legal, of.gains, self.options.moves)
+    def begin_one(self, row: Tables, instance: Array) -> State:
+        of = jax.tree.map(lambda table: table[instance], self.beginning)
+        return start(row, instance, of.seconds, of.legal, of.gains, self.options.moves)
 
-        return over_batch(one, instance.ndim, (0,), state_out=True)(instance)
+    def play_one(self, row: Tables, state: State, action: Array) -> State:
+        return rules.play(row, state, action)
 
-    def reset(self, state: State, where: jax.Array, instance: jax.Array) -> State:
-        return jax.tree.map(lambda a, b: jnp.where(where, a, b), self.init(instance), state)
+    def observe_one(self, row: Tables, state: State) -> Array:
+        return observe(row, state)
 
-    def step(self, state: State, action: jax.Array) -> tuple[State, Step]:
-        after = self._map(rules.play, state, action, state_out=True)
-        # The compiler may round the two logarithms of one time differently.
-        gained = jnp.where(self.done(state), 0.0, self.score(after) - self.score(state))
-        return after, Step(gained, self.done(after), after.length)
+    def legal_one(self, row: Tables, state: State) -> Array:
+        return state.legal | rules.is_done(state)
 
-    def observe(self, state: State) -> jax.Array:
-        return self._map(observe, state)
+    def done_one(self, row: Tables, state: State) -> Array:
+        return rules.is_done(state)
 
-    def legal_actions(self, state: State) -> jax.Array:
-        return jnp.moveaxis(state.legal, 0, -1) | self.done(state)[..., None]
-
-    def instance(self, state: State) -> jax.Array:
-        return state.instance
-
-    def done(self, state: State) -> jax.Array:
-        return state.stopped | (state.length >= self.options.moves)
-
-    def score(self, state: State) -> jax.Array:
+    def score_one(self, row: Tables, state: State) -> Array:
         return rules.score(state)
 
-    def headroom(self, state: State) -> jax.Array:
-        return self._map(rules.headroom, state)
-
-    def history(self, state: State) -> History:
-        zero = jnp.zeros_like(state.length)
-        return History(jnp.moveaxis(state.moves, 0, -1), state.length, zero)
-
-    def _map(self, rule: Callable, state: State, *more: jax.Array, state_out: bool = False) -> Any:
-        """A rule for one game, over the batch axes: last in states, first in all else."""
-
-        def one(single: State, *rest: jax.Array) -> Any:
-            row = jax.tree.map(lambda table: table[single.instance], self.tables)
-            return rule(row, single, *rest)
-
-        depth = state.instance.ndim
-        return over_batch(one, depth, (-1, *(0 for _ in more)), state_out)(state, *more)
+    def headroom_one(self, row: Tables, state: State) -> Array:
+        return rules.headroom(row, state)
 
 
 @jax.jit

@@ -55,7 +55,7 @@ def _question(t: Tables, s: State) -> jax.Array:
             s.nest.vector.astype(jnp.float32),
             s.nest.count[COMPUTE] / MAX_LOOPS,
             shared(s.nest) / MAX_LOOPS,
-            1 - s.length / len(s.moves),
+            1 - s.length / len(s.log),
             score(s) / MANY,
             headroom(t, s) / MANY,
         ]

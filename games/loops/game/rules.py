@@ -42,7 +42,7 @@ class Moved(NamedTuple):
 
 
 def is_done(s: State) -> jax.Array:
-    return s.stopped | (s.length >= len(s.moves))
+    return s.stopped | (s.length >= len(s.log))
 
 
 def moved(t: Tables, nest: Nest, row: jax.Array, place: jax.Array, action: jax.Array) -> Moved:
@@ -156,7 +156,7 @@ def play(t: Tables, s: State, action: jax.Array) -> State:
         seconds=now,
         legal=can,
         gains=gains,
-        moves=jnp.where(jnp.arange(len(s.moves)) == s.length, action, s.moves),
+        log=jnp.where(jnp.arange(len(s.log)) == s.length, action, s.log),
         length=s.length + 1,
     )
     over = is_done(s)

@@ -35,7 +35,7 @@ class State:
     begun, seconds: float32 [...], what the starting nest and this one take by the model.
     legal: bool [A, ...], and gains: float32 [A, ...], by how much each action would raise the
         score, 0 where it is illegal; of a running game.
-    moves: int32 [M, ...]; length: int32 [...].
+    log: int32 [M, ...], the moves; length: int32 [...].
     """
 
     instance: jax.Array
@@ -47,7 +47,7 @@ class State:
     seconds: jax.Array
     legal: jax.Array
     gains: jax.Array
-    moves: jax.Array
+    log: jax.Array
     length: jax.Array
 
 
@@ -86,6 +86,6 @@ def start(
         seconds=begun,
         legal=legal,
         gains=gains,
-        moves=jnp.zeros(moves, jnp.int32),
+        log=jnp.zeros(moves, jnp.int32),
         length=zero,
     )

@@ -46,7 +46,7 @@ def test_names_lead_to_instances(tmp_path):
     ("names", "message"),
     [
         (["nowhere"], "problem must be a file, a folder, a suite .* got 'nowhere'"),
-        (["generated:0"], "generated:0: must be at least one problem"),
+        (["generated:0"], "generated:0: must be 1..100000 problems"),
         (["small/mlp_100", "small/mlp_100"], "the name 'mlp_100' is there twice"),
     ],
 )

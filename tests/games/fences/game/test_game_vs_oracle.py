@@ -59,7 +59,7 @@ def test_the_game_plays_as_the_oracle(instances):
     assert asked > len(instances) / 8, "questions about fences must come up"
     lengths = np.asarray(state.length)
     for i, instance in enumerate(instances):
-        moves = np.asarray(state.moves[: lengths[i], i])
+        moves = np.asarray(state.log[: lengths[i], i])
         verdict = DOMAIN.judge(instance, DOMAIN.solution(game, instance, i, moves).solution)
         assert verdict.valid, verdict.why
         assert verdict.score == pytest.approx(float(score[i]), abs=2e-5)

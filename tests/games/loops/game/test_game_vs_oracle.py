@@ -66,7 +66,7 @@ def test_the_game_plays_as_the_oracle(instances):
         assert np.isfinite(np.asarray(observed)).all()
     assert done.all() and (used > 0).all(), f"every action must come up: {used}"
     for number, index in enumerate(which):
-        moves = np.asarray(state.moves[: int(state.length[number]), number])
+        moves = np.asarray(state.log[: int(state.length[number]), number])
         solution = DOMAIN.solution(game, instances[index], int(index), moves).solution
         verdict = DOMAIN.judge(instances[index], solution)
         assert verdict.valid, verdict.why
