@@ -12,9 +12,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
+from matplotlib.markers import TICKDOWN, TICKUP
+from PIL import Image
 
 STYLE: Any = {
     "svg.hashsalt": "mallocgame",
@@ -54,6 +56,19 @@ def styled() -> Any:
     return matplotlib.rc_context(STYLE)
 
 
+def draw_ticks(axes: Axes, places: np.ndarray, length: float, above: bool = False) -> None:
+    """Marks on the lower or the upper edge; matplotlib's own ticks are several artists each.
+
+    places: in data coordinates.
+    length: points.
+    """
+    axes.plot(
+        places, np.full(len(places), float(above)), transform=axes.get_xaxis_transform(),
+        marker=TICKUP if above else TICKDOWN, markersize=length, linestyle="none", clip_on=False,
+        markeredgewidth=STYLE["axes.linewidth"], color="#000000", scalex=False, scaley=False,
+    )  # fmt: skip
+
+
 def svg_of(figure: Figure) -> bytes:
     """The figure as SVG, the same every time."""
     image = io.BytesIO()
@@ -71,7 +86,8 @@ def write_figure(figure: Figure, stem: Path | None) -> bytes:
     if stem is not None:
         stem.parent.mkdir(parents=True, exist_ok=True)
         stem.with_name(stem.name + ".svg").write_bytes(image)
-        figure.savefig(stem.with_name(stem.name + ".png"), dpi=DPI)
+        (pixels,) = pixels_of(figure, (), (lambda: None,))
+        _write_png(pixels, stem)
     return image
 
 
@@ -98,7 +114,13 @@ def write_side_by_side(
         f'viewBox="0 0 {total:g} {height:g}">\n{"".join(parts)}</svg>\n'
     )
     stem.with_name(stem.name + ".svg").write_text(whole, encoding="utf-8")
-    imsave(stem.with_name(stem.name + ".png"), np.concatenate(pixels, axis=1), dpi=DPI)
+    _write_png(np.concatenate(pixels, axis=1), stem)
+
+
+def _write_png(pixels: np.ndarray, stem: Path) -> None:
+    """RGB as `stem`.png; matplotlib would add that nothing is transparent, and take longer."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture.save(stem.with_name(stem.name + ".png"), dpi=(DPI, DPI))
 
 
 def pixels_of(

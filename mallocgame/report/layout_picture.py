@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection, PolyCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
+from matplotlib.colors import LogNorm, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
-from matplotlib.ticker import NullFormatter
 
 from gamekit.text import shown
 from mallocgame.judge import Simulation
@@ -33,6 +30,7 @@ from mallocgame.report.figures import (
     NAME,
     SOFT,
     STAYS,
+    draw_ticks,
     embedded,
     filled,
     pixels_of,
@@ -41,6 +39,7 @@ from mallocgame.report.figures import (
     without,
     write_side_by_side,
 )
+from mallocgame.report.savings_key import SAVINGS, draw_key
 from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 
 # Colours that stay distinct in greyscale and for the colour-blind (Paul Tol's "bright", "light").
@@ -51,9 +50,6 @@ KINDS = {
     "copied back": RETURNED,
 }
 RESERVED = "#bbbbbb"
-# The part of a colour map that stands out from the paper.
-SAVINGS = ListedColormap(colormaps["YlGnBu"](np.linspace(0.18, 1, 256)))
-RAISED = str.maketrans("-0123456789", "\u207b⁰¹²³⁴⁵⁶⁷⁸⁹")
 Colour = Literal["kind", "saving"]
 COLOURS: tuple[Colour, ...] = ("kind", "saving")
 NAMES: dict[Colour, str] = {"kind": "layout", "saving": "saving"}  # of the files
@@ -160,16 +156,22 @@ class _Picture:
         }
         self.figure = Figure(figsize=SIZE)
         panels: Any = self.figure.subplots(
-            4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8],
+            4, 1, height_ratios=[9, 1.3, 1.8, 1.8],
             gridspec_kw={"left": 0.088, "right": 0.88, "top": 0.89, "bottom": 0.078, "hspace": 0.2},
         )  # fmt: skip
         memory, copies, bus, use = panels
         self._legends = self._draw_memory(memory, edges, scale, dict.fromkeys(kinds))
-        memory.set_xlim(0, scale.end)
+        for panel in panels:
+            panel.set_xlim(0, scale.end)
         draw_copies(copies, layout.mapping, edges)
         draw_bus(bus, layout.simulation, edges)
         draw_use(use, program.machine.fast_capacity_bytes, scale.wanted, layout.simulation, edges)
         use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
+        times = use.get_xticks()
+        times = times[times <= scale.end]
+        for panel in (memory, copies, bus):
+            panel.set_xticks([])
+            draw_ticks(panel, times, 3.5)
         for panel in panels:
             panel.yaxis.set_label_coords(-0.074, 0.5)
         title = f"{shown(program.name)}: {layout.title}\n{_headline(program, layout.simulation)}"
@@ -286,34 +288,11 @@ class _Picture:
             )  # fmt: skip
             legends["kind"].set_gid(LEGEND)
         if isinstance(scale.norm, LogNorm):
-            legends["saving"] = _draw_key(axes, scale.norm)
+            legends["saving"] = draw_key(axes, scale.norm)
             legends["saving"].set_gid(KEY)
         self._changing: list[Artist] = [self._rectangles, *axes.spines.values(), *axes.texts]
         self._changing = sorted([*self._changing, *legends.values()], key=Artist.get_zorder)
         return legends
-
-
-def _draw_key(axes: Axes, norm: LogNorm) -> Axes:
-    """A bar that tells what the colours of savings mean, where the legend of kinds is."""
-    key = axes.inset_axes((0.0, 1.016, 0.45, 0.03))
-    bar = axes.figure.colorbar(
-        ScalarMappable(norm, SAVINGS.resampled(32)), cax=key, orientation="horizontal",
-        ticklocation="top", format=_power,
-    )  # fmt: skip
-    key.xaxis.set_minor_formatter(NullFormatter())
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    key.tick_params(labelsize=7, pad=1, length=2.5)
-    key.tick_params(which="minor", length=1.5)
-    key.text(
-        1.03, 0.5, "saves at most, share of the all-slow latency", transform=key.transAxes,
-        va="center", fontsize=8,
-    )  # fmt: skip
-    return key
-
-
-def _power(number: float, _: object = None) -> str:
-    """A power of ten, without the mathematical typesetting that a `LogFormatter` asks for."""
-    return "10" + str(round(np.log10(number))).translate(RAISED)
 
 
 def _headline(program: Program, simulation: Simulation) -> str:
