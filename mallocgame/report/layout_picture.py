@@ -183,6 +183,7 @@ class _Picture:
         It is drawn once, with both legends, and without the residencies: matplotlib would spend
         more time on them than on all else.
         """
+        self._colour("kind")
         self._rectangles.set_visible(False)
         self._stand_in.set_visible(True)
         for legend in self._legends.values():

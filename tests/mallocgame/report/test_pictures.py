@@ -116,6 +116,29 @@ def test_residencies_are_where_matplotlib_draws_them(layouts, tmp_path):
                     assert np.abs(line[at] - to_rgb(colour)).max() > 0.01
 
 
+def test_names_are_dark_where_residencies_are_light(tmp_path):
+    (path,) = find_programs(["tpu_v4/resnet50_b1_inference"])
+    p = load_program(path)
+    mapping = load_production(path, p)
+    assert mapping is not None
+    draw_layouts(p, [DrawnMapping("one", mapping, simulate(p, mapping))], tmp_path / "one")
+    found = {}
+    for name in ("layout", "saving"):
+        text = (tmp_path / f"one.{name}.svg").read_text()
+        faces = re.findall(r'H \S+ z" clip-path="\S+" style="fill: (#\w+)', text)
+        assert len(faces) == len(mapping.residencies)
+        of_value = {
+            p.values[r.value].name: f for r, f in zip(mapping.residencies, faces, strict=True)
+        }
+        labels = re.findall(r'fill: (#333333|#fffffe)"[^>]*>([^<…]*)</text>', text)
+        for ink, label in labels:
+            light = np.dot(to_rgb(of_value[label]), (0.3, 0.6, 0.1)) > 0.5
+            assert ink == ("#333333" if light else "#fffffe"), label
+        found[name] = {ink for ink, _ in labels}
+    assert found["layout"] | found["saving"] == {"#333333", "#fffffe"}
+    assert found["layout"] != found["saving"]
+
+
 def test_layout_is_reproducible(layouts):
     p, (hand, _) = layouts
     assert draw_layouts(p, [hand]) == draw_layouts(p, [hand])
