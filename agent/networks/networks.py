@@ -112,8 +112,10 @@ class MuZeroNetwork(nn.Module):
 
 def init_params(config: NetworkConfig, spec: Spec, key: jax.Array) -> Params:
     """Fresh parameters for a game; the key is consumed."""
-    observation = jnp.zeros((1, spec.observation.size))
-    return MuZeroNetwork(config, spec).init(key, observation, jnp.zeros((1,), jnp.int32))
+    observation = jax.ShapeDtypeStruct((1, spec.observation.size), jnp.float32)
+    action = jax.ShapeDtypeStruct((1,), jnp.int32)
+    # What the networks would answer is not computed.
+    return MuZeroNetwork(config, spec).lazy_init(key, observation, action)
 
 
 class Model(NamedTuple):

@@ -5,20 +5,24 @@ from __future__ import annotations
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
+from matplotlib.markers import TICKDOWN, TICKUP
+from PIL import Image
 
 STYLE: Any = {
     "svg.hashsalt": "mallocgame",
     "svg.fonttype": "none",
     "font.size": 9,
+    "font.sans-serif": ["DejaVu Sans"],  # matplotlib looks for every font of a longer list
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -35,8 +39,9 @@ THEMED = {
     LOOP: "var(--faint)",
     SOFT: "var(--soft)",
 }
-# Ids: of a legend, which the page hides when it shows the other colours; of the residencies.
-LEGEND, STAYS = "legend", "stays"
+# Ids: of a legend, which the page hides when it shows the other colours; of the key of those; of
+# the residencies; of a residency's name, before its number.
+LEGEND, KEY, STAYS, NAME = "legend", "key", "stays", "name-"
 DPI = 150
 SVG_TAG = re.compile(r"<svg[^>]*>")
 # Colours that stay distinct in greyscale and for the colour-blind (Paul Tol's "bright", "muted").
@@ -51,6 +56,19 @@ def styled() -> Any:
     return matplotlib.rc_context(STYLE)
 
 
+def draw_ticks(axes: Axes, places: np.ndarray, length: float, above: bool = False) -> None:
+    """Marks on the lower or the upper edge; matplotlib's own ticks are several artists each.
+
+    places: in data coordinates.
+    length: points.
+    """
+    axes.plot(
+        places, np.full(len(places), float(above)), transform=axes.get_xaxis_transform(),
+        marker=TICKUP if above else TICKDOWN, markersize=length, linestyle="none", clip_on=False,
+        markeredgewidth=STYLE["axes.linewidth"], color="#000000", scalex=False, scaley=False,
+    )  # fmt: skip
+
+
 def svg_of(figure: Figure) -> bytes:
     """The figure as SVG, the same every time."""
     image = io.BytesIO()
@@ -60,22 +78,30 @@ def svg_of(figure: Figure) -> bytes:
 
 def write_figure(figure: Figure, stem: Path | None) -> bytes:
     """The figure as SVG; also writes `stem`.svg and `stem`.png if a stem is given."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # else saving draws once more, to lay it out
     image = svg_of(figure)
-    figure.set_layout_engine("none")  # it is laid out now
     if stem is not None:
         stem.parent.mkdir(parents=True, exist_ok=True)
         stem.with_name(stem.name + ".svg").write_bytes(image)
-        figure.savefig(stem.with_name(stem.name + ".png"), dpi=DPI)
+        (pixels,) = pixels_of(figure, (), (lambda: None,))
+        _write_png(pixels, stem)
     return image
 
 
-def write_side_by_side(images: Sequence[bytes], figures: Sequence[Figure], stem: Path) -> None:
+def write_side_by_side(
+    images: Sequence[bytes], pixels: Sequence[np.ndarray], size: tuple[float, float], stem: Path
+) -> None:
     """Writes figures of one size as one picture, `stem`.svg and `stem`.png.
 
     images: the figures as SVG.
+    pixels: the figures as RGB, uint8 [height, width, 3].
+    size: of a figure, inches.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    width, height = (72 * inches for inches in figures[0].get_size_inches())
+    width, height = (72 * inches for inches in size)
     parts = [
         SVG_TAG.sub(f'<svg x="{i * width:g}" width="{width:g}" height="{height:g}" '
                     f'viewBox="0 0 {width:g} {height:g}">', _plain(image), count=1)
@@ -88,17 +114,69 @@ def write_side_by_side(images: Sequence[bytes], figures: Sequence[Figure], stem:
         f'viewBox="0 0 {total:g} {height:g}">\n{"".join(parts)}</svg>\n'
     )
     stem.with_name(stem.name + ".svg").write_text(whole, encoding="utf-8")
-    pixels = [_pixels(figure) for figure in figures]
-    imsave(stem.with_name(stem.name + ".png"), np.concatenate(pixels, axis=1), dpi=DPI)
+    _write_png(np.concatenate(pixels, axis=1), stem)
 
 
-def _pixels(figure: Figure) -> np.ndarray:
-    """The figure as RGB: uint8 [height, width, 3]."""
-    canvas = FigureCanvasAgg(figure)
+def _write_png(pixels: np.ndarray, stem: Path) -> None:
+    """RGB as `stem`.png; matplotlib would add that nothing is transparent, and take longer."""
+    picture = Image.fromarray(np.ascontiguousarray(pixels))
+    picture.save(stem.with_name(stem.name + ".png"), dpi=(DPI, DPI))
+
+
+def pixels_of(
+    figure: Figure, changing: Sequence[Artist], changes: Sequence[Callable[[], None]]
+) -> Iterator[np.ndarray]:
+    """The figure as RGB after each of some changes: uint8 [height, width, 3].
+
+    changing: what the changes change, and what lies above it, the lowest first.  Nothing else is
+      drawn more than once.
+    """
+    for artist in changing:
+        artist.set_animated(True)  # which the canvas leaves out
     before, figure.dpi = figure.dpi, DPI
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
+    rest = canvas.copy_from_bbox(figure.bbox)
+    for change in changes:
+        canvas.restore_region(rest)
+        change()
+        for artist in changing:
+            artist.draw(canvas.get_renderer())
+        yield np.array(canvas.buffer_rgba())[:, :, :3]
     figure.dpi = before
-    return np.asarray(canvas.buffer_rgba())[:, :, :3]
+
+
+def without(image: bytes, name: str) -> bytes:
+    """SVG without the group of this id, if it has one."""
+    text = image.decode()
+    begin = text.find(f'<g id="{name}">')
+    if begin < 0:
+        return image
+    depth = 0
+    for tag in re.compile(r"</g>|<g\b[^>]*>").finditer(text, begin):
+        if not tag[0].endswith("/>"):
+            depth += -1 if tag[0] == "</g>" else 1
+        if depth == 0:
+            return (text[:begin] + text[tag.end() :]).encode()
+    raise AssertionError("matplotlib closes its groups")
+
+
+def filled(image: bytes, stays: Sequence[tuple[str, str]], inks: dict[int, str]) -> bytes:
+    """SVG with paths in the place of the one of the group `STAYS`, and with names coloured.
+
+    stays: data and style of each path.
+    inks: the colours of the names with these numbers.
+    """
+    before, found, after = image.decode().partition(f'<g id="{STAYS}">')
+    path, end, after = after.partition("</g>")
+    clip = re.search(r'clip-path="[^"]*"', path)
+    assert found and clip is not None, "the group is drawn, and clipped"
+    rows = "".join(f'<path d="{data}" {clip[0]} style="{style}"/>\n' for data, style in stays)
+    after = re.sub(
+        rf'(<g id="{NAME}(\d+)">[^>]*>[^>]*fill: )#\w+',
+        lambda match: match[1] + inks[int(match[2])], after,
+    )  # fmt: skip
+    return f"{before}{found}\n{rows}{end}{after}".encode()
 
 
 def _plain(image: bytes) -> str:
@@ -116,14 +194,17 @@ def embedded(image: bytes, stays: Sequence[tuple[str, str]] = ()) -> str:
       other colour (see `style.STYLE`, which also gives it its outline).  Ids of groups are removed,
       because a page holds many figures.
     """
-    text = image.decode().replace(f'<g id="{LEGEND}">', f'<g class="{LEGEND}">')
-    before, found, after = text.partition(f'<g id="{STAYS}">')
+    text = image.decode()
+    for name in (LEGEND, STAYS):
+        text = text.replace(f'<g id="{name}">', f'<g class="{name}">')
+    text = re.sub(r"<[^/][^>]*>", _themed, _plain(text.encode()))  # only in tags: text stays
+    text = text.replace("; stroke: var(--paper); stroke-width: 0.4", "")
+    text = re.sub(r"\n\s*", "\n", text)
+    before, found, after = text.partition(f'<g class="{STAYS}">')
     if found:
         paths, end, after = after.partition("</g>")
         text = f"{before}<g>{_titled(paths, stays)}{end}{after}"
-    text = re.sub(r"<[^>]*>", _themed, _plain(text.encode()))  # only in tags: text stays as it is
-    text = text.replace("; stroke: var(--paper); stroke-width: 0.4", "")
-    return re.sub(r"\n\s*", "\n", text)
+    return text
 
 
 def _titled(paths: str, stays: Sequence[tuple[str, str]]) -> str:

@@ -14,7 +14,7 @@ from matplotlib.colors import to_hex
 
 from gamekit.files import write_text
 from gamekit.text import MAX_NAME, shown
-from mallocgame.report.layout_picture import SAVINGS
+from mallocgame.report.savings_key import SAVINGS
 from mallocgame.report.style import SCRIPT, STYLE
 from mallocgame.report.tables import Table, gains_table, result_tables
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection, PolyCollection
-from matplotlib.colors import ListedColormap, LogNorm, Normalize, to_hex, to_rgb
+from matplotlib.colors import LogNorm, Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
@@ -25,15 +24,22 @@ from mallocgame.program.machine import MIB
 from mallocgame.program.mapping import COPIED, Mapping, Residency
 from mallocgame.report.benefit import benefit, served_by, wanted_bytes
 from mallocgame.report.figures import (
+    KEY,
     LEGEND,
     LOOP,
+    NAME,
     SOFT,
     STAYS,
+    draw_ticks,
     embedded,
+    filled,
+    pixels_of,
     styled,
     svg_of,
+    without,
     write_side_by_side,
 )
+from mallocgame.report.savings_key import SAVINGS, draw_key
 from mallocgame.report.timeline import draw_bus, draw_copies, draw_use, slot_edges
 
 # Colours that stay distinct in greyscale and for the colour-blind (Paul Tol's "bright", "light").
@@ -44,11 +50,10 @@ KINDS = {
     "copied back": RETURNED,
 }
 RESERVED = "#bbbbbb"
-# The part of a colour map that stands out from the paper.
-SAVINGS = ListedColormap(colormaps["YlGnBu"](np.linspace(0.18, 1, 256)))
 Colour = Literal["kind", "saving"]
 COLOURS: tuple[Colour, ...] = ("kind", "saving")
 NAMES: dict[Colour, str] = {"kind": "layout", "saving": "saving"}  # of the files
+SIZE = (7.4, 6.2)  # of a picture, inches
 
 
 class Place(NamedTuple):
@@ -88,20 +93,18 @@ def draw_layouts(
     with styled():
         scale = _Scale(program, layouts)
         pictures = [_Picture(program, layout, scale) for layout in layouts]
-        markup = []
-        for colour in COLOURS if stem is not None else COLOURS[:1]:
-            for picture in pictures:
-                picture.colour(colour)
-            images = [svg_of(picture.figure) for picture in pictures]
-            if colour == "kind":
-                markup = [
-                    embedded(image, picture.titles())
-                    for image, picture in zip(images, pictures, strict=True)
-                ]
-            if stem is not None:
-                target = stem.with_name(f"{stem.name}.{NAMES[colour]}")
-                write_side_by_side(images, [picture.figure for picture in pictures], target)
-        return tuple(markup)
+        images = [picture.images() for picture in pictures]
+        if stem is not None:
+            pixels = [picture.pixels() for picture in pictures]
+            for colour in COLOURS:
+                write_side_by_side(
+                    [image[colour] for image in images], [image[colour] for image in pixels],
+                    SIZE, stem.with_name(f"{stem.name}.{NAMES[colour]}"),
+                )  # fmt: skip
+        return tuple(
+            embedded(image["kind"], picture.titles())
+            for image, picture in zip(images, pictures, strict=True)
+        )
 
 
 class _Scale:
@@ -151,32 +154,84 @@ class _Picture:
             "kind": [KINDS[kind] for kind in kinds],
             "saving": scale.colours(self._savings),
         }
-        self.figure = Figure(figsize=(7.4, 6.2))
+        self.figure = Figure(figsize=SIZE)
         panels: Any = self.figure.subplots(
-            4, 1, sharex=True, height_ratios=[9, 1.3, 1.8, 1.8],
+            4, 1, height_ratios=[9, 1.3, 1.8, 1.8],
             gridspec_kw={"left": 0.088, "right": 0.88, "top": 0.89, "bottom": 0.078, "hspace": 0.2},
         )  # fmt: skip
         memory, copies, bus, use = panels
         self._legends = self._draw_memory(memory, edges, scale, dict.fromkeys(kinds))
-        memory.set_xlim(0, scale.end)
+        for panel in panels:
+            panel.set_xlim(0, scale.end)
         draw_copies(copies, layout.mapping, edges)
         draw_bus(bus, layout.simulation, edges)
         draw_use(use, program.machine.fast_capacity_bytes, scale.wanted, layout.simulation, edges)
         use.set_xlabel(f"time, {scale.unit}" + (" (each loop body once)" if program.loops else ""))
+        times = use.get_xticks()
+        times = times[times <= scale.end]
+        for panel in (memory, copies, bus):
+            panel.set_xticks([])
+            draw_ticks(panel, times, 3.5)
         for panel in panels:
             panel.yaxis.set_label_coords(-0.074, 0.5)
         title = f"{shown(program.name)}: {layout.title}\n{_headline(program, layout.simulation)}"
         self.figure.suptitle(title, x=0.01, y=0.99, ha="left", parse_math=False, fontsize=9)
 
-    def colour(self, colour: Colour) -> None:
+    def images(self) -> dict[Colour, bytes]:
+        """The picture as SVG in each of the colours.
+
+        It is drawn once, with both legends, and without the residencies: matplotlib would spend
+        more time on them than on all else.
+        """
+        self._colour("kind")
+        self._rectangles.set_visible(False)
+        self._stand_in.set_visible(True)
+        for legend in self._legends.values():
+            legend.set_visible(True)
+        image = svg_of(self.figure)
+        self._rectangles.set_visible(True)
+        self._stand_in.set_visible(False)
+        found: dict[Colour, bytes] = {}
+        for colour in COLOURS:
+            other = KEY if colour == "kind" else LEGEND
+            styles = (
+                f"fill: {face}; stroke: #ffffff; stroke-width: 0.4" for face in self._faces[colour]
+            )
+            stays = list(zip(self._outlines(), styles, strict=True))
+            found[colour] = filled(without(image, other), stays, self._inks(colour))
+        return found
+
+    def _outlines(self) -> list[str]:
+        """The data of each residency's path in SVG, in points."""
+        corners = np.array([_corners(place)[::2] for *_, place in self._stays]).reshape(-1, 2)
+        axes = self._stand_in.axes
+        assert axes is not None
+        inches = (axes.transData - self.figure.dpi_scale_trans).transform(corners)
+        points = 72 * (inches * [1, -1] + [0, SIZE[1]]).reshape(-1, 4)  # from the top left
+        return [
+            f"M {left:.2f} {bottom:.2f} H {right:.2f} V {top:.2f} H {left:.2f} z"
+            for left, bottom, right, top in points.tolist()
+        ]
+
+    def pixels(self) -> dict[Colour, np.ndarray]:
+        """The picture as RGB in each of the colours: uint8 [height, width, 3]."""
+        changes = [functools.partial(self._colour, colour) for colour in COLOURS]
+        return dict(zip(COLOURS, pixels_of(self.figure, self._changing, changes), strict=True))
+
+    def _colour(self, colour: Colour) -> None:
         """Colours the residencies, and shows the legend of that."""
-        faces = self._faces[colour]
-        self._rectangles.set_facecolor(faces)
+        self._rectangles.set_facecolor(self._faces[colour])
+        inks = self._inks(colour)
         for number, text in self._labels:
-            light = np.dot(to_rgb(faces[number]), (0.3, 0.6, 0.1)) > 0.5
-            text.set_color("#333333" if light else "#fffffe")
+            text.set_color(inks[number])
         for each, legend in self._legends.items():
             legend.set_visible(each == colour)
+
+    def _inks(self, colour: Colour) -> dict[int, str]:
+        """The colour of each name, which its residency's colour is behind, by number."""
+        faces = self._faces[colour]
+        light = {n: np.dot(to_rgb(faces[n]), (0.3, 0.6, 0.1)) > 0.5 for n, _ in self._labels}
+        return {number: "#333333" if light[number] else "#fffffe" for number in light}
 
     def titles(self) -> list[tuple[str, str]]:
         """The tooltip of each rectangle on the page, and its colour by saving."""
@@ -203,17 +258,21 @@ class _Picture:
         axes.set_ylabel("fast memory, MiB")
         _draw_loops(axes, program, edges, capacity)
         reserved = _draw_reservations(axes, program, edges)
-        # Two widths, as a collection of a single path would be written as a marker.
         self._rectangles = PolyCollection(
             [_corners(place) for *_, place in self._stays],
-            edgecolors="#ffffff", linewidths=[0.4, 0.4], zorder=2, gid=STAYS,
+            edgecolors="#ffffff", linewidths=0.4, zorder=2,
         )  # fmt: skip
         axes.add_collection(self._rectangles, autolim=False)
+        # For which the residencies are put into an SVG.
+        self._stand_in = Rectangle((0, 0), 1, 1, zorder=2, gid=STAYS, visible=False)
+        axes.add_artist(self._stand_in)
         self._labels = [
             (number, text)
             for number, (_, residency, place) in enumerate(self._stays)
             if (text := _label(axes, program, residency, place, edges[-1], capacity))
         ]
+        for number, text in self._labels:
+            text.set_gid(f"{NAME}{number}")
         handles = [Patch(color=KINDS[kind], label=kind) for kind in KINDS if kind in kinds]
         if reserved:
             handles.append(
@@ -230,25 +289,11 @@ class _Picture:
             )  # fmt: skip
             legends["kind"].set_gid(LEGEND)
         if isinstance(scale.norm, LogNorm):
-            legends["saving"] = _draw_key(axes, scale.norm)
+            legends["saving"] = draw_key(axes, scale.norm)
+            legends["saving"].set_gid(KEY)
+        self._changing: list[Artist] = [self._rectangles, *axes.spines.values(), *axes.texts]
+        self._changing = sorted([*self._changing, *legends.values()], key=Artist.get_zorder)
         return legends
-
-
-def _draw_key(axes: Axes, norm: LogNorm) -> Axes:
-    """A bar that tells what the colours of savings mean, where the legend of kinds is."""
-    key = axes.inset_axes((0.0, 1.016, 0.45, 0.03))
-    bar = axes.figure.colorbar(
-        ScalarMappable(norm, SAVINGS.resampled(32)), cax=key, orientation="horizontal",
-        ticklocation="top",
-    )  # fmt: skip
-    bar.outline.set_visible(False)  # type: ignore[operator]
-    key.tick_params(labelsize=7, pad=1, length=2.5)
-    key.tick_params(which="minor", length=1.5)
-    key.text(
-        1.03, 0.5, "saves at most, share of the all-slow latency", transform=key.transAxes,
-        va="center", fontsize=8,
-    )  # fmt: skip
-    return key
 
 
 def _headline(program: Program, simulation: Simulation) -> str:

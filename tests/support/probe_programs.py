@@ -12,7 +12,7 @@ import numpy as np
 
 from mallocgame.game.environment import Game
 from mallocgame.game.options import GameConfig
-from mallocgame.game.state import DROP
+from mallocgame.game.state import DROP, State
 from mallocgame.program import Loop, Program
 from tests.support.handmade import A_BIT, MARKER, Slot, program, value
 
@@ -92,12 +92,16 @@ def every_game(game: Game, moves: int) -> np.ndarray:
     """
     count = 2**moves
     number = jnp.tile(jnp.arange(count), game.num_programs)
-    state = game.init(jnp.repeat(jnp.arange(game.num_programs), count))
-    step = jax.jit(Game.step)
-    for k in range(moves):
+    state = jax.jit(Game.init)(game, jnp.repeat(jnp.arange(game.num_programs), count))
+
+    @jax.jit
+    def step(game: Game, state: State, keeps: jax.Array) -> State:
         # The first legal action is the one that is not DROP, where there is one.
         other = jnp.argmax(game.legal_actions(state), axis=-1)
-        state, _ = step(game, state, jnp.where((number >> k) & 1, other, DROP))
+        return game.step(state, jnp.where(keeps, other, DROP))[0]
+
+    for k in range(moves):
+        state = step(game, state, (number >> k) % 2 == 1)
     if not bool(jnp.all(game.done(state))):
         raise ValueError(f"moves must be enough to finish every game, got {moves}")
     return np.asarray(game.score(state)).reshape(game.num_programs, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -28,14 +29,17 @@ def test_three_instances_are_learned_to_their_values(sections: dict[str, Any]):
     assert np.isfinite(lines[-1]["loss"])
     assert np.isfinite(lines[-1]["reward_error"]) == (config.learner.unroll > 0)
     assert lines[0]["return_mean"] == pytest.approx(0.12, abs=0.02)  # the score of random moves
-    for number in range(3):
-        assert greedy(game, config, state, number) >= 0.2 - 1e-6  # of 0.24
-        instance = jnp.array([number])
+
+    @jax.jit
+    def expected(instance: jax.Array) -> jax.Array:
         start = game.init(instance)
         model = Model(config.network, game.spec, state.params)
         value = decode_value(model.predict(model.represent(game.observe(start))).value_logits)
-        expected = state.scale.to_return(value, instance, game.headroom(start))
-        assert float(expected[0]) == pytest.approx(0.22, abs=0.04)
+        return state.scale.to_return(value, instance, game.headroom(start))
+
+    assert expected(jnp.arange(3)).tolist() == pytest.approx(3 * [0.22], abs=0.04)
+    for number in range(3):
+        assert greedy(game, config, state, number) >= 0.2 - 1e-6  # of 0.24
     # The tempting action of the second one is never legal.
     moves = state.replay.moves
     assert not bool(jnp.any((moves.instance == 1) & (moves.action == FIRST)))

@@ -44,5 +44,6 @@ def test_coming_questions_are_told_from_each_other():
     tokens = observation[:, coming].reshape(1, AHEAD, len(COMING_NAMES))
     swapped = tokens[:, jnp.array([1, 0, *range(2, AHEAD)])]
     other = observation.at[:, coming].set(swapped.reshape(1, -1))
-    latents = Model(config, GAME, params).represent(jnp.concatenate([observation, other]))
+    represent = jax.jit(Model(config, GAME, params).represent)
+    latents = represent(jnp.concatenate([observation, other]))
     assert float(jnp.max(jnp.abs(latents[0] - latents[1]))) > 0.05

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -161,14 +162,14 @@ def test_reanalyse_searches_every_second_sample_anew():
     np.testing.assert_array_equal(whole.value[1::2], value[1::2])
     policy = whole.moves.policy
     np.testing.assert_array_equal(policy[1::2], moves.policy[1::2])
-    found = search(
+    look = jax.jit(
+        functools.partial(search, config=config, spec=spec, model=learned_model(config, spec))
+    )
+    found = look(
         params,
         moves.observation[::2].reshape(16, -1).astype(jnp.float32),
         moves.legal[::2].reshape(16, -1),
         key,
-        config=config,
-        spec=spec,
-        model=learned_model(config, spec),
         typical_advantage=typical,
     )
     np.testing.assert_allclose(policy[::2].reshape(16, 3), found.policy, rtol=1e-5)

@@ -40,7 +40,7 @@ def sampled(weights: np.ndarray, count: int, parts: int) -> tuple[np.ndarray, np
         return hand_out((drawn.time, number), drawn.here, AXIS)
 
     # vmap with a named axis stands for the devices.
-    time, game = jax.vmap(draw, axis_name=AXIS)(jnp.asarray(mesh_free, jnp.float32))
+    time, game = jax.jit(jax.vmap(draw, axis_name=AXIS))(jnp.asarray(mesh_free, jnp.float32))
     return np.asarray(time).reshape(-1), np.asarray(game).reshape(-1)
 
 

@@ -33,13 +33,21 @@ SPEC = small_spec()
 @pytest.mark.parametrize("atoms", [32, 64])
 def test_scalars_survive_their_coding(atoms):
     values = jnp.linspace(-1.2, 1.2, 101)
-    probabilities = networks.encode_value(values, atoms)
+
+    @jax.jit
+    def code_value(values: jax.Array):
+        probabilities = networks.encode_value(values, atoms)
+        return probabilities, networks.decode_value(jnp.log(probabilities + 1e-12))
+
+    @jax.jit
+    def code_reward(rewards: jax.Array):
+        return networks.decode_reward(jnp.log(networks.encode_reward(rewards, atoms) + 1e-12))
+
+    probabilities, decoded = code_value(values)
     np.testing.assert_allclose(np.asarray(probabilities.sum(-1)), 1, rtol=1e-5)
-    decoded = networks.decode_value(jnp.log(probabilities + 1e-12))
     np.testing.assert_allclose(np.asarray(decoded), np.asarray(values), atol=1e-3)
     rewards = jnp.array([-1.0, -0.01, 0.0, 0.001, 0.02, 0.5])
-    decoded = networks.decode_reward(jnp.log(networks.encode_reward(rewards, atoms) + 1e-12))
-    np.testing.assert_allclose(np.asarray(decoded), np.asarray(rewards), atol=2e-4)
+    np.testing.assert_allclose(np.asarray(code_reward(rewards)), np.asarray(rewards), atol=2e-4)
 
 
 def test_values_outside_the_range_are_clipped():
@@ -212,7 +220,8 @@ def test_random_numbers_belong_to_the_game():
     observation = jax.random.normal(jax.random.key(1), (8, 5))
     legal = jnp.ones((8, 3), bool)
 
-    def look(rows: np.ndarray):
+    @jax.jit
+    def look(rows: jax.Array):
         return search(
             params,
             observation[rows],
@@ -222,7 +231,7 @@ def test_random_numbers_belong_to_the_game():
             spec=SPEC,
             model=learned_model(config, SPEC),
             typical_advantage=jnp.float32(0.1),
-            number=jnp.asarray(rows),
+            number=rows,
         )
 
     whole = look(np.arange(8))

@@ -129,13 +129,15 @@ def test_plans_are_played_by_moves():
 def test_lessons_are_games_of_the_environment():
     instances = DOMAIN.instances(["small/mlp_102", "small/gated_102"])
     game = DOMAIN.build(instances, GraphsConfig())
-    step = jax.jit(game.step)
+    init, step = jax.jit(game.init), jax.jit(game.step)
+    look = jax.jit(lambda state: (game.done(state)[0], game.legal_actions(state)[0]))
     for number, instance in enumerate(instances):
         plan = merging(Costs(instance.content))
         (lesson,) = DOMAIN.lessons(instance, GraphsConfig(), ["merging"], 1.0, 0)
-        state = game.init(jnp.array([number]))
+        state = init(jnp.array([number]))
         for move in lesson[lesson >= 0].tolist():
-            assert not game.done(state)[0] and game.legal_actions(state)[0, move]
+            done, legal = look(state)
+            assert not done and legal[move]
             state, _ = step(state, jnp.array([move]))
         assert game.done(state)[0]
         saved = 1 - plan.latency / naive_latency(instance.content)

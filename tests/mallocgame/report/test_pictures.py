@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.image import imread
 
 from mallocgame.judge import simulate
@@ -79,11 +80,63 @@ def test_layout_files(layouts, tmp_path):
         assert "small &lt;&amp;&gt; program: hand" in text and "nothing" in text
         assert ("saves at most" in text) == (name == "saving")
         assert ("input or weight, copied in" in text) == (name == "layout")
+        assert not _references(text) - set(re.findall(r' id="([^"]+)"', text))
         image = imread(tmp_path / f"one.{name}.png")[..., :3]
         assert image.shape[:2] == (930, 2220)
         shades[name] = {to_hex(colour) for colour in np.unique(image.reshape(-1, 3), axis=0)}
     kinds = {PRODUCED, RETURNED}  # the other one is that of prefetches too
     assert kinds <= shades["layout"] and not kinds & shades["saving"]
+
+
+def _references(text: str) -> set[str]:
+    """The ids that SVG refers to."""
+    return set(re.findall(r'(?:href="|url\()#([^")]+)', text))
+
+
+def test_residencies_are_where_matplotlib_draws_them(layouts, tmp_path):
+    """The paths that we put into the SVG cover the pixels of the PNG, in both colours."""
+    p, (hand, _) = layouts
+    draw_layouts(p, [hand], tmp_path / "one")
+    for name in ("layout", "saving"):
+        image = imread(tmp_path / f"one.{name}.png")[..., :3]
+        paths = re.findall(
+            r'<path d="M (\S+) (\S+) H (\S+) V (\S+) H \S+ z" clip-path="\S+" '
+            r'style="fill: (#\w+)',
+            (tmp_path / f"one.{name}.svg").read_text(),
+        )
+        assert len(paths) == len(MAPPING.residencies)
+        for *sides, colour in paths:
+            left, bottom, right, top = (float(side) * 150 / 72 for side in sides)
+            inside = image[round(top) + 2 : round(bottom) - 2, round(left) + 2 : round(right) - 2]
+            assert np.mean(np.abs(inside - to_rgb(colour)).max(axis=-1) < 0.01) > 0.8
+            # A pixel beyond every side is of another colour.
+            middle = image[round((top + bottom) / 2), :], image[:, round((left + right) / 2)]
+            for line, first, last in ((middle[0], left, right), (middle[1], top, bottom)):
+                for at in (round(first) - 2, round(last) + 2):
+                    assert np.abs(line[at] - to_rgb(colour)).max() > 0.01
+
+
+def test_names_are_dark_where_residencies_are_light(tmp_path):
+    (path,) = find_programs(["tpu_v4/resnet50_b1_inference"])
+    p = load_program(path)
+    mapping = load_production(path, p)
+    assert mapping is not None
+    draw_layouts(p, [DrawnMapping("one", mapping, simulate(p, mapping))], tmp_path / "one")
+    found = {}
+    for name in ("layout", "saving"):
+        text = (tmp_path / f"one.{name}.svg").read_text()
+        faces = re.findall(r'H \S+ z" clip-path="\S+" style="fill: (#\w+)', text)
+        assert len(faces) == len(mapping.residencies)
+        of_value = {
+            p.values[r.value].name: f for r, f in zip(mapping.residencies, faces, strict=True)
+        }
+        labels = re.findall(r'fill: (#333333|#fffffe)"[^>]*>([^<…]*)</text>', text)
+        for ink, label in labels:
+            light = np.dot(to_rgb(of_value[label]), (0.3, 0.6, 0.1)) > 0.5
+            assert ink == ("#333333" if light else "#fffffe"), label
+        found[name] = {ink for ink, _ in labels}
+    assert found["layout"] | found["saving"] == {"#333333", "#fffffe"}
+    assert found["layout"] != found["saving"]
 
 
 def test_layout_is_reproducible(layouts):
