@@ -178,7 +178,7 @@ def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[st
     """The row with the promise that its mapping has by the present code."""
     work = options.work / row["program"]
     path = work / f"{row['mapper']}.mapping.json.gz"
-    if not path.exists():
+    if not path.exists() or "refused" in row:
         return row
     options.programs = row["program"]
     (case,) = _cases(options)
