@@ -26,9 +26,9 @@ from mallocgame.program.mapping import Mapping
 # Error of what instructions save under a placement that the fit has not seen, as a share of it, and
 # the number of placements that this counts for beside those that were held out.
 USUAL_ERROR, USUAL_PLACEMENTS = 0.5, 2
-# Share of what a new order is to save that the compiler makes come true: three quarters of it, give
-# or take a quarter (docs/results/promises.md).
-FOLLOWED = 0.75
+# Share of what a new order is to save that the compiler makes come true: nine tenths of it, give or
+# take a tenth (docs/results/promises.md).
+FOLLOWED = 0.9
 LEAST_SHARE = 0.001  # of the latency that is worth a word
 
 
@@ -36,8 +36,8 @@ LEAST_SHARE = 0.001  # of the latency that is worth a word
 class Promise:
     """The speed-up over production that a mapping promises.
 
-    gain: what is expected of the compiler: as `simulated`, but without waiting a quarter of
-        `gained` is taken off.
+    gain: what is expected of the compiler: as `simulated`, but without waiting a tenth of `gained`
+        is taken off.
     error: half the width of the interval in which the compiler's own figure is expected.
     simulated: ``latency(production) / latency(mapping) - 1``, the lesser of that with and without
         the time spent waiting for copies, and without what the compiler does not follow.
