@@ -32,7 +32,7 @@ MOST_OFF = 0.03
 
 
 def main() -> int:
-    """Writes promises.json, promises_summary.json and promises_stays.json."""
+    """Writes promises.json and promises_*.json: summary, stays and loads."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", type=Path)
     parser.add_argument("--commit", required=True)
@@ -43,7 +43,7 @@ def main() -> int:
     about = {"command": COMMAND, "machine": MACHINE, "commit": options.commit, "date": options.date}
     for name, table in (
         ("promises", each(rows)), ("promises_summary", summary(rows)),
-        ("promises_stays", stays(rows)),
+        ("promises_stays", stays(rows)), ("promises_loads", loads(rows)),
     ):  # fmt: skip
         text = json.dumps({**table, **about}, indent=1)
         write_text(options.out / f"{name}.json", text + "\n")
@@ -180,6 +180,38 @@ def stays(rows: Sequence[Row]) -> dict[str, Any]:
             "accesses, not stays, that the mapping has in slow memory and production has not.",
             "To save: by our latencies. Compiled: what of it the first compile has where the "
             "mapping has it.",
+        ],
+    }  # fmt: skip
+
+
+def loads(rows: Sequence[Row]) -> dict[str, Any]:
+    """Seconds of loads by part, over the programs that were compiled for these rows."""
+    parts: dict[str, list[float]] = {}
+    loaded = [row["seconds"] for row in rows if "without assignment" in row["seconds"]]
+    for seconds in loaded:
+        for part, took in seconds.items():
+            parts.setdefault(part, []).append(took)
+    wanted = (
+        "tracing", "without assignment", "with assignment", "probe random_N", "with N MiB", "fit",
+    )  # fmt: skip
+    total = sum(sum(parts[part]) for part in wanted)
+    return {
+        "title": f"What a load takes, {len(loaded)} programs",
+        "question": "Does importing take long, and why?",
+        "columns": [
+            {"name": "part", "unit": ""}, {"name": "programs", "unit": ""},
+            {"name": "median", "unit": "s", "decimals": 1},
+            {"name": "share of all", "unit": "%", "decimals": 1},
+        ],
+        "rows": [
+            [part, len(parts[part]), float(np.median(parts[part])),
+             round(100 * sum(parts[part]) / total, 2)] for part in wanted
+        ],
+        "notes": [
+            "Compiles: without assignment of memory spaces, with it, a probe with a random half of "
+            "all arrays kept in slow memory, and with less fast memory where that is asked for. "
+            "The core was shared with two to four other processes: take the shares, not the "
+            "seconds.",
         ],
     }  # fmt: skip
 
