@@ -36,14 +36,16 @@ LEAST_SHARE = 0.001  # of the latency that is worth a word
 class Promise:
     """The speed-up over production that a mapping promises.
 
-    gain: what is expected of the compiler: as `simulated`, but without waiting a tenth of `gained`
-        is taken off.
+    gain: what is expected of the compiler: as `simulated`, less a tenth of `gained`, where waiting
+        does not take off as much, and less what may be wrong of what is saved under placements
+        that the fit has not seen.
     error: half the width of the interval in which the compiler's own figure is expected.
     simulated: ``latency(production) / latency(mapping) - 1``, the lesser of that with and without
         the time spent waiting for copies, and without what the compiler does not follow.
     gained: what the instructions that become faster save, as a share of the latency.
     unseen: what changes against production in instructions under placements that the fit has not
-        seen, as a share of the latency.
+        seen, as a share of the latency.  A search looks for mappings in which such guesses are too
+        good, so that the part of it that is saved is taken off `gain` as far as it may be wrong.
     assumed: share of the latency for which the compiler gives no estimate.
     """
 
@@ -86,13 +88,15 @@ def promise(program: Program, production: Mapping, mapping: Mapping) -> Promise 
     without = float(was.sum() / now.sum() - 1)
     assumed, total = assumed_slots(program), float(now.sum())
     change = np.abs(was - now)
-    unseen = float(change[_unseen_slots(program, in_fast, assumed)].sum()) / total
-    gained = float(np.maximum(was - now, 0.0).sum()) / total
+    unseen_slots = _unseen_slots(program, in_fast, assumed)
+    unseen = float(change[unseen_slots].sum()) / total
+    faster = np.maximum(was - now, 0.0) / total
+    gained, guessed = float(faster.sum()), float(faster[unseen_slots].sum())
     off = abs(latency_error(program, before) or 0.0) * float(change.sum()) / total
-    lost = (1 - FOLLOWED) * gained
+    lost, rate = (1 - FOLLOWED) * gained, _rate(program)
     return Promise(
-        gain=min(with_waits, without - lost),
-        error=lost + _rate(program) * unseen + off + float(change[assumed].sum()) / total,
+        gain=min(with_waits, without - lost) - rate * guessed,
+        error=lost + rate * unseen + off + float(change[assumed].sum()) / total,
         simulated=min(with_waits, without),
         gained=gained,
         unseen=unseen,
