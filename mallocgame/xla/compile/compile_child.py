@@ -115,8 +115,26 @@ def compile_stablehlo(request: dict[str, Any]) -> None:
     with mlir.make_ir_context():
         module = ir.Module.parse(text)
         compiled = devices[0].client.compile(module, xla_client.DeviceList(devices), options)
-    (made,) = compiled.hlo_modules()
-    Path(request["out"]).write_text(made.to_string())
+    Path(request["out"]).write_text(read_back(compiled))
+
+
+def read_back(compiled: Any) -> str:
+    """The optimised HLO of what the compiler made.
+
+    Raises:
+      ValueError: jaxlib does not know the form in which the compiler gives it.
+    """
+    import jax
+
+    try:
+        (made,) = compiled.hlo_modules()
+    except jax.errors.JaxRuntimeError as error:
+        first = str(error).partition("\n")[0]
+        raise ValueError(
+            f"it compiles, but jaxlib {jax.lib.__version__} cannot read what comes of it (work "
+            f"that is offloaded to SparseCore, perhaps; another chip may do without): {first}"
+        ) from None
+    return made.to_string()
 
 
 def main() -> int:

@@ -15,7 +15,7 @@ from mallocgame.judge import simulate, verify
 from mallocgame.program import load_program
 from mallocgame.program.mapping import load_mapping
 from mallocgame.xla.compile import compiler
-from mallocgame.xla.compile.compile_child import parse_shapes, resolve
+from mallocgame.xla.compile.compile_child import parse_shapes, read_back, resolve
 from mallocgame.xla.compile.compiler import Function, Lowered, lower, without_metadata
 from mallocgame.xla.compile.workfolder import Workfolder
 from mallocgame.xla.make import driver
@@ -295,3 +295,15 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
 def test_random_probe_is_a_valid_option() -> None:
     (override,) = driver.random_probe(7).values()
     assert isinstance(override, str) and override.count("{") == override.count("}")
+
+
+def test_what_jaxlib_cannot_read_back_is_said():
+    class Unread:
+        def hlo_modules(self):
+            raise jax.errors.JaxRuntimeError("INTERNAL: async-update has 4 operands\nsecond line")
+
+    with pytest.raises(
+        ValueError, match=r"cannot read .* SparseCore.*: INTERNAL: async-update"
+    ) as e:
+        read_back(Unread())
+    assert jax.lib.__version__ in str(e.value) and "second line" not in str(e.value)
