@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -302,8 +303,7 @@ def test_what_jaxlib_cannot_read_back_is_said():
         def hlo_modules(self):
             raise jax.errors.JaxRuntimeError("INTERNAL: async-update has 4 operands\nsecond line")
 
-    with pytest.raises(
-        ValueError, match=r"cannot read .* SparseCore.*: INTERNAL: async-update"
-    ) as e:
+    said = r"cannot read .* SparseCore.*: INTERNAL: async"
+    with pytest.raises(ValueError, match=said) as error:
         read_back(Unread())
-    assert jax.lib.__version__ in str(e.value) and "second line" not in str(e.value)
+    assert jax.lib.__version__ in str(error.value) and "second line" not in str(error.value)
