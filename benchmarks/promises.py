@@ -31,7 +31,7 @@ from benchmarks.ordinary import programs
 from gamekit.errors import InputError
 from gamekit.files import write_text
 from mallocgame.api import Problem, Result
-from mallocgame.followed import Follower, late_copies
+from mallocgame.followed import AWAY, ROOM, Follower, late_stays
 from mallocgame.judge import simulate
 from mallocgame.judge.reading import Reading
 from mallocgame.program.latency import access_seconds
@@ -41,7 +41,8 @@ from mallocgame.xla.loading import module_of
 from mallocgame.xla.workload import Workload
 
 # New stays: those that the compiler should follow, and others by the reason; and what stays behind.
-KINDS = ("expected", "there was room", "late copy", "a result, copied away")
+EXPECTED, LATE = "expected", "late copy"
+KINDS = (EXPECTED, ROOM, LATE, AWAY)
 SLOWER = "slower in fast memory"
 
 
@@ -211,36 +212,17 @@ def _stays(problem: Problem, mapping: Mapping, path: Path) -> dict[str, list[flo
     program, follower = problem.program, Follower(problem.program, problem.production)
     placed = np.zeros(len(program.accesses), bool)
     placed[json.loads(path.read_text())] = True
-    reading, late = Reading(program, mapping), late_copies(program, mapping)
-    own = {(copy.value, copy.end) for copy in problem.production.prefetches}
-    late_stays = {(v, start) for v, start, end in late if (v, end) not in own}
-    served, before = reading.served_fast(), follower.served
+    late = late_stays(program, problem.production, mapping)
+    served, before = Reading(program, mapping).served_fast(), follower.served
     slow_s, fast_s = access_seconds(program)
     weights = np.array([program.weights[a.instruction] for a in program.accesses])
     saves = (slow_s - fast_s) * weights
     found = {kind: [0, 0.0, 0.0] for kind in (*KINDS, SLOWER)}
-    for stay in reading.stays:
-        during = [
-            i for i, a in enumerate(program.accesses)
-            if a.value == stay.value and stay.start <= a.instruction < stay.end and served[i]
-        ]  # fmt: skip
+    for stay, during, why in follower.looks(mapping):
         new = [i for i in during if not before[i]]
-        if not new:
-            continue
-        slots = [program.accesses[i].instruction for i in during]
-        facts = stay.value, stay.start, stay.end, slots
-        evicts = any(
-            t.value == stay.value and stay.start < t.start <= stay.end for t in reading.evictions
-        )
-        if (stay.value, stay.start) in late_stays:
-            kind = "late copy"
-        elif follower.refuses(*facts, writes=stay.defined, evicts=False):
-            kind = "there was room"
-        elif follower.refuses(*facts, writes=stay.defined, evicts=evicts):
-            kind = "a result, copied away"
-        else:
-            kind = "expected"
-        _add(found[kind], 1, saves[new], placed[new])
+        if new:
+            kind = LATE if (stay.value, stay.start) in late else why or EXPECTED
+            _add(found[kind], 1, saves[new], placed[new])
     kept = before & ~served & (saves < 0)
     _add(found[SLOWER], int(kept.sum()), -saves[kept], ~placed[kept])
     return found

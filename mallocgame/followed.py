@@ -14,7 +14,7 @@ What is left is a matter of order: who has the room that is short.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from mallocgame.program import Program
 from mallocgame.program.latency import copy_seconds
 from mallocgame.program.machine import machine_by_name
 from mallocgame.program.mapping import Mapping
+
+# Why a stay is refused.
+ROOM, AWAY = "there was room", "a result, copied away"
 
 
 class Follower:
@@ -49,31 +52,43 @@ class Follower:
             self._in_use[stay.start : stay.end] += stay.size
             self._stays.setdefault(stay.value, []).append(stay)
 
-    def refuses(
-        self,
-        value: int,
-        start: int,
-        end: int,
-        slots: Sequence[int],
-        *,
-        writes: bool,
-        evicts: bool,
-    ) -> bool:
-        """Whether a value would not stay in fast memory over [start, end).
+    def why_refused(
+        self, value: int, start: int, end: int, slots: Sequence[int], *, leaves: bool
+    ) -> str:
+        """Why a value would not stay in fast memory over [start, end); empty if it would.
 
-        slots: those of its accesses meanwhile, all of which are served there. writes: whether it is
-        defined there. evicts: whether it is copied to slow memory afterwards.
+        slots: those of its accesses meanwhile, all of which are served there. leaves: whether it is
+        defined there, and copied to slow memory afterwards.
         """
         if all((value, slot) in self._known for slot in slots):
-            return False
-        if writes and evicts and value not in self._evicted:
-            return True
+            return ""
         in_use = self._in_use[start:end]
         for own in self._stays.get(value, ()):
             in_use = in_use.copy()
             in_use[max(own.start - start, 0) : max(own.end - start, 0)] -= own.size
         size = self.program.machine.align(self.program.values[value].size_bytes)
-        return bool(in_use.max(initial=0) + size <= self.program.machine.fast_capacity_bytes)
+        if in_use.max(initial=0) + size <= self.program.machine.fast_capacity_bytes:
+            return ROOM
+        return AWAY if leaves and value not in self._evicted else ""
+
+    def looks(self, mapping: Mapping) -> Iterator[tuple[JudgedStay, list[int], str]]:
+        """A mapping's stays, the numbers of the accesses that each serves, why it is refused."""
+        reading = Reading(self.program, mapping)
+        by_value: dict[int, list[tuple[int, int]]] = {}
+        for number in np.flatnonzero(reading.served_fast()).tolist():
+            access = self.program.accesses[number]
+            by_value.setdefault(access.value, []).append((access.instruction, number))
+        copied: dict[int, list[int]] = {}
+        for copy in reading.evictions:
+            copied.setdefault(copy.value, []).append(copy.start)
+        for stay in reading.stays:
+            during = [x for x in by_value.get(stay.value, ()) if stay.start <= x[0] < stay.end]
+            leaves = any(stay.start < t <= stay.end for t in copied.get(stay.value, ()))
+            why = self.why_refused(
+                stay.value, stay.start, stay.end, [slot for slot, _ in during],
+                leaves=stay.defined and leaves,
+            )  # fmt: skip
+            yield stay, [number for _, number in during], why
 
     def follows(self, mapping: Mapping) -> tuple[Mapping, np.ndarray]:
         """What comes of a mapping: the mapping without the stays that are refused, and the accesses
@@ -81,37 +96,28 @@ class Follower:
 
         A refused stay leaves its accesses where production has them.
         """
-        reading = Reading(self.program, mapping)
-        served = reading.served_fast()
-        by_value: dict[int, list[tuple[int, int]]] = {}
-        for number in np.flatnonzero(served).tolist():
-            access = self.program.accesses[number]
-            by_value.setdefault(access.value, []).append((access.instruction, number))
-        leaves: dict[int, list[int]] = {}
-        for copy in reading.evictions:
-            leaves.setdefault(copy.value, []).append(copy.start)
+        served = Reading(self.program, mapping).served_fast()
         refused = []
-        for stay in reading.stays:
-            during = [x for x in by_value.get(stay.value, ()) if stay.start <= x[0] < stay.end]
-            evicts = any(stay.start < t <= stay.end for t in leaves.get(stay.value, ()))
-            slots = [slot for slot, _ in during]
-            if self.refuses(
-                stay.value, stay.start, stay.end, slots, writes=stay.defined, evicts=evicts
-            ):
+        for stay, numbers, why in self.looks(mapping):
+            if why:
                 refused.append((stay.value, stay.start, stay.end))
-                numbers = [number for _, number in during]
                 served[numbers] = self.served[numbers]
         return _without(mapping, refused), served
 
 
-def without_late_copies(program: Program, production: Mapping, mapping: Mapping) -> Mapping:
-    """A mapping without the stays whose copy takes longer than all instructions meanwhile.
-
-    The program would wait for such a copy, and the compiler does not make it.  Production's own
-    copies are kept: there are other ways to them.
-    """
+def late_stays(program: Program, production: Mapping, mapping: Mapping) -> set[tuple[int, int]]:
+    """The stays (value, start) whose copy takes longer than all instructions meanwhile, but for
+    copies that production makes too: there are other ways to them."""
     own = {(t.value, t.end) for t in production.prefetches}
-    late = {(v, start) for v, start, end in late_copies(program, mapping) if (v, end) not in own}
+    return {(v, start) for v, start, end in late_copies(program, mapping) if (v, end) not in own}
+
+
+def without_late_copies(program: Program, production: Mapping, mapping: Mapping) -> Mapping:
+    """A mapping without its late stays.
+
+    The program would wait for their copies, and the compiler does not make them.
+    """
+    late = late_stays(program, production, mapping)
     gone = [r for r in mapping.residencies if (r.value, r.start) in late]
     return _without(mapping, [(r.value, r.start, r.end) for r in gone])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -50,7 +51,7 @@ class SumGame(TableGame[Sums]):
         log = state.log.at[state.length].set(action.astype(jnp.int8), mode="drop")
         after = Sums(state.instance, state.length + 1, log, state.total + row[action])
         over = self.done_one(row, state)
-        drifted = state.replace(total=state.total + self.drift)  # type: ignore[attr-defined]
+        drifted = dataclasses.replace(state, total=state.total + self.drift)
         return jax.tree.map(lambda a, b: jnp.where(over, a, b), drifted, after)
 
     def observe_one(self, row: Array, state: Sums) -> Array:

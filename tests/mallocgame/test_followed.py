@@ -36,10 +36,8 @@ def test_room_is_what_production_leaves_in_every_slot(seed):
             for slot in range(stay.start, stay.end)
         )
         new_access = [-1]
-        refused = follower.refuses(
-            stay.value, stay.start, stay.end, new_access, writes=False, evicts=False
-        )
-        assert refused == (stay.size <= free)
+        why = follower.why_refused(stay.value, stay.start, stay.end, new_access, leaves=False)
+        assert bool(why) == (stay.size <= free)
     kept, served = follower.follows(mapping)
     assert set(kept.residencies) <= set(mapping.residencies)
     # What production serves is never lost by a refusal, and nothing else is won.

@@ -87,14 +87,10 @@ class MemoryLayout:
         self.table[:, k.IN_TIME] = [tuple(stay) not in own for stay in stays]
         for number in np.flatnonzero(self.hope > k.WORTH):
             stay = Stay(*row[number].tolist())
-            self.table[number, k.BARRED] = follower.refuses(
-                stay.value,
-                stay.start,
-                stay.end,
-                self.stays.gain_slot[stay.gain : stay.gain_end].tolist(),
-                writes=not stay.copied,
-                evicts=stay.evict_from >= 0,
-            )
+            slots = self.stays.gain_slot[stay.gain : stay.gain_end].tolist()
+            leaves = not stay.copied and stay.evict_from >= 0
+            why = follower.why_refused(stay.value, stay.start, stay.end, slots, leaves=leaves)
+            self.table[number, k.BARRED] = bool(why)
 
     def address(self, stay: Any) -> Any:
         """Where a stay is in the memory, by its number; also for an array of them."""
