@@ -1,13 +1,16 @@
 """What is promised, what the compiler confirms, and what an import costs, over ordinary programs.
 
     python benchmarks/promises.py --work DIR --out rows.jsonl [--cases DIR] [--programs NAME,NAME]
-        [--mappers local_search,greedy] [--budget 3]
+        [--mappers local_search,greedy] [--budget 3] [--levers all] [--search 600]
+    python benchmarks/promises.py --work DIR --out rows.jsonl --suite tpu_v4 --programs NAME,NAME
     python benchmarks/promises.py --work DIR --out rows.jsonl --again
 
 The programs are those of `benchmarks.ordinary`, and with ``--cases`` each ``NAME.py`` of a folder
-with ``function``, ``shapes`` and perhaps ``KW``, the keywords of `mallocgame.load`.  DIR of
-``--work`` keeps compiles and mappings.  A row is one program and mapper; rows that are there are
-kept, so a run can be stopped and started again.  ``--again`` computes the promises of all rows once
+with ``function``, ``shapes`` and perhaps ``KW``, the keywords of `mallocgame.load`; or with
+``--suite`` those of a suite's list, with the fast memory that they have there.  DIR of
+``--work`` keeps compiles and mappings.  A row is one program and mapper, with the levers and the
+search where they are not the default; rows that are there are kept, so a run can be stopped and
+started again.  ``--again`` computes the promises of all rows once
 more, from the compiles and mappings that are kept, and keeps the first ones beside them.
 """
 
@@ -37,7 +40,9 @@ from mallocgame.judge.reading import Reading
 from mallocgame.program.latency import access_seconds
 from mallocgame.program.mapping import Mapping, load_mapping
 from mallocgame.promise import promise
+from mallocgame.suites import SUITES
 from mallocgame.xla.loading import module_of
+from mallocgame.xla.make.build import read_index, read_list
 from mallocgame.xla.workload import Workload
 
 # New stays: those that the compiler should follow, and others by the reason; and what stays behind.
@@ -85,8 +90,8 @@ def main() -> int:
             return 0
         for mapper in options.mappers.split(","):
             for case in _cases(options):
-                if (case.name, mapper) not in done:
-                    row = _row(case, mapper, options.work, options.budget)
+                if (case.name, _label(mapper, options)) not in done:
+                    row = _row(case, mapper, options)
                     with options.out.open("a") as file:
                         file.write(json.dumps(row) + "\n")
                     print(json.dumps(row), file=sys.stderr, flush=True)
@@ -106,6 +111,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--programs", help="names, separated by commas; default all")
     parser.add_argument("--mappers", default="local_search", help="names, separated by commas")
     parser.add_argument("--budget", type=float, default=3.0, help="seconds of a mapper")
+    parser.add_argument("--suite", help="a suite of the package, whose programs are taken instead")
+    parser.add_argument("--levers", default="public", help="public or all; see mallocgame.map")
+    parser.add_argument("--search", type=float, default=0.0, help="seconds with the compiler asked")
+    parser.add_argument("--seed", type=int, default=0, help="of the mappers")
     parser.add_argument("--again", action="store_true", help="the promises of the rows, again")
     return parser.parse_args()
 
@@ -117,9 +126,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _cases(options: argparse.Namespace) -> Iterator[Case]:
     """The programs that are asked for, in that order."""
+    asked = options.programs.split(",") if options.programs else []
+    if options.suite:
+        yield from _of_suite(options.suite, asked)
+        return
     own = programs()
     given = {p.stem: p for p in sorted(options.cases.glob("*.py"))} if options.cases else {}
-    for name in options.programs.split(",") if options.programs else (*own, *given):
+    for name in asked or (*own, *given):
         if name in own:
             each = own[name]
             keywords = {"chip": each.chip, "capacity_mib": each.capacity_mib}
@@ -128,6 +141,21 @@ def _cases(options: argparse.Namespace) -> Iterator[Case]:
             raise InputError(f"--programs: must be among {', '.join((*own, *given))}, got {name!r}")
         elif found := _given(given[name]):
             yield found
+
+
+def _of_suite(suite: str, names: list[str]) -> Iterator[Case]:
+    """Programs of a suite that ships, with the fast memory that they have there."""
+    folder = SUITES / suite
+    index = read_index(folder)["programs"]
+    entries = {entry.name: entry for entry in read_list(folder.with_suffix(".yaml"))}
+    for name in names or list(index):
+        if name not in entries or name not in index:
+            raise InputError(f"--programs: must be of {suite}, got {name!r}")
+        entry = entries[name]
+        module, _, factory = entry.function.partition(":")
+        workload = getattr(importlib.import_module(module), factory)(**entry.arguments)
+        keywords = {"chip": entry.chip, "capacity_mib": index[name]["capacity_mib"]}
+        yield Case(name, workload, entry.family, keywords)
 
 
 def _given(path: Path) -> Case | None:
@@ -148,8 +176,16 @@ def _given(path: Path) -> Case | None:
     )
 
 
-def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
-    row = {"program": case.name, "mapper": mapper, "like": case.like, **case.keywords}
+def _label(mapper: str, options: argparse.Namespace) -> str:
+    """A row's mapper, with what is not the default."""
+    levers = f", {options.levers} levers" if options.levers != "public" else ""
+    seed = f", seed {options.seed}" if options.seed else ""
+    return mapper + levers + seed + (f", {options.search:.0f} s of search" * (options.search > 0))
+
+
+def _row(case: Case, mapper: str, options: argparse.Namespace) -> dict[str, Any]:
+    label, work = _label(mapper, options), options.work
+    row = {"program": case.name, "mapper": label, "like": case.like, **case.keywords}
     clock = Clock()
     try:
         module_of(case.workload, case.name)
@@ -159,19 +195,22 @@ def _row(case: Case, mapper: str, work: Path, budget: float) -> dict[str, Any]:
             **case.keywords,
         )  # fmt: skip
         clock.add("fit")
-        result = mallocgame.map(problem, mapper, budget_s=budget)
+        result = mallocgame.map(
+            problem, mapper, budget_s=options.budget, seed=options.seed, levers=options.levers,
+            search_s=options.search,
+        )  # fmt: skip
     except InputError as error:
         return {**row, "refused": str(error), "seconds": clock.parts}
     clock.parts["search"] = round(result.seconds, 2)
     if result.confirmation:
         clock.parts["confirm"] = round(result.confirmation.seconds, 2)
-    result.save(work / case.name / f"{mapper}.mapping.json.gz")
+    result.save(work / case.name / f"{label}.mapping.json.gz")
     if result.confirmation and result.confirmation.attempts:
         placed = result.confirmation.attempts[0].in_fast
         if placed is not None:
             found = json.dumps(np.flatnonzero(placed).tolist())
-            write_text(_placed(work, case.name, mapper), found)
-    stays = _stays(problem, result.mapping, _placed(work, case.name, mapper))
+            write_text(_placed(work, case.name, label), found)
+    stays = _stays(problem, result.mapping, _placed(work, case.name, label))
     return {**row, **figures(problem, result), "stays": stays, "seconds": clock.parts}
 
 
