@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from games.graphs.closed_form import Costs
 from games.graphs.closed_form.form import TENSOR
-from games.graphs.game.options import CLOSE, FIRST_ADDED, RETAIN, GraphsConfig
+from games.graphs.game.options import CLOSE, FIRST_ADDED, MORE, RETAIN, GraphsConfig
 from games.graphs.mappers.plans import Plan, solution_of
-from games.graphs.oracle.game import Oracle, Timing
+from games.graphs.oracle.game import Answer, Oracle, Timing
 from games.graphs.problem.solution import Solution
 
 
@@ -80,11 +80,27 @@ def _next_goal(
 ) -> tuple[frozenset[int], frozenset[int]]:
     """Takes the first group out of a list that can be built on, and what it retains."""
     begun = oracle.group
-    firsts = {a.op for a in oracle.answers if a.time is not None and a.op is not None}
+    firsts = [answer.op for page in _pages(oracle) for answer in page.answers if _is_op(answer)]
     for number, (goal, _) in enumerate(left):
-        if begun <= goal if begun else firsts & goal:
+        if begun <= goal if begun else goal & set(firsts):
             return left.pop(number)
-    return begun or frozenset([min(firsts, key=oracle.problem.rank.__getitem__)]), frozenset()
+    first = min((op for op in firsts if op is not None), key=oracle.problem.rank.__getitem__)
+    return begun or frozenset([first]), frozenset()
+
+
+def _is_op(answer: Answer) -> bool:
+    """Whether an answer is legal and about an operation."""
+    return answer.time is not None and answer.op is not None
+
+
+def _pages(oracle: Oracle) -> Iterator[Oracle]:
+    """The game, and the game after every further page of candidates."""
+    page = copy.copy(oracle)  # no move that opens or grows a group changes what copies share
+    yield page
+    while page.more:
+        page = copy.copy(page)
+        page.step(MORE)
+        yield page
 
 
 def _way_to(oracle: Oracle, goal: frozenset[int]) -> list[int]:
@@ -92,27 +108,39 @@ def _way_to(oracle: Oracle, goal: frozenset[int]) -> list[int]:
     if oracle.group:
         return _joining(oracle, goal)[0]
     best: tuple[list[int], int] = ([], 0)
-    for first, answer in enumerate(oracle.answers):
-        if answer.time is None or answer.op not in goal:
-            continue
-        begun = copy.copy(oracle)  # no move that opens or grows a group changes what it shares
-        begun.step(first)
-        moves, size = _joining(begun, goal)
-        if size > best[1]:
-            best = ([first, *moves], size)
+    for turned, page in enumerate(_pages(oracle)):
+        for first, answer in enumerate(page.answers):
+            if not _is_op(answer) or answer.op not in goal:
+                continue
+            begun = copy.copy(page)
+            begun.step(first)
+            moves, size = _joining(begun, goal)
+            if size > best[1]:
+                best = ([*[MORE] * turned, first, *moves], size)
     return best[0]
 
 
 def _joining(oracle: Oracle, goal: frozenset[int]) -> tuple[list[int], int]:
-    """Adds operations of a group to the open one, the fastest first; the moves, its size then."""
+    """Adds operations of a group to the open one, of the first page that has any the fastest first;
+    the moves, and the group's size then."""
     now, moves = copy.copy(oracle), []
     while True:
-        able = [
-            (answer.time, number)
-            for number, answer in enumerate(now.answers)
-            if number >= FIRST_ADDED and answer.time is not None and answer.ops <= goal
-        ]
-        if not able:
+        found = next(
+            ((turned, page, number) for turned, page in enumerate(_pages(now))
+             if (number := _fastest(page, goal)) is not None), None,
+        )  # fmt: skip
+        if found is None:
             return moves, len(now.group)
-        moves.append(min(able)[1])
-        now.step(moves[-1])
+        turned, now, number = found
+        moves += [*[MORE] * turned, number]
+        now.step(number)
+
+
+def _fastest(oracle: Oracle, goal: frozenset[int]) -> int | None:
+    """Of the answers that add operations of a group, and no others, the one of the least time."""
+    able = [
+        (answer.time, number)
+        for number, answer in enumerate(oracle.answers)
+        if number >= FIRST_ADDED and _is_op(answer) and answer.ops <= goal
+    ]
+    return min(able)[1] if able else None

@@ -7,7 +7,7 @@ from jax import Array
 
 from gamekit.observation import ObservationSpec, Part
 from games.graphs.game.group import NOBODY
-from games.graphs.game.options import FIRST_ADDED, NUM_ACTIONS, RETAIN
+from games.graphs.game.options import FIRST_ADDED, MORE, NUM_ACTIONS, RETAIN
 from games.graphs.game.rules import headroom
 from games.graphs.game.state import State, members
 from games.graphs.game.tables import Tables
@@ -16,10 +16,11 @@ ANSWER_NAMES = (
     "legal", "closes", "retains", "gain", "relative_gain", "time_over_bound", "matmul",
     "height", "width", "reduction", "cost_share", "stall_share", "waiting_readers", "reads_group",
     "shares_input", "left_readers", "next_gain", "reads_recent",
+    "joining", "more",
 )  # fmt: skip
 GAME_NAMES = (
     "open", "size", "open_share", "open_over_bound", "pending", "score", "headroom", "resident",
-    "capacity", "bandwidth", "free", "answers",
+    "capacity", "bandwidth", "free", "answers", "page",
 )  # fmt: skip
 SPEC = ObservationSpec(
     (Part("answers", (NUM_ACTIONS, len(ANSWER_NAMES))), Part("game", (len(GAME_NAMES),)))
@@ -85,6 +86,8 @@ def observe(t: Tables, state: State) -> Array:
             jnp.minimum(jnp.where(is_op & opened, left, 0), 8) / 4,
             jnp.clip(next_gain / mean, -4, 4),
             is_op & recent,
+            jnp.minimum(joins.sum(-1), 8) / 4,
+            offers.more & (jnp.arange(NUM_ACTIONS) == MORE),
         ],
         axis=-1,
     )
@@ -105,6 +108,7 @@ def observe(t: Tables, state: State) -> Array:
             _log(t.bandwidth * 16),
             1 - state.length / (4 * t.count),
             legal.sum() / NUM_ACTIONS,
+            jnp.minimum(state.page, 8) / 4,
         ]
     )
     seen = jnp.concatenate([answers.astype(jnp.float32).ravel(), game.astype(jnp.float32)])

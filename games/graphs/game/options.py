@@ -8,12 +8,15 @@ from gamekit.errors import InputError
 
 # Grows with every change after which the same moves may make another game, or an observation means
 # something else.
-GAME_VERSION = 2
+GAME_VERSION = 3
 # Actions of a question, and what they are while a group is open; before that all are first
-# operations of a group.
+# operations of a group.  The last one leads to more candidates where there are more.
 NUM_ACTIONS = 8
 CLOSE, RETAIN, FIRST_ADDED = 0, 1, 2
-ACTION_NAMES = ("close", "retain", *(f"candidate_{i}" for i in range(NUM_ACTIONS - FIRST_ADDED)))
+MORE = NUM_ACTIONS - 1
+ACTION_NAMES = (
+    "close", "retain", *(f"candidate_{i}" for i in range(MORE - FIRST_ADDED)), "candidate_or_more",
+)  # fmt: skip
 # Halvings of the native tile that are tried along each axis.
 HALVINGS = 8
 # Nothing joins a group that then takes longer than so many times the naive times of its operations.

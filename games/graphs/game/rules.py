@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from games.graphs.game.group import NOBODY
-from games.graphs.game.options import FIRST_ADDED, MOST_MOVES, RETAIN, SPARE
+from games.graphs.game.options import FIRST_ADDED, MORE, MOST_MOVES, RETAIN, SPARE
 from games.graphs.game.state import Moment, State, members, must_run, offers_of, outputs
 from games.graphs.game.tables import Tables
 
@@ -23,7 +23,9 @@ def begin(t: Tables, instance: Array, largest: int) -> State:
     no = jnp.zeros(size, bool)
     zero = jnp.float32(0)
     waiting = jnp.arange(size) < t.count
-    moment = Moment(no, no, waiting, no, jnp.full(largest, size), jnp.int32(NOBODY), jnp.int32(0))
+    moment = Moment(
+        no, no, waiting, no, jnp.full(largest, size), jnp.int32(NOBODY), jnp.int32(0), jnp.int32(0)
+    )
     state = State(
         instance=instance,
         ran=moment.ran,
@@ -35,6 +37,7 @@ def begin(t: Tables, instance: Array, largest: int) -> State:
         resident=moment.resident,
         closed=zero,
         open=zero,
+        page=moment.page,
         score=zero,
         length=moment.length,
         log=jnp.zeros(most_moves(size), jnp.int8),
@@ -54,6 +57,7 @@ def play(t: Tables, state: State, action: Array) -> State:
     size, offers = t.source.shape[0], state.offers
     opened = state.ops[0] < size
     closes = opened & (action < FIRST_ADDED)
+    asks = offers.more & (action == MORE)
     retains = closes & (action == RETAIN)
     leaves = outputs(t, state.ops)
     kept = retains & (jnp.arange(size) == offers.retained)
@@ -64,6 +68,7 @@ def play(t: Tables, state: State, action: Array) -> State:
         recent=jnp.where(closes, leaves, state.recent),
         ops=jnp.where(retains, offers.next_ops, jnp.where(closes, size, offers.ops[action])),
         resident=jnp.where(closes, jnp.where(retains, offers.retained, NOBODY), state.resident),
+        page=jnp.where(asks, state.page + 1, 0),
         length=state.length + 1,
     )
     closed = state.closed + jnp.where(closes, offers.time[action], 0.0)

@@ -13,7 +13,15 @@ from flax import struct
 from jax import Array, lax
 
 from games.graphs.game.group import NOBODY, group_time
-from games.graphs.game.options import FIRST_ADDED, FREE_MOVES, NUM_ACTIONS, RETAIN, SLOWEST, SPARE
+from games.graphs.game.options import (
+    FIRST_ADDED,
+    FREE_MOVES,
+    MORE,
+    NUM_ACTIONS,
+    RETAIN,
+    SLOWEST,
+    SPARE,
+)
 from games.graphs.game.tables import ABSENT, Tables
 
 
@@ -23,6 +31,7 @@ class Offers(struct.PyTreeNode):
     op: the operation that an answer is about, N without one. ops: the group after it, or the one
     that it closes. time: of that group; infinite where the answer is not legal.
     next_ops, next_time: the group after RETAIN, [G] and a number; retained: whose output it is.
+    more: bool, the last answer leads to more candidates.
     """
 
     op: Array
@@ -31,6 +40,7 @@ class Offers(struct.PyTreeNode):
     next_ops: Array
     next_time: Array
     retained: Array
+    more: Array
 
 
 class State(struct.PyTreeNode):
@@ -41,7 +51,8 @@ class State(struct.PyTreeNode):
     waiting: bool [N]; `pending` when the open group was opened. recent: bool [N], outputs of the
     last closed group. ops: int32 [G], the open group, filled up with N. resident: int32, whose
     output the group before retained. closed, open: float32, time of closed groups and of the open
-    one. score: float32. length: int32. log: int8 [M]. done: bool. offers: the answers.
+    one. page: int32, how often more candidates were asked for. score: float32. length: int32.
+    log: int8 [M]. done: bool. offers: the answers.
     """
 
     instance: Array
@@ -54,6 +65,7 @@ class State(struct.PyTreeNode):
     resident: Array
     closed: Array
     open: Array
+    page: Array
     score: Array
     length: Array
     log: Array
@@ -70,6 +82,7 @@ class Moment(NamedTuple):
     recent: Array
     ops: Array
     resident: Array
+    page: Array
     length: Array
 
 
@@ -105,14 +118,6 @@ def must_run(t: Tables, ran: Array, stored: Array) -> Array:
     return lax.while_loop(lambda carry: carry[1], grow, (start, jnp.array(True)))[0]
 
 
-def with_op(ops: Array, op: Array, size: int) -> Array:
-    """A list with one more operation, unless it is `size`."""
-    place = jnp.sum(ops < op)
-    at = jnp.arange(ops.shape[0])
-    moved = jnp.where(at < place, ops, jnp.where(at == place, op, jnp.roll(ops, 1)))
-    return jnp.where(op >= size, ops, moved)
-
-
 def listed(mask: Array, most: int) -> Array:
     """The operations of a mask as a list of at most `most`, filled up with N."""
     size = mask.shape[0]
@@ -122,12 +127,12 @@ def listed(mask: Array, most: int) -> Array:
 
 def offers_of(t: Tables, now: Moment) -> Offers:
     """The answers, and the times of the groups that they lead to."""
-    opened = now.ops[0] < t.source.shape[0]
-    firsts, added = _first_ops(t, now), _added_ops(t, now)
-    op, extra = (jnp.where(opened, a, f) for a, f in zip(added, firsts, strict=True))
-    size = t.source.shape[0]
-    grow = jax.vmap(lambda a, b: with_op(with_op(now.ops, a, size), b, size))
-    ops = grow(op, extra)
+    size, most = t.source.shape[0], now.ops.shape[0]
+    opened = now.ops[0] < size
+    op, more = _candidates(t, now)
+    groups = jax.vmap(lambda o: _group_with(t, now, o))(op)
+    small = groups.sum(-1) <= most
+    ops = jax.vmap(lambda group: listed(group, most))(groups)
     is_closing = opened & (jnp.arange(NUM_ACTIONS) < FIRST_ADDED)
     retained, next_ops = _retained(t, now)
     retain = jnp.full(NUM_ACTIONS + 1, NOBODY)
@@ -135,13 +140,55 @@ def offers_of(t: Tables, now: Moment) -> Offers:
     resident = jnp.full(NUM_ACTIONS + 1, now.resident).at[-1].set(retained)
     every = jnp.concatenate([ops, next_ops[None]])
     time = jax.vmap(lambda *group: group_time(t, *group))(every, resident, retain)
-    alone = jnp.sum(jnp.where(ops < size, t.naive[jnp.minimum(ops, size - 1)], 0.0), axis=-1)
+    alone = jnp.sum(jnp.where(groups, t.naive, 0.0), axis=-1)
     joins = opened & ~is_closing
-    able = is_closing | ((op < size) & (~joins | (time[:-1] <= SLOWEST * alone)))
+    able = is_closing | ((op < size) & small & (~joins | (time[:-1] <= SLOWEST * alone)))
     able &= (
         ~is_closing | (jnp.arange(NUM_ACTIONS) != RETAIN) | ((retained >= 0) & (time[-1] < jnp.inf))
     )
-    return Offers(op, ops, jnp.where(able, time[:-1], jnp.inf), next_ops, time[-1], retained)
+    times = jnp.where(able, time[:-1], jnp.inf)
+    # Asking for more leaves the open group, or none, as it is.
+    as_it_is = jnp.where(opened, time[MORE], 0.0)
+    times = times.at[MORE].set(jnp.where(more, as_it_is, times[MORE]))
+    return Offers(op, ops, times, next_ops, time[-1], retained, more)
+
+
+def _candidates(t: Tables, now: Moment) -> tuple[Array, Array]:
+    """Of each answer the operation that it is about, int32 [A], N without one; and whether the last
+    one leads to more."""
+    size = t.source.shape[0]
+    opened = now.ops[0] < size
+    able, first = (
+        jnp.where(opened, added, alone)
+        for added, alone in zip(_added_ops(t, now), _first_ops(t, now), strict=True)
+    )
+    # Their places in the list of candidates.
+    front, behind = able & first, able & ~first
+    place = jnp.where(front, jnp.cumsum(front), front.sum() + jnp.cumsum(behind)) - 1
+    begin = jnp.where(opened, FIRST_ADDED, 0)
+    slots = NUM_ACTIONS - begin
+    skipped = now.page * (slots - 1)
+    more = (able.sum() - skipped > slots) & _is_free(t, now)
+    answers = jnp.arange(NUM_ACTIONS)
+    wanted = jnp.where(answers >= begin, skipped + answers - begin, -1)
+    wanted = jnp.where(more & (answers == MORE), -1, wanted)
+    found = able & (place == wanted[:, None])
+    return jnp.where(found.any(-1), jnp.argmax(found, axis=-1), size), more
+
+
+def _group_with(t: Tables, now: Moment, op: Array) -> Array:
+    """The open group with an operation and all that has to run for it, bool [N]; an operation N
+    adds nothing."""
+    inside = members(t, now.ops)
+    there = now.stored | inside | (jnp.arange(inside.shape[0]) == now.resident)
+
+    def grow(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        found, _ = carry
+        more = found | (_readers_exist(t, found) & ~there)
+        return more, jnp.any(more != found)
+
+    begin = (jnp.arange(inside.shape[0]) == op, op < inside.shape[0])
+    return inside | lax.while_loop(lambda carry: carry[1], grow, begin)[0]
 
 
 def _is_free(t: Tables, now: Moment) -> Array:
@@ -154,35 +201,18 @@ def _known(t: Tables, stored: Array) -> Array:
     return (t.source < 0) | stored[jnp.maximum(t.source, 0)]
 
 
-def _best(priority: Array, count: int) -> Array:
-    """The operations of the highest priorities, int32 [count]; N where that is not positive."""
-    size = priority.shape[0]
-    padded = jnp.pad(priority, (0, max(0, count - size)))
-    value, at = lax.top_k(padded, count)
-    return jnp.where(value > 0, at, size)
-
-
 def _first_ops(t: Tables, now: Moment) -> tuple[Array, Array]:
-    """Candidates for a new group: what can run alone, readers of the last group's outputs first."""
-    size = t.source.shape[0]
+    """Which operations can open a group, bool [N]: what can run alone; and which of them come
+    first: readers of the last group's outputs."""
     ready = now.waiting & _known(t, now.stored).all(-1)
-    reads = ((t.source >= 0) & now.recent[jnp.maximum(t.source, 0)]).any(-1)
-    priority = jnp.where(ready, reads * 2 * size + size - jnp.arange(size), 0)
-    found = _best(priority, NUM_ACTIONS)
-    return found, jnp.full(NUM_ACTIONS, size)
+    return ready, ((t.source >= 0) & now.recent[jnp.maximum(t.source, 0)]).any(-1)
 
 
 def _added_ops(t: Tables, now: Moment) -> tuple[Array, Array]:
-    """Candidates for the open group, readers of what it makes before others that share an input;
-    and for each the operation that makes its other input, where that is missing."""
+    """Which operations may join the open group, bool [N]; and which of them come first: readers of
+    what it makes, before others that share an input."""
     size = t.source.shape[0]
-    index = jnp.arange(size)
     inside = members(t, now.ops)
-    known = _known(t, now.stored | inside | (index == now.resident))
-    ready = known.all(-1)
-    missing = jnp.max(jnp.where(known, -1, t.source), axis=-1)
-    alone = (~known).sum(-1) == 1
-    extra = jnp.where(alone & ready[jnp.maximum(missing, 0)], missing, size)
     at = jnp.minimum(now.ops, size - 1)
     valid = now.ops < size
     reads = ((t.source >= 0) & inside[jnp.maximum(t.source, 0)]).any(-1)
@@ -194,18 +224,8 @@ def _added_ops(t: Tables, now: Moment) -> tuple[Array, Array]:
     leaves = outputs(t, now.ops)
     first = jnp.argmax(leaves)
     same = (t.out_height == t.out_height[first]) & (t.out_width == t.out_width[first])
-    able = now.waiting & ~inside & (ready | (extra < size)) & (reads | (shares & same))
-    needs = 1 + (~ready).astype(jnp.int32)
-    able &= (valid.sum() + needs <= now.ops.shape[0]) & _is_free(t, now)
-    priority = jnp.where(able, reads * 2 * size + size - index, 0)
-    found = _best(priority, NUM_ACTIONS - FIRST_ADDED)
-    also = jnp.where(
-        (found < size) & ~ready[jnp.minimum(found, size - 1)],
-        extra[jnp.minimum(found, size - 1)],
-        size,
-    )
-    none = jnp.full(FIRST_ADDED, size)
-    return jnp.concatenate([none, found]), jnp.concatenate([none, also])
+    able = now.waiting & ~inside & (reads | (shares & same)) & _is_free(t, now)
+    return able & (valid.sum() < now.ops.shape[0]), reads
 
 
 def _retained(t: Tables, now: Moment) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from games.graphs.game.options import (
     FIRST_ADDED,
     FREE_MOVES,
     HALVINGS,
+    MORE,
     NUM_ACTIONS,
     RETAIN,
     SLOWEST,
@@ -60,6 +61,7 @@ class Oracle:
         self.group: Ops = none
         self.resident: int | None = None
         self.closed_time, self.length, self.done = 0.0, 0, False
+        self.page, self.more = 0, False
         self.closed: list[Closed] = []
         self.open_time = 0.0
         self.waiting = set(range(problem.num_ops))
@@ -72,7 +74,11 @@ class Oracle:
         answer = self.answers[action]
         assert answer.time is not None, "the action is not legal"
         self.length += 1
-        if not self.group or action >= FIRST_ADDED:
+        asks = self.more and action == MORE
+        self.page = self.page + 1 if asks else 0
+        if asks:
+            pass
+        elif not self.group or action >= FIRST_ADDED:
             self.group, self.open_time = answer.ops, answer.time
         else:
             self._close(answer.time, action == RETAIN)
@@ -146,20 +152,33 @@ class Oracle:
         if not self.group:
             ready = [op for op in self.waiting if self._known(op, self.stored)]
             ready.sort(key=lambda op: (not self._reads(op, self.recent), self.problem.rank[op]))
-            self.answers = [self._answer(op, frozenset([op])) for op in ready[:NUM_ACTIONS]]
+            self.answers = []
+            self.answers += [self._answer(op, frozenset([op])) for op in self._shown(ready)]
         else:
             self._find_retained()
             self.answers = [self._answer(None, self.group), self._retaining()]
-            for op, ops in self._added()[: NUM_ACTIONS - FIRST_ADDED]:
-                self.answers.append(self._joining(op, ops))
+            for op in self._shown(self._added()):
+                self.answers.append(self._joining(op))
         missing = NUM_ACTIONS - len(self.answers)
         self.answers += [Answer(None, frozenset(), None)] * missing
+        if self.more:
+            self.answers[MORE] = Answer(None, self.group, self.open_time)
         assert size and len(self.answers) == NUM_ACTIONS and CLOSE == 0
 
     def _answer(self, op: int | None, ops: Ops) -> Answer:
         return Answer(op, ops, self._time(ops, self.resident, None))
 
-    def _joining(self, op: int, ops: Ops) -> Answer:
+    def _shown(self, candidates: list[int]) -> list[int]:
+        """Those of the present page; `more` says whether another one follows."""
+        slots = NUM_ACTIONS - len(self.answers)
+        left = candidates[self.page * (slots - 1) :]
+        self.more = len(left) > slots and self._is_free
+        return left[: slots - 1] if self.more else left[:slots]
+
+    def _joining(self, op: int) -> Answer:
+        ops = self.group | self._needed(op)
+        if len(ops) > self.config.largest_group:
+            return Answer(op, ops, None)
         answer = self._answer(op, ops)
         alone = sum(self.naive[o] for o in ops)
         fast = answer.time is not None and answer.time <= SLOWEST * alone
@@ -201,34 +220,32 @@ class Oracle:
                 self.retained, self.readers = tensor, frozenset(readers)
                 return
 
-    def _added(self) -> list[tuple[int, Ops]]:
-        """Operations that may join, and the group with each: readers first, then by order."""
+    def _added(self) -> list[int]:
+        """Operations that may join: readers first, then by order."""
         problem, group = self.problem, self.group
-        known = self.stored | {problem.outputs[op] for op in group}
-        if self.resident is not None:
-            known = known | {self.resident}
         touched = {t for op in group for t in problem.inputs[op]}
         first = self._outputs(group)[0]
         shape = (problem.heights[first], problem.widths[first])
         found = []
-        for op in self._sorted(self.waiting - group) if self._is_free else ():
+        if not self._is_free or len(group) >= self.config.largest_group:
+            return found
+        for op in self._sorted(self.waiting - group):
             made = problem.outputs[op]
-            missing = {t for t in problem.inputs[op] if t not in known}
-            also = {problem.producer[t] for t in missing}
-            twice = [t for t in problem.inputs[op] if t in missing]
-            if len(twice) > 1 or not all(self._known(o, known) for o in also):
-                continue
-            reads = self._reads(op, group)
             shares = bool(touched & set(problem.inputs[op]))
-            if not reads and not (
-                shares and (problem.heights[made], problem.widths[made]) == shape
-            ):
-                continue
-            ops = group | {op} | also
-            if len(ops) <= self.config.largest_group:
-                found.append((not reads, op, ops))
-        found.sort(key=lambda item: item[0])
-        return [(op, ops) for _, op, ops in found]
+            same = (problem.heights[made], problem.widths[made]) == shape
+            if self._reads(op, group) or (shares and same):
+                found.append(op)
+        return sorted(found, key=lambda op: not self._reads(op, group))
+
+    def _needed(self, op: int) -> Ops:
+        """An operation, and all that has to run in the open group for it."""
+        known = self.stored | {self.problem.outputs[o] for o in self.group} | {self.resident}
+        found, stack = set[int](), [op]
+        while stack:
+            found.add(stack[-1])
+            missing = [t for t in self.problem.inputs[stack.pop()] if t not in known]
+            stack += {self.problem.producer[t] for t in missing} - found
+        return frozenset(found)
 
 
 def by_rules(problem: Problem) -> Timing:

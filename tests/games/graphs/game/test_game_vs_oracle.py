@@ -32,8 +32,13 @@ def problems(count: int, first_seed: int = 0) -> list[Problem]:
     raise AssertionError
 
 
-def recorded(game: GraphGame, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
-    """A game by chance of every problem, played together: what was seen before every move."""
+def recorded(
+    game: GraphGame, rng: np.random.Generator, last: float
+) -> list[dict[str, np.ndarray]]:
+    """A game by chance of every problem, played together: what was seen before every move.
+
+    last: how often the last answer is tried; 1 is as often as others.
+    """
 
     def look(state: Any) -> dict[str, jax.Array]:
         return {
@@ -52,7 +57,7 @@ def recorded(game: GraphGame, rng: np.random.Generator) -> list[dict[str, np.nda
     seen = [jax.tree.map(np.asarray, jax.jit(look)(state))]
     while not seen[-1]["done"].all():
         # Most groups grow before they are closed.
-        dice = rng.random(seen[-1]["legal"].shape) * np.array([0.8, 1, 1, 1, 1, 1, 1, 1])
+        dice = rng.random(seen[-1]["legal"].shape) * np.array([0.8, 1, 1, 1, 1, 1, 1, last])
         action = np.argmax(np.where(seen[-1]["legal"], dice, -1), -1)
         seen[-1]["action"] = action
         state, after = step(state, jnp.asarray(action, jnp.int32))
@@ -60,10 +65,10 @@ def recorded(game: GraphGame, rng: np.random.Generator) -> list[dict[str, np.nda
     return seen
 
 
-def check(made: list[Problem], seed: int) -> dict[str, int]:
+def check(made: list[Problem], seed: int, last: float = 1.0) -> dict[str, int]:
     """Compares every question of every game; counts what was played."""
-    seen = recorded(build_game(made, CONFIG), np.random.default_rng(seed))
-    counts = {"questions": 0, "retained": 0, "repeated": 0, "grouped": 0}
+    seen = recorded(build_game(made, CONFIG), np.random.default_rng(seed), last)
+    counts = dict.fromkeys(("questions", "retained", "repeated", "grouped", "pages", "at_once"), 0)
     for number, problem in enumerate(made):
         oracle = Oracle(problem, CONFIG, by_rules(problem))
         for row in seen:
@@ -76,7 +81,10 @@ def check(made: list[Problem], seed: int) -> dict[str, int]:
             counts["questions"] += 1
             if oracle.done:
                 break
+            before = len(oracle.group)
             oracle.step(int(row["action"][number]))
+            counts["pages"] += oracle.page > 0
+            counts["at_once"] += before > 0 and len(oracle.group) > before + 2
         assert oracle.done
         counts["retained"] += sum(len(group.retain) for group in oracle.closed)
         counts["grouped"] += sum(len(group.ops) > 1 for group in oracle.closed)
@@ -88,6 +96,38 @@ def test_game_and_oracle_agree():
     counts = check(problems(40), seed=0)
     assert counts["questions"] > 250 and counts["retained"] > 5
     assert counts["grouped"] > 30 and counts["repeated"] > 3
+
+
+def tree(leaves: int, capacity: int) -> Problem:
+    """MatMuls, every other one of a left input of its own, whose outputs are added up in pairs."""
+    side = 4
+    inputs: list[tuple[int, ...]] = []
+    tensors, made = 1, []
+    for leaf in range(leaves):
+        left = 0 if leaf % 2 else tensors
+        tensors += left > 0
+        inputs.append((left, tensors))
+        made.append(tensors + 1)
+        tensors += 2
+    level, outputs = made, list(made)
+    while len(level) > 1:
+        pairs = [tuple(level[i : i + 2]) for i in range(0, len(level) - 1, 2)]
+        inputs += pairs
+        sums = list(range(tensors, tensors + len(pairs)))
+        tensors += len(pairs)
+        outputs += sums
+        level = sums + level[2 * len(pairs) :]
+    adds = len(inputs) - leaves
+    return Problem(
+        "tree", (side,) * tensors, (side,) * tensors, tuple(inputs), tuple(outputs),
+        (8.0,) * leaves + (2.0,) * adds, ("MatMul",) * leaves + ("Pointwise",) * adds,
+        capacity, 1.0, (side, side),
+    )  # fmt: skip
+
+
+def test_they_agree_where_there_are_many_candidates():
+    counts = check([tree(12, 10_000), tree(16, 200), tree(9, 10_000)], seed=2, last=3.0)
+    assert counts["pages"] > 10 and counts["at_once"] > 2
 
 
 @pytest.mark.slow
