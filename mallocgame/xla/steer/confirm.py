@@ -1,8 +1,9 @@
 """The compiler's last word on a mapping: its own cycles with the options, beside production's.
 
 Several ways to say a mapping are compiled, the most faithful first, until the compiler follows one
-well enough; then, if there are seconds for it, the compiler searches from the best of them.  Only
-options that it does not estimate as slower than production are handed out.
+well enough.  Then come other mappings, for which the caller may have learned from these compiles.
+Then, if there are seconds for it, the compiler searches from the best of all.  Only options that it
+does not estimate as slower than production are handed out.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from gamekit.errors import InputError
 from gamekit.files import write_text
@@ -23,7 +22,7 @@ from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
 from mallocgame.xla.read.chips import Chip, Options
 from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
-from mallocgame.xla.steer.followed import followed_share, modelled_seconds
+from mallocgame.xla.steer.followed import Placement, followed_share, modelled_seconds
 from mallocgame.xla.steer.in_the_loop import CompilerSearch, own_benefits, search
 from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 
@@ -40,14 +39,16 @@ class Attempt:
     cycles: the compiler's estimate; None if it refused the options.
     followed: share of the bytes to be accessed in fast memory that are.
     simulated_s: our latency of what was compiled, without stalls.
-    in_fast: which accesses of the program the compile has in fast memory, bool [A].
+    placement: where the compile has the program's accesses.
+    number: of the mapping that was said, from 0.
     """
 
     what: str
     cycles: int | None
     followed: float | None = None
     simulated_s: float | None = None
-    in_fast: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    placement: Placement | None = dataclasses.field(default=None, repr=False, compare=False)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Confirmation:
     attempts: ways that were compiled, in that order.
     seconds: for all compiles.
     searched: compiles of the search that followed.
+    number: of the mapping that `options` say.
     """
 
     production_cycles: int
@@ -70,6 +72,7 @@ class Confirmation:
     attempts: tuple[Attempt, ...]
     seconds: float
     searched: int = 0
+    number: int = 0
 
     @property
     def gain(self) -> float:
@@ -99,6 +102,7 @@ def confirm(
     *,
     levers: str = "public",
     promised: float,
+    again: Callable[[Sequence[Attempt], float], tuple[Mapping, float] | None] | None = None,
     search_s: float = 0.0,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     progress: Callable[[str], None] | None = None,
@@ -111,6 +115,8 @@ def confirm(
       levers: what may be said, see `options_of`.
       promised: the gain that the mapping promises; with half of it the compiler is believed to
         follow, and below `LEAST_GAIN` nothing is compiled.
+      again: gets the compiles of the last mapping and the best gain so far, and gives another
+        mapping and the gain that it promises, or None; not asked where nothing was compiled.
       search_s: seconds for a search with the compiler in the loop (`.in_the_loop`) after that.
       bench: a stand-in for tests.
 
@@ -118,31 +124,79 @@ def confirm(
       InputError: the program does not say production's cycles, or the compiler is missing.
     """
     production = production_cycles(program)
-    attempts: list[Attempt] = []
-    best = Confirmation(production, production, plain_options(program, chip), PRODUCTION, (), 0.0)
+    kept = Confirmation(production, production, plain_options(program, chip), PRODUCTION, (), 0.0)
     started = time.monotonic()
+    asked: tuple[Mapping, float] | None = (mapping, promised)
     with tempfile.TemporaryDirectory(prefix="mallocgame-confirm-") as name:
         folder = Path(name)
         write_text(folder / STABLEHLO, module)
         bench = bench or CompilerBench(program, folder, chip, timeout_s)
-        best_wishes = Wishes()
-        said = ways(program, mapping, levers) if promised >= LEAST_GAIN else ()
-        for what, wishes in said:
-            options = options_of(program, wishes, chip, levers)
-            attempt = _compiled(bench, options, folder / f"attempt_{len(attempts)}", what, mapping)
-            attempts.append(attempt)
-            cycles = attempt.cycles
-            if progress:
-                told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
-                progress(f"{program.name}: compiled with {what}: {told}")
-            if cycles is not None and cycles < best.cycles:
-                best = dataclasses.replace(best, cycles=cycles, options=options, what=what)
-                best_wishes = wishes
-            if best.gain > 0 and best.gain >= ENOUGH * promised:
-                break
+        tries = _Tries(bench, chip, levers, folder, kept, progress)
+        while asked is not None:
+            done = tries.compile_ways(*asked)
+            asked = again(done, tries.best.gain) if again and done else None
+        best = tries.best
         if search_s > 0:
-            best = _searched(bench, best, best_wishes, levers, search_s, progress)
-    return dataclasses.replace(best, attempts=tuple(attempts), seconds=time.monotonic() - started)
+            best = _searched(bench, best, tries.wishes, levers, search_s, progress)
+    seconds = time.monotonic() - started
+    return dataclasses.replace(best, attempts=tuple(tries.attempts), seconds=seconds)
+
+
+class _Tries:
+    """Compiles of mappings, and the best one so far.
+
+    best, wishes: what it is, and what it says.
+    """
+
+    def __init__(
+        self,
+        bench: CompilerBench,
+        chip: Chip,
+        levers: str,
+        folder: Path,
+        best: Confirmation,
+        progress: Callable[[str], None] | None,
+    ):
+        self._bench, self._chip, self._levers, self._folder = bench, chip, levers, folder
+        self._progress, self._mappings = progress, 0
+        self._said: list[Wishes] = []
+        self.best, self.wishes = best, Wishes()
+        self.attempts: list[Attempt] = []
+
+    def compile_ways(self, mapping: Mapping, promised: float) -> list[Attempt]:
+        """Compiles the ways to say a mapping, but for those that were compiled already, until one
+        gains enough of what is promised; none if that is not worth a compile."""
+        done: list[Attempt] = []
+        program, number = self._bench.program, self._mappings
+        self._mappings += 1
+        for what, wishes in ways(program, mapping, self._levers):
+            if promised < LEAST_GAIN or (done and self._gains(ENOUGH * promised)):
+                break
+            if wishes in self._said:
+                continue
+            self._said.append(wishes)
+            options = options_of(program, wishes, self._chip, self._levers)
+            out = self._folder / f"attempt_{len(self._said)}"
+            attempt = _compiled(self._bench, options, out, what, mapping)
+            done.append(dataclasses.replace(attempt, number=number))
+            if attempt.cycles is not None and attempt.cycles < self.best.cycles:
+                self.best = dataclasses.replace(
+                    self.best, cycles=attempt.cycles, options=options, what=what, number=number
+                )
+                self.wishes = wishes
+            self._tell(done[-1])
+        self.attempts += done
+        return done
+
+    def _gains(self, enough: float) -> bool:
+        return self.best.gain > 0 and self.best.gain >= enough
+
+    def _tell(self, attempt: Attempt) -> None:
+        if self._progress:
+            production, cycles = self.best.production_cycles, attempt.cycles
+            told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
+            name = self._bench.program.name
+            self._progress(f"{name}: compiled with {attempt.what}: {told}")
 
 
 def production_cycles(program: Program) -> int:
@@ -231,4 +285,4 @@ def _compiled(
     placement = bench.placement(out)
     followed = followed_share(bench.program, mapping, placement)
     seconds = float(modelled_seconds(bench.program, placement).sum())
-    return Attempt(what, cycles, followed, seconds, placement.in_fast)
+    return Attempt(what, cycles, followed, seconds, placement)

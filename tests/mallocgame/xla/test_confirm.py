@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from gamekit.errors import InputError
+from mallocgame.program.mapping import all_slow
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import PRODUCTION, confirm, plain_options
@@ -29,7 +30,8 @@ class Standin:
 
     def placement(self, out):
         none = np.zeros(len(self.program.accesses), bool)
-        return Placement(none, np.zeros(len(self.program.instructions), bool))
+        missing = np.zeros(len(self.program.instructions), bool)
+        return Placement(none, missing, np.full(len(missing), np.nan))
 
     def compile(self, options, out):
         self.seen.append(options)
@@ -87,6 +89,26 @@ def test_no_two_compiles_are_of_the_same_options(item) -> None:
         texts = [str(sorted(options.items())) for options in bench.seen]
         assert len(texts) == len(set(texts)) > 1
         assert str(sorted(plain_options(item.program, CHIP).items())) not in texts
+
+
+def test_other_mappings_follow_until_none_is_given(item) -> None:
+    other = all_slow(item.program)
+    given, heard = [(item.mapping, 0.06), (other, 0.03), None], []
+
+    def again(attempts, gain):
+        heard.append(([a.cycles for a in attempts], gain))
+        return given[len(heard)]
+
+    slower, better = 17_200, 16_700
+    bench = Standin(item, *[slower] * 4, better)
+    found = ask(item, bench, promised=0.06, again=again)
+    # All slow can be said in one way at most, which is another than those of the first mapping.
+    ways_of_first = len([a for a in found.attempts if a.number == 0])
+    assert heard[0] == ([slower] * ways_of_first, 0.0)
+    assert len(heard) == 1 + (len(found.attempts) > ways_of_first)
+    texts = [str(sorted(options.items())) for options in bench.seen]
+    assert len(texts) == len(set(texts)) == len(found.attempts)
+    assert all(a.number == 1 for a in found.attempts[ways_of_first:])
 
 
 class Liking(Standin):
