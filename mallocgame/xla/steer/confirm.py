@@ -1,7 +1,8 @@
 """The compiler's last word on a mapping: its own cycles with the options, beside production's.
 
-Several ways to say a mapping are compiled, the most faithful first, until the compiler follows one
-well enough.  Then come other mappings, for which the caller may have learned from these compiles.
+A mapping is said as faithfully as the options can.  Where the compiler leaves something out, that
+has its turn first in the next compile, until the compiler follows well enough.  Then come other
+mappings, for which the caller may have learned from these compiles.
 Then, if there are seconds for it, the compiler searches from the best of all.  Only options that it
 does not estimate as slower than production are handed out.
 """
@@ -11,13 +12,17 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from gamekit.errors import InputError
 from gamekit.files import write_text
+from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
+from mallocgame.program.latency import access_seconds
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
 from mallocgame.xla.read.chips import Chip, Options
@@ -29,6 +34,11 @@ from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 PRODUCTION = "production's own options"
 ENOUGH = 0.5  # of the promised gain: no further way is compiled then
 LEAST_GAIN = 0.001  # that is worth a compile
+MOST_TURNS = 6  # compiles of the order of one mapping
+LEAST_LOSS = 0.002  # of what a mapping saves: values that lose less keep their turn
+# How a mapping is said.
+FAITHFUL, ORDER_ALONE = "its order and copies", "its order alone"
+TURNS, COPIES = "its order, with what was left out first", "the starts of its copies"
 
 
 @dataclass(frozen=True)
@@ -159,37 +169,66 @@ class _Tries:
     ):
         self._bench, self._chip, self._levers, self._folder = bench, chip, levers, folder
         self._progress, self._mappings = progress, 0
-        self._said: list[Wishes] = []
+        self._said = [Wishes()]
         self.best, self.wishes = best, Wishes()
         self.attempts: list[Attempt] = []
 
     def compile_ways(self, mapping: Mapping, promised: float) -> list[Attempt]:
-        """Compiles the ways to say a mapping, but for those that were compiled already, until one
-        gains enough of what is promised; none if that is not worth a compile."""
+        """Compiles ways to say a mapping until one gains enough of what is promised.
+
+        Ways that were compiled already are left out; none is compiled if the promise is not worth
+        it.
+        """
         done: list[Attempt] = []
         program, number = self._bench.program, self._mappings
         self._mappings += 1
-        for what, wishes in ways(program, mapping, self._levers):
-            if promised < LEAST_GAIN or (done and self._gains(ENOUGH * promised)):
+        wishes = wishes_of(program, mapping)
+        if self._levers == "public":
+            wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
+        what, copies = FAITHFUL, Wishes(prefetches=wishes.prefetches)
+        while promised >= LEAST_GAIN and not (done and self._gains(ENOUGH * promised)):
+            attempt = self._compile(wishes, what, mapping)
+            if attempt is None:
                 break
-            if wishes in self._said:
-                continue
-            self._said.append(wishes)
-            options = options_of(program, wishes, self._chip, self._levers)
-            out = self._folder / f"attempt_{len(self._said)}"
-            attempt = _compiled(self._bench, options, out, what, mapping)
             done.append(dataclasses.replace(attempt, number=number))
-            if attempt.cycles is not None and attempt.cycles < self.best.cycles:
-                self.best = dataclasses.replace(
-                    self.best, cycles=attempt.cycles, options=options, what=what, number=number
-                )
-                self.wishes = wishes
-            self._tell(done[-1])
+            self._keep(done[-1], wishes)
+            if attempt.placement is None:
+                what, wishes = ORDER_ALONE, dataclasses.replace(wishes, prefetches=())
+                continue
+            what, order = TURNS, promoted(program, mapping, attempt.placement, wishes.order)
+            wishes = dataclasses.replace(wishes, order=order)
+            if len(done) >= MOST_TURNS:
+                break
+        if done and not self._gains(ENOUGH * promised):
+            attempt = self._compile(copies, COPIES, mapping)
+            if attempt is not None:
+                done.append(dataclasses.replace(attempt, number=number))
+                self._keep(done[-1], copies)
         self.attempts += done
         return done
 
     def _gains(self, enough: float) -> bool:
         return self.best.gain > 0 and self.best.gain >= enough
+
+    def _compile(self, wishes: Wishes, what: str, mapping: Mapping) -> Attempt | None:
+        """A compile with wishes; None if they are none, or were compiled already."""
+        if wishes in self._said:
+            return None
+        self._said.append(wishes)
+        options = options_of(self._bench.program, wishes, self._chip, self._levers)
+        out = self._folder / f"attempt_{len(self._said)}"
+        return _compiled(self._bench, options, out, what, mapping)
+
+    def _keep(self, attempt: Attempt, wishes: Wishes) -> None:
+        """Tells of a compile, and keeps it if it is the best so far."""
+        if attempt.cycles is not None and attempt.cycles < self.best.cycles:
+            options = options_of(self._bench.program, wishes, self._chip, self._levers)
+            self.best = dataclasses.replace(
+                self.best, cycles=attempt.cycles, options=options, what=attempt.what,
+                number=attempt.number,
+            )  # fmt: skip
+            self.wishes = wishes
+        self._tell(attempt)
 
     def _tell(self, attempt: Attempt) -> None:
         if self._progress:
@@ -220,23 +259,28 @@ def plain_options(program: Program, chip: Chip) -> Options:
     return options_of(program, Wishes(), chip)
 
 
-def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str, Wishes]]:
-    """Ways to say a mapping, the most faithful first; each says something else."""
-    wishes = wishes_of(program, mapping)
-    if levers == "public":
-        wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
-    everything = "its order and copies" if levers == "public" else "all that can be said"
-    found = [(everything, wishes)]
-    found.append(("its order alone", dataclasses.replace(wishes, prefetches=())))
-    if levers == "public":
-        loose = dataclasses.replace(wishes, prefetches=(), values_out=frozenset())
-        found.append(("its order, others as the compiler likes", loose))
-    found.append(("the starts of its copies", Wishes(prefetches=wishes.prefetches)))
-    said: list[Wishes] = [Wishes()]
-    for what, wish in found:
-        if wish not in said:
-            said.append(wish)
-            yield what, wish
+def promoted(
+    program: Program, mapping: Mapping, placement: Placement, order: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The order with those values first that a compile left out, the dearest ahead.
+
+    Squeaky wheel optimization (Joslin and Clements, 1999, doi:10.1613/jair.561): what came off
+    badly has its turn earlier next time.  A value is as dear as what its accesses would have saved
+    that the mapping has in fast memory and the compile has not.
+    """
+    slow_s, fast_s = access_seconds(program)
+    lost: dict[int, float] = {}
+    total = 0.0
+    wanted = Reading(program, mapping).served_fast()
+    for number in np.flatnonzero(wanted).tolist():
+        access = program.accesses[number]
+        saved = program.weights[access.instruction] * float(slow_s[number] - fast_s[number])
+        total += max(saved, 0.0)
+        if not placement.in_fast[number]:
+            lost[access.value] = lost.get(access.value, 0.0) + saved
+    dear = [v for v in order if lost.get(v, 0.0) > LEAST_LOSS * total]
+    dear.sort(key=lambda v: -lost[v])
+    return (*dear, *(v for v in order if v not in set(dear)))
 
 
 def _searched(
