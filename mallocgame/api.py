@@ -328,7 +328,7 @@ def map(
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
-      confirm: whether to compile the options at the end, at most four compiles, and none where no
+      confirm: whether to compile the options at the end, at most twelve compiles, and none where no
         gain is promised.  What they teach of the latencies is used for another local search and
         its compile, and so on, three times at most, each of `budget_s`, while that promises more.
         It needs the compiler, and the module of the problem; without them the result has no

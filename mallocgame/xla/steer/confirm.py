@@ -35,6 +35,7 @@ PRODUCTION = "production's own options"
 ENOUGH = 0.5  # of the promised gain: no further way is compiled then
 LEAST_GAIN = 0.001  # that is worth a compile
 MOST_TURNS = 6  # compiles of the order of one mapping
+MOST_COMPILES = 12  # of all mappings, before the search in the compiler
 LEAST_LOSS = 0.002  # of what a mapping saves: values that lose less keep their turn
 # How a mapping is said.
 FAITHFUL, ORDER_ALONE = "its order and copies", "its order alone"
@@ -174,11 +175,14 @@ class _Tries:
         self.attempts: list[Attempt] = []
 
     def compile_ways(self, mapping: Mapping, promised: float) -> list[Attempt]:
-        """Compiles ways to say a mapping until one gains enough of what is promised.
+        """Compiles ways to say a mapping until one gains enough of what is promised, and more than
+        the mappings before.
 
         Ways that were compiled already are left out; none is compiled if the promise is not worth
         it.
         """
+        enough = max(ENOUGH * promised, self.best.gain + LEAST_GAIN)
+        left = MOST_COMPILES - len(self.attempts)
         done: list[Attempt] = []
         program, number = self._bench.program, self._mappings
         self._mappings += 1
@@ -186,29 +190,26 @@ class _Tries:
         if self._levers == "public":
             wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
         what, copies = FAITHFUL, Wishes(prefetches=wishes.prefetches)
-        while promised >= LEAST_GAIN and not (done and self._gains(ENOUGH * promised)):
+        while promised >= LEAST_GAIN and len(done) < min(MOST_TURNS, left):
             attempt = self._compile(wishes, what, mapping)
             if attempt is None:
                 break
             done.append(dataclasses.replace(attempt, number=number))
             self._keep(done[-1], wishes)
+            if self.best.gain >= enough:
+                break
             if attempt.placement is None:
                 what, wishes = ORDER_ALONE, dataclasses.replace(wishes, prefetches=())
                 continue
             what, order = TURNS, promoted(program, mapping, attempt.placement, wishes.order)
             wishes = dataclasses.replace(wishes, order=order)
-            if len(done) >= MOST_TURNS:
-                break
-        if done and not self._gains(ENOUGH * promised):
+        if self.best.gain < enough and 0 < len(done) < left:
             attempt = self._compile(copies, COPIES, mapping)
             if attempt is not None:
                 done.append(dataclasses.replace(attempt, number=number))
                 self._keep(done[-1], copies)
         self.attempts += done
         return done
-
-    def _gains(self, enough: float) -> bool:
-        return self.best.gain > 0 and self.best.gain >= enough
 
     def _compile(self, wishes: Wishes, what: str, mapping: Mapping) -> Attempt | None:
         """A compile with wishes; None if they are none, or were compiled already."""
