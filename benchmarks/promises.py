@@ -10,7 +10,7 @@ with ``function``, ``shapes`` and perhaps ``KW``, the keywords of `mallocgame.lo
 ``--suite`` those of a suite's list, with the fast memory that they have there.  DIR of
 ``--work`` keeps compiles and mappings.  A row is one program and mapper, with the levers and the
 search where they are not the default; rows that are there are kept, so a run can be stopped and
-started again.  ``--again`` computes the promises of all rows once
+started again.  ``--again`` computes the promises of all rows of first mappings once
 more, from the compiles and mappings that are kept, and keeps the first ones beside them.
 """
 
@@ -205,10 +205,10 @@ def _row(case: Case, mapper: str, options: argparse.Namespace) -> dict[str, Any]
     if result.confirmation:
         clock.parts["confirm"] = round(result.confirmation.seconds, 2)
     result.save(work / case.name / f"{label}.mapping.json.gz")
-    if result.confirmation and result.confirmation.attempts:
-        placed = result.confirmation.attempts[0].in_fast
-        if placed is not None:
-            found = json.dumps(np.flatnonzero(placed).tolist())
+    if said := result.confirmation:
+        own = (a.placement for a in said.attempts if a.number == said.number)
+        if placement := next(own, None):
+            found = json.dumps(np.flatnonzero(placement.in_fast).tolist())
             write_text(_placed(work, case.name, label), found)
     stays = _stays(problem, result.mapping, _placed(work, case.name, label))
     return {**row, **figures(problem, result), "stays": stays, "seconds": clock.parts}
@@ -218,7 +218,7 @@ def _promised_again(row: dict[str, Any], options: argparse.Namespace) -> dict[st
     """The row with the promise that its mapping has by the present code."""
     work = options.work / row["program"]
     path = work / f"{row['mapper']}.mapping.json.gz"
-    if not path.exists() or "refused" in row:
+    if not path.exists() or "refused" in row or row.get("number"):
         return row
     options.programs = row["program"]
     (case,) = _cases(options)
@@ -287,9 +287,10 @@ def figures(problem: Problem, result: Result) -> dict[str, Any]:
         found["production_cycles"] = said.production_cycles
         found["production_s"] = _production_seconds(problem)
         found["confirmed"] = said.gain
+        found["number"] = said.number
         found["attempts"] = [
             {"what": a.what, "cycles": a.cycles, "followed": a.followed,
-             "simulated_s": a.simulated_s} for a in said.attempts
+             "simulated_s": a.simulated_s, "number": a.number} for a in said.attempts
         ]  # fmt: skip
     return found
 

@@ -134,6 +134,8 @@ class Result:
     decisions, drop_backups: of the game that made it, 0 without a game.
     confirmation: what the compiler makes of it; None if it was not asked.
     levers: what options may say.
+    learned: the problem with the latencies that the mapping was made with, if compiles of earlier
+        mappings were part of their fit; None if they are the problem's.
     """
 
     problem: Problem
@@ -146,6 +148,7 @@ class Result:
     drop_backups: int = 0
     confirmation: Confirmation | None = None
     levers: str = "public"
+    learned: Problem | None = dataclasses.field(default=None, repr=False)
 
     @functools.cached_property
     def simulation(self) -> Simulation:
@@ -171,11 +174,14 @@ class Result:
     def promise(self) -> Promise | None:
         """The gain over production with its error; None without a mapping of production's to trust.
 
-        `speed_up` is the judge's figure, which knows of no error.
+        It is made with what was known before the mapping was compiled.  `speed_up` is the judge's
+        figure by the problem's latencies, which knows of no error.
         """
-        if self.problem.production is None:
+        known = self.learned or self.problem
+        if known.production is None:
             return None
-        return promise(self.problem.program, self.problem.production, self.mapping)
+        mapping = dataclasses.replace(self.mapping, fingerprint=known.program.fingerprint)
+        return promise(known.program, known.production, mapping)
 
     @property
     def speed_up(self) -> float | None:
@@ -322,9 +328,11 @@ def map(
       budget_s: seconds for mappers that search.
       seed: makes mappers that draw at random repeatable.
       config: options of the game; None for the defaults.
-      confirm: whether to compile the options at the end, at most four compiles, and none where no
-        gain is promised.  That needs the compiler, and the module of the problem; without them the
-        result has no confirmation.
+      confirm: whether to compile the options at the end, at most twelve compiles, and none where no
+        gain is promised.  What they teach of the latencies is used for another local search and
+        its compile, and so on, three times at most, each of `budget_s`, while that promises more.
+        It needs the compiler, and the module of the problem; without them the result has no
+        confirmation.
       levers: "public", or "all" to use an option of the compiler that has no public documentation,
         whose meaning was read off its binary, and which may change with any version.
       search_s: seconds for a search with the compiler in the loop after that, which changes a
@@ -367,26 +375,49 @@ def map(
         problem, made.mapping, mapper, budget_s, seed, made.seconds, made.decisions,
         made.drop_backups, levers=levers,
     )  # fmt: skip
-    return _confirmed(result, search_s, progress) if confirm else result
+    if not confirm:
+        return result
+
+    def search(program: Program, production: Mapping) -> Mapping:
+        searched = functools.partial(WATCHED[mapper], progress=watch, production=production)
+        return searched(program, config or GameConfig(), budget_s, seed).mapping
+
+    return _confirmed(result, search if mapper in WATCHED else None, search_s, progress)
 
 
-def _confirmed(result: Result, search_s: float, progress: Callable[[str], None] | None) -> Result:
-    """The result with the compiler's word on it, if it can be asked."""
-    problem = result.problem
+def _confirmed(
+    result: Result,
+    search: Callable[[Program, Mapping], Mapping] | None,
+    search_s: float,
+    progress: Callable[[str], None] | None,
+) -> Result:
+    """The result with the compiler's word on it, if it can be asked.
+
+    search: makes another mapping when the compiler has taught something.
+    """
+    problem, promised = result.problem, result.promise
     if problem.module is None or importlib.util.find_spec("libtpu") is None:
         return result
-    from mallocgame.xla.steer.confirm import confirm
+    from mallocgame.xla.steer.confirm import PRODUCTION, confirm
+    from mallocgame.xla.steer.rounds import Round, Rounds
     from mallocgame.xla.steer.steer import chip_of
 
-    mapping = result.mapping
-    if problem.production is not None:
+    mapping, rounds = result.mapping, None
+    if promised is not None and problem.production is not None:
         mapping = without_late_copies(problem.program, problem.production, mapping)
-    promised = result.promise.simulated if result.promise else result.speed_up or 0.0
+        if search is not None:
+            rounds = Rounds(Round(problem.program, problem.production, mapping), search)
     confirmation = confirm(
-        problem.program, mapping, problem.module, chip_of(problem.program),
-        levers=result.levers, promised=promised, search_s=search_s, progress=progress,
+        problem.program, mapping, problem.module, chip_of(problem.program), levers=result.levers,
+        promised=promised.simulated if promised else result.speed_up or 0.0,
+        again=rounds.again if rounds else None, search_s=search_s, progress=progress,
     )  # fmt: skip
-    return dataclasses.replace(result, confirmation=confirmation)
+    result = dataclasses.replace(result, confirmation=confirmation)
+    if rounds is None or confirmation.what == PRODUCTION or not confirmation.number:
+        return result
+    chosen = rounds.rounds[confirmation.number]
+    learned = Problem(chosen.program, chosen.production, problem.module)
+    return dataclasses.replace(result, mapping=chosen.mapping, learned=learned)
 
 
 def _read(path: Path) -> Problem:

@@ -49,8 +49,8 @@ class Calibration:
     total_errors: relative error of the summed cycles per placement, all-slow first.
     held_out: for each placement but the first; None if no other is left to fit.
     median_error, p95_error: of instructions under the placements that were fitted.
-    seen: by slot, the placements that were fitted of it or of instructions like it; bit i is its
-        i-th access, reads first, in fast memory.
+    seen: by slot, the placements that were fitted of it or of instructions like it, and their
+        cycles; bit i of a placement is the i-th access, reads first, in fast memory.
     """
 
     cycles_per_byte: FloatArray
@@ -59,7 +59,7 @@ class Calibration:
     held_out: tuple[HeldOut | None, ...]
     median_error: float
     p95_error: float
-    seen: dict[int, tuple[int, ...]]
+    seen: dict[int, dict[int, float]]
 
     def summary(self) -> dict[str, Any]:
         """The numbers that go into a program's provenance."""
@@ -103,14 +103,15 @@ def calibrate(
     )
 
 
-def seen_placements(samples: Mapping[int, Sample]) -> dict[int, tuple[int, ...]]:
-    """The placements with an estimate, by slot; see `Calibration.seen`."""
-    by_key: dict[tuple, set[int]] = {}
+def seen_placements(samples: Mapping[int, Sample]) -> dict[int, dict[int, float]]:
+    """The placements with an estimate, and their cycles, by slot; see `Calibration.seen`."""
+    by_key: dict[tuple, dict[int, float]] = {}
     for sample in samples.values():
-        masks = placement_masks(sample)
-        known = by_key.setdefault(sample.key, set())
-        known.update(m for m, c in zip(masks, sample.cycles, strict=True) if not np.isnan(c))
-    return {slot: tuple(sorted(by_key[sample.key])) for slot, sample in samples.items()}
+        known = by_key.setdefault(sample.key, {})
+        for mask, cycles in zip(placement_masks(sample), sample.cycles.tolist(), strict=True):
+            if not np.isnan(cycles):
+                known.setdefault(mask, cycles)
+    return {slot: dict(sorted(by_key[sample.key].items())) for slot, sample in samples.items()}
 
 
 def placement_masks(sample: Sample) -> list[int]:

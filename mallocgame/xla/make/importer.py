@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,12 @@ from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.latency.assumed import assumed_cycles, needs_assumption
 from mallocgame.xla.latency.calibrate import Calibration, calibrate
-from mallocgame.xla.latency.fit import Fit
+from mallocgame.xla.latency.times import (
+    access_times,
+    instruction_times,
+    remembered,
+    rounded,
+)
 from mallocgame.xla.make.kept import KeptGraph, accesses_at, left_out_buffers, padded_sizes, select
 from mallocgame.xla.make.production import production_mapping
 from mallocgame.xla.make.samples import instructions_by_name, is_fast, latency_samples
@@ -138,7 +142,7 @@ def _program(
             ),
             "calibration": {
                 **calibration.summary(),
-                "seen": [list(calibration.seen.get(t, (0,))) for t in range(len(kept.steps))],
+                **remembered(calibration.seen, len(kept.steps)),
             },
             "left_out": left_out,
             **({"assumed_trip_counts": assumed} if assumed else {}),
@@ -161,17 +165,15 @@ def _instructions(
         second = step.share / (machine.clock_hz or 1.0)
         is_assumed = fit is None and not step.is_marker and needs_assumption(step.hlo)
         compute = assumed_cycles(step.hlo, machine.name) if is_assumed else 0.0
-        instructions.append(
-            Instruction(
-                name=step.name,
-                opcode="loop" if step.is_marker else step.hlo.opcode,
-                compute_s=_seconds(fit.compute if fit else compute, second),
-                fixed_read_s=_seconds(fit.fixed_read, second) if fit else 0.0,
-                fixed_write_s=_seconds(fit.fixed_write, second) if fit else 0.0,
-                reserved_bytes=_reserved_bytes(step, scratch),
-            )
+        bare = Instruction(
+            name=step.name,
+            opcode="loop" if step.is_marker else step.hlo.opcode,
+            compute_s=rounded(compute * second),
+            reserved_bytes=_reserved_bytes(step, scratch),
         )
-        accesses.extend(found if is_assumed else _timed(found, fit, second))
+        timed = bare if is_assumed else instruction_times(bare, fit, second)
+        instructions.append(timed)
+        accesses.extend(found if is_assumed else access_times(found, fit, second))
     return tuple(instructions), tuple(accesses)
 
 
@@ -208,35 +210,6 @@ def _reserved_bytes(step: GraphStep, scratch: dict[str, int] | None) -> int:
     if step.is_marker:
         return 0
     return step.hlo.scoped_bytes(CMEM) if scratch is None else scratch.get(step.name, 0)
-
-
-def _seconds(cycles: float, second: float) -> float:
-    """Seconds, rounded to ten significant digits so that committed files have stable bytes."""
-    return float(f"{cycles * second:.10g}")
-
-
-def _timed(found: Sequence[Access], fit: Fit | None, second: float) -> list[Access]:
-    """Accesses with the seconds that they add in each memory, 0 if they cost nothing.
-
-    The time they take in either memory is part of the instruction's fixed times.
-    """
-    counters = {"read": 0, "write": 0}
-    timed = []
-    for access in found:
-        number = counters[access.kind]
-        counters[access.kind] += 1
-        slow = fast = 0.0
-        if fit and access.kind == "read":
-            slow, fast = fit.read_added[number], fit.read_in_fast[number]
-        elif fit:
-            slow, fast = fit.write_added[number], fit.write_in_fast[number]
-        timed.append(
-            Access(
-                access.instruction, access.value, access.kind, access.operands, access.bytes,
-                _seconds(slow, second), _seconds(fast, second), access.defines,
-            )
-        )  # fmt: skip
-    return timed
 
 
 def _mapping(

@@ -1,8 +1,10 @@
 """The compiler's last word on a mapping: its own cycles with the options, beside production's.
 
-Several ways to say a mapping are compiled, the most faithful first, until the compiler follows one
-well enough; then, if there are seconds for it, the compiler searches from the best of them.  Only
-options that it does not estimate as slower than production are handed out.
+A mapping is said as faithfully as the options can.  Where the compiler leaves something out, that
+has its turn first in the next compile, until the compiler follows well enough.  Then come other
+mappings, for which the caller may have learned from these compiles.
+Then, if there are seconds for it, the compiler searches from the best of all.  Only options that it
+does not estimate as slower than production are handed out.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,18 +20,26 @@ import numpy as np
 
 from gamekit.errors import InputError
 from gamekit.files import write_text
+from mallocgame.judge.reading import Reading
 from mallocgame.program import Program
+from mallocgame.program.latency import access_seconds
 from mallocgame.program.mapping import Mapping
 from mallocgame.xla.compile.compiler import DEFAULT_TIMEOUT_S
 from mallocgame.xla.read.chips import Chip, Options
 from mallocgame.xla.steer.export import Wishes, options_of, wishes_of
-from mallocgame.xla.steer.followed import followed_share, modelled_seconds
+from mallocgame.xla.steer.followed import Placement, followed_share, modelled_seconds
 from mallocgame.xla.steer.in_the_loop import CompilerSearch, own_benefits, search
 from mallocgame.xla.steer.roundtrip import STABLEHLO, CompilerBench
 
 PRODUCTION = "production's own options"
 ENOUGH = 0.5  # of the promised gain: no further way is compiled then
 LEAST_GAIN = 0.001  # that is worth a compile
+MOST_TURNS = 6  # compiles of the order of one mapping
+MOST_COMPILES = 12  # of all mappings, before the search in the compiler
+LEAST_LOSS = 0.002  # of what a mapping saves: values that lose less keep their turn
+# How a mapping is said.
+FAITHFUL, ORDER_ALONE = "its order and copies", "its order alone"
+TURNS, COPIES = "its order, with what was left out first", "the starts of its copies"
 
 
 @dataclass(frozen=True)
@@ -40,14 +50,16 @@ class Attempt:
     cycles: the compiler's estimate; None if it refused the options.
     followed: share of the bytes to be accessed in fast memory that are.
     simulated_s: our latency of what was compiled, without stalls.
-    in_fast: which accesses of the program the compile has in fast memory, bool [A].
+    placement: where the compile has the program's accesses.
+    number: of the mapping that was said, from 0.
     """
 
     what: str
     cycles: int | None
     followed: float | None = None
     simulated_s: float | None = None
-    in_fast: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+    placement: Placement | None = dataclasses.field(default=None, repr=False, compare=False)
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,7 @@ class Confirmation:
     attempts: ways that were compiled, in that order.
     seconds: for all compiles.
     searched: compiles of the search that followed.
+    number: of the mapping that `options` say.
     """
 
     production_cycles: int
@@ -70,6 +83,7 @@ class Confirmation:
     attempts: tuple[Attempt, ...]
     seconds: float
     searched: int = 0
+    number: int = 0
 
     @property
     def gain(self) -> float:
@@ -99,6 +113,7 @@ def confirm(
     *,
     levers: str = "public",
     promised: float,
+    again: Callable[[Sequence[Attempt], float], tuple[Mapping, float] | None] | None = None,
     search_s: float = 0.0,
     timeout_s: float = DEFAULT_TIMEOUT_S,
     progress: Callable[[str], None] | None = None,
@@ -111,6 +126,8 @@ def confirm(
       levers: what may be said, see `options_of`.
       promised: the gain that the mapping promises; with half of it the compiler is believed to
         follow, and below `LEAST_GAIN` nothing is compiled.
+      again: gets the compiles of the last mapping and the best gain so far, and gives another
+        mapping and the gain that it promises, or None; not asked where nothing was compiled.
       search_s: seconds for a search with the compiler in the loop (`.in_the_loop`) after that.
       bench: a stand-in for tests.
 
@@ -118,31 +135,108 @@ def confirm(
       InputError: the program does not say production's cycles, or the compiler is missing.
     """
     production = production_cycles(program)
-    attempts: list[Attempt] = []
-    best = Confirmation(production, production, plain_options(program, chip), PRODUCTION, (), 0.0)
+    kept = Confirmation(production, production, plain_options(program, chip), PRODUCTION, (), 0.0)
     started = time.monotonic()
+    asked: tuple[Mapping, float] | None = (mapping, promised)
     with tempfile.TemporaryDirectory(prefix="mallocgame-confirm-") as name:
         folder = Path(name)
         write_text(folder / STABLEHLO, module)
         bench = bench or CompilerBench(program, folder, chip, timeout_s)
-        best_wishes = Wishes()
-        said = ways(program, mapping, levers) if promised >= LEAST_GAIN else ()
-        for what, wishes in said:
-            options = options_of(program, wishes, chip, levers)
-            attempt = _compiled(bench, options, folder / f"attempt_{len(attempts)}", what, mapping)
-            attempts.append(attempt)
-            cycles = attempt.cycles
-            if progress:
-                told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
-                progress(f"{program.name}: compiled with {what}: {told}")
-            if cycles is not None and cycles < best.cycles:
-                best = dataclasses.replace(best, cycles=cycles, options=options, what=what)
-                best_wishes = wishes
-            if best.gain > 0 and best.gain >= ENOUGH * promised:
-                break
+        tries = _Tries(bench, chip, levers, folder, kept, progress)
+        while asked is not None:
+            done = tries.compile_ways(*asked)
+            asked = again(done, tries.best.gain) if again and done else None
+        best = tries.best
         if search_s > 0:
-            best = _searched(bench, best, best_wishes, levers, search_s, progress)
-    return dataclasses.replace(best, attempts=tuple(attempts), seconds=time.monotonic() - started)
+            best = _searched(bench, best, tries.wishes, levers, search_s, progress)
+    seconds = time.monotonic() - started
+    return dataclasses.replace(best, attempts=tuple(tries.attempts), seconds=seconds)
+
+
+class _Tries:
+    """Compiles of mappings, and the best one so far.
+
+    best, wishes: what it is, and what it says.
+    """
+
+    def __init__(
+        self,
+        bench: CompilerBench,
+        chip: Chip,
+        levers: str,
+        folder: Path,
+        best: Confirmation,
+        progress: Callable[[str], None] | None,
+    ):
+        self._bench, self._chip, self._levers, self._folder = bench, chip, levers, folder
+        self._progress, self._mappings = progress, 0
+        self._said = [Wishes()]
+        self.best, self.wishes = best, Wishes()
+        self.attempts: list[Attempt] = []
+
+    def compile_ways(self, mapping: Mapping, promised: float) -> list[Attempt]:
+        """Compiles ways to say a mapping until one gains enough of what is promised, and more than
+        the mappings before.
+
+        Ways that were compiled already are left out; none is compiled if the promise is not worth
+        it.
+        """
+        enough = max(ENOUGH * promised, self.best.gain + LEAST_GAIN)
+        left = MOST_COMPILES - len(self.attempts)
+        done: list[Attempt] = []
+        program, number = self._bench.program, self._mappings
+        self._mappings += 1
+        wishes = wishes_of(program, mapping)
+        if self._levers == "public":
+            wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
+        what, copies = FAITHFUL, Wishes(prefetches=wishes.prefetches)
+        while promised >= LEAST_GAIN and len(done) < min(MOST_TURNS, left):
+            attempt = self._compile(wishes, what, mapping)
+            if attempt is None:
+                break
+            done.append(dataclasses.replace(attempt, number=number))
+            self._keep(done[-1], wishes)
+            if self.best.gain >= enough:
+                break
+            if attempt.placement is None:
+                what, wishes = ORDER_ALONE, dataclasses.replace(wishes, prefetches=())
+                continue
+            what, order = TURNS, promoted(program, mapping, attempt.placement, wishes.order)
+            wishes = dataclasses.replace(wishes, order=order)
+        if self.best.gain < enough and 0 < len(done) < left:
+            attempt = self._compile(copies, COPIES, mapping)
+            if attempt is not None:
+                done.append(dataclasses.replace(attempt, number=number))
+                self._keep(done[-1], copies)
+        self.attempts += done
+        return done
+
+    def _compile(self, wishes: Wishes, what: str, mapping: Mapping) -> Attempt | None:
+        """A compile with wishes; None if they are none, or were compiled already."""
+        if wishes in self._said:
+            return None
+        self._said.append(wishes)
+        options = options_of(self._bench.program, wishes, self._chip, self._levers)
+        out = self._folder / f"attempt_{len(self._said)}"
+        return _compiled(self._bench, options, out, what, mapping)
+
+    def _keep(self, attempt: Attempt, wishes: Wishes) -> None:
+        """Tells of a compile, and keeps it if it is the best so far."""
+        if attempt.cycles is not None and attempt.cycles < self.best.cycles:
+            options = options_of(self._bench.program, wishes, self._chip, self._levers)
+            self.best = dataclasses.replace(
+                self.best, cycles=attempt.cycles, options=options, what=attempt.what,
+                number=attempt.number,
+            )  # fmt: skip
+            self.wishes = wishes
+        self._tell(attempt)
+
+    def _tell(self, attempt: Attempt) -> None:
+        if self._progress:
+            production, cycles = self.best.production_cycles, attempt.cycles
+            told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
+            name = self._bench.program.name
+            self._progress(f"{name}: compiled with {attempt.what}: {told}")
 
 
 def production_cycles(program: Program) -> int:
@@ -166,23 +260,28 @@ def plain_options(program: Program, chip: Chip) -> Options:
     return options_of(program, Wishes(), chip)
 
 
-def ways(program: Program, mapping: Mapping, levers: str) -> Iterator[tuple[str, Wishes]]:
-    """Ways to say a mapping, the most faithful first; each says something else."""
-    wishes = wishes_of(program, mapping)
-    if levers == "public":
-        wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
-    everything = "its order and copies" if levers == "public" else "all that can be said"
-    found = [(everything, wishes)]
-    found.append(("its order alone", dataclasses.replace(wishes, prefetches=())))
-    if levers == "public":
-        loose = dataclasses.replace(wishes, prefetches=(), values_out=frozenset())
-        found.append(("its order, others as the compiler likes", loose))
-    found.append(("the starts of its copies", Wishes(prefetches=wishes.prefetches)))
-    said: list[Wishes] = [Wishes()]
-    for what, wish in found:
-        if wish not in said:
-            said.append(wish)
-            yield what, wish
+def promoted(
+    program: Program, mapping: Mapping, placement: Placement, order: tuple[int, ...]
+) -> tuple[int, ...]:
+    """The order with those values first that a compile left out, the dearest ahead.
+
+    Squeaky wheel optimization (Joslin and Clements, 1999, doi:10.1613/jair.561): what came off
+    badly has its turn earlier next time.  A value is as dear as what its accesses would have saved
+    that the mapping has in fast memory and the compile has not.
+    """
+    slow_s, fast_s = access_seconds(program)
+    lost: dict[int, float] = {}
+    total = 0.0
+    wanted = Reading(program, mapping).served_fast()
+    for number in np.flatnonzero(wanted).tolist():
+        access = program.accesses[number]
+        saved = program.weights[access.instruction] * float(slow_s[number] - fast_s[number])
+        total += max(saved, 0.0)
+        if not placement.in_fast[number]:
+            lost[access.value] = lost.get(access.value, 0.0) + saved
+    dear = [v for v in order if lost.get(v, 0.0) > LEAST_LOSS * total]
+    dear.sort(key=lambda v: -lost[v])
+    return (*dear, *(v for v in order if v not in set(dear)))
 
 
 def _searched(
@@ -231,4 +330,4 @@ def _compiled(
     placement = bench.placement(out)
     followed = followed_share(bench.program, mapping, placement)
     seconds = float(modelled_seconds(bench.program, placement).sum())
-    return Attempt(what, cycles, followed, seconds, placement.in_fast)
+    return Attempt(what, cycles, followed, seconds, placement)

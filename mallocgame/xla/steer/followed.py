@@ -26,10 +26,13 @@ class Placement:
         instruction.
     missing: bool [T], instructions that the compile does not have, such as copies that it made
         prefetches of.  Loop markers are no instructions of it.
+    cycles: float [T], the compiler's estimate of each instruction; NaN where it has none, or has
+        the instruction in another form.
     """
 
     in_fast: np.ndarray
     missing: np.ndarray
+    cycles: np.ndarray
 
 
 def placement_of(program: Program, module: HloModule, fast_space: int) -> Placement:
@@ -39,12 +42,20 @@ def placement_of(program: Program, module: HloModule, fast_space: int) -> Placem
     """
     found = instructions_by_name(module)
     in_fast = np.zeros(len(program.accesses), bool)
+    cycles = np.full(len(program.instructions), np.nan)
+    for slot, instruction in enumerate(program.instructions):
+        if instruction.name in found:
+            cycles[slot] = found[instruction.name][1].estimated_cycles or np.nan
     for number, access in enumerate(program.accesses):
         place = found.get(program.instructions[access.instruction].name)
-        if place is not None and max(access.operands, default=0) < _width(access.kind, place[1]):
+        if place is None:
+            continue
+        if max(access.operands, default=0) < _width(access.kind, place[1]):
             in_fast[number] = is_fast(access, *place, fast_space)
+        else:
+            cycles[access.instruction] = np.nan
     missing = [i.name not in found for i in program.instructions]
-    return Placement(in_fast, np.array(missing, bool))
+    return Placement(in_fast, np.array(missing, bool), cycles)
 
 
 def followed_share(program: Program, mapping: Mapping, placement: Placement) -> float:

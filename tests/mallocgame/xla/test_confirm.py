@@ -1,14 +1,18 @@
 """Only options that the compiler does not estimate as slower than production are handed out."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gamekit.errors import InputError
+from mallocgame.judge.reading import Reading
+from mallocgame.program.latency import access_seconds
+from mallocgame.program.mapping import all_slow
 from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
-from mallocgame.xla.steer.confirm import PRODUCTION, confirm, plain_options
+from mallocgame.xla.steer.confirm import PRODUCTION, TURNS, confirm, plain_options, promoted
 from mallocgame.xla.steer.export import ORDER, PREFETCHES, wishes_of
 from mallocgame.xla.steer.followed import Placement
 from tests.support.xla_sample import write_dump
@@ -29,7 +33,8 @@ class Standin:
 
     def placement(self, out):
         none = np.zeros(len(self.program.accesses), bool)
-        return Placement(none, np.zeros(len(self.program.instructions), bool))
+        missing = np.zeros(len(self.program.instructions), bool)
+        return Placement(none, missing, np.full(len(missing), np.nan))
 
     def compile(self, options, out):
         self.seen.append(options)
@@ -55,7 +60,7 @@ def test_what_is_followed_is_handed_out(item) -> None:
     assert "confirms +6.88%" in str(found) and len(found.attempts) == 1
 
 
-def test_the_next_best_is_tried(item) -> None:
+def test_a_refused_way_is_tried_without_its_copies(item) -> None:
     bench = Standin(item, None, 17_000, 18_000, 18_000)
     found = ask(item, bench, promised=0.06)
     assert found.cycles == 17_000 and found.what == "its order alone"
@@ -80,13 +85,86 @@ def test_where_nothing_is_promised_nothing_is_compiled(item) -> None:
     assert "nothing to be confirmed" in str(found)
 
 
+class LeavesOut(Standin):
+    """A compiler that leaves a value out unless it has its turn first."""
+
+    chip = CHIP
+
+    def __init__(self, item, value: int):
+        super().__init__(item)
+        self.value, self.first = value, f'"{item.program.values[value].name}"'
+        self.wanted = Reading(item.program, item.mapping).served_fast()
+        self.placed = self.wanted
+
+    def compile(self, options, out):
+        self.seen.append(options)
+        order = str(options.get(ORDER, ""))
+        found = order.find(self.first)
+        is_first = found >= 0 and order[:found].count("overrides {") == 1
+        values = np.array([a.value for a in self.program.accesses])
+        self.placed = self.wanted & (is_first | (values != self.value))
+        return 16_000 if is_first else 17_200
+
+    def placement(self, out):
+        none = super().placement(out)
+        return dataclasses.replace(none, in_fast=self.placed)
+
+
+def test_what_was_left_out_has_its_turn_first(item) -> None:
+    last = wishes_of(item.program, item.mapping).order[-1]
+    bench = LeavesOut(item, last)
+    found = ask(item, bench, promised=0.06)
+    assert [a.cycles for a in found.attempts] == [17_200, 16_000]
+    assert found.what == TURNS and found.options == bench.seen[1]
+    assert PREFETCHES in found.options, "the copies are still said"
+
+
+def test_values_are_promoted_by_what_was_lost(item) -> None:
+    program, mapping = item.program, item.mapping
+    order = wishes_of(program, mapping).order
+    wanted = Reading(program, mapping).served_fast()
+    missing = np.zeros(len(program.instructions), bool)
+    nothing = Placement(np.zeros_like(wanted), missing, np.full(len(missing), np.nan))
+    slow_s, fast_s = access_seconds(program)
+    lost = dict.fromkeys(order, 0.0)
+    for number, access in enumerate(program.accesses):
+        if wanted[number]:
+            saved = program.weights[access.instruction] * (slow_s[number] - fast_s[number])
+            lost[access.value] += saved
+    assert promoted(program, mapping, nothing, order) == tuple(
+        sorted(order, key=lambda v: -lost[v])
+    )
+    everything = dataclasses.replace(nothing, in_fast=wanted)
+    assert promoted(program, mapping, everything, order) == order
+
+
 def test_no_two_compiles_are_of_the_same_options(item) -> None:
     for levers in ("public", "all"):
-        bench = Standin(item, *[18_000] * 4)
+        bench = Standin(item, *[18_000] * 7)
         ask(item, bench, promised=0.06, levers=levers)
         texts = [str(sorted(options.items())) for options in bench.seen]
         assert len(texts) == len(set(texts)) > 1
         assert str(sorted(plain_options(item.program, CHIP).items())) not in texts
+
+
+def test_other_mappings_follow_until_none_is_given(item) -> None:
+    other = all_slow(item.program)
+    given, heard = [(item.mapping, 0.06), (other, 0.03), None], []
+
+    def again(attempts, gain):
+        heard.append(([a.cycles for a in attempts], gain))
+        return given[len(heard)]
+
+    slower, better = 17_200, 16_700
+    bench = Standin(item, *[slower] * 7, better)
+    found = ask(item, bench, promised=0.06, again=again)
+    # All slow can be said in one way at most, which is another than those of the first mapping.
+    ways_of_first = len([a for a in found.attempts if a.number == 0])
+    assert heard[0] == ([slower] * ways_of_first, 0.0)
+    assert len(heard) == 1 + (len(found.attempts) > ways_of_first)
+    texts = [str(sorted(options.items())) for options in bench.seen]
+    assert len(texts) == len(set(texts)) == len(found.attempts)
+    assert all(a.number == 1 for a in found.attempts[ways_of_first:])
 
 
 class Liking(Standin):
