@@ -32,9 +32,7 @@ def problems(count: int, first_seed: int = 0) -> list[Problem]:
     raise AssertionError
 
 
-def recorded(
-    game: GraphGame, rng: np.random.Generator, last: float
-) -> list[dict[str, np.ndarray]]:
+def recorded(game: GraphGame, rng: np.random.Generator, last: float) -> list[dict[str, np.ndarray]]:
     """A game by chance of every problem, played together: what was seen before every move.
 
     last: how often the last answer is tried; 1 is as often as others.
