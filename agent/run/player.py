@@ -150,6 +150,40 @@ def shipped_player(domain: Domain, games: int = RunPlayer.games) -> RunPlayer:
     return RunPlayer(folder, games)
 
 
+# What `shipped_contest` plays, by the names of mappers, and the solvers of `RunPlayer`.
+SHIPPED = {"agent": "played_on", "polished": "polished"}
+
+
+def shipped_contest(
+    domain: Domain, instance: Instance, options: Any, name: str, budget_s: float, seed: int
+) -> Solved:
+    """The agent that comes with a game on one instance: games for the budget, or with "polished"
+    games for a part of it and the game's own search from the best one.
+
+    There is one round of games at least, and compiling counts.
+
+    Args:
+      name: of `SHIPPED`.
+
+    Raises:
+      InputError: there is no usable checkpoint.
+    """
+    started = time.monotonic()
+    player = _one_player(shipped_player(domain).run)
+    environment = domain.build([instance], options)
+    left = max(0.0, budget_s - (time.monotonic() - started))
+    entry = Entry(SHIPPED[name], SHIPPED[name], left, seed)
+    solved = player.play(entry, domain, environment, instance)
+    assert solved is not None
+    return solved
+
+
+@functools.cache
+def _one_player(folder: Path) -> RunPlayer:
+    """One a process: it remembers its networks, and what it has compiled."""
+    return RunPlayer(folder)
+
+
 def solution_file(domain: Domain, instance: Instance) -> str:
     """The name of an instance's best solution in a run's folder."""
     return f"{file_name(instance.name)}.{domain.words.solution}.json"

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gamekit.domain import Instance
 from gamekit.errors import InputError
 from gamekit.pictures import check_picture
 from gamekit.processes import run_command
@@ -21,6 +22,9 @@ from gamekit.text import say
 from games.graphs.judge import Evaluation, evaluate
 from games.graphs.problem import Problem, Solution, load_problem, load_solution, save_solution
 from games.graphs.problem.reading import CHOICES, Reading
+
+# The trained agent's games, and local search from the best of them.
+LEARNED = ("agent", "polished")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +49,11 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("solution", type=Path)
     solve.add_argument("--seconds", type=float, default=10.0, help="time to search (default: 10)")
     solve.add_argument("--seed", type=int, default=0)
-    solve.add_argument("--mapper", default="best", help="see docs/graphs.md (default: best)")
+    solve.add_argument(
+        "--mapper",
+        default="best",
+        help="see docs/graphs.md; agent and polished are of the trained agent (default: best)",
+    )
     solve.add_argument("--overwrite", action="store_true", help="replace the solution file")
     check.add_argument(
         "--reading",
@@ -59,34 +67,51 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _solve(options: argparse.Namespace) -> int:
-    from games.graphs.closed_form import Costs
-    from games.graphs.mappers.plans import solution_of
-    from games.graphs.mappers.registry import MAPPERS, best_of_all, compile_kernels
+    from games.graphs.mappers.registry import MAPPERS
 
-    if options.mapper not in MAPPERS:
-        known = ", ".join(MAPPERS)
+    if options.mapper not in (*MAPPERS, *LEARNED):
+        known = ", ".join((*MAPPERS, *LEARNED))
         raise InputError(f"--mapper: must be one of {known}, got {options.mapper!r}")
     if not options.seconds > 0:
         raise InputError(f"--seconds: must be positive, got {options.seconds}")
     problem = load_problem(options.problem)
     if options.solution.exists() and not options.overwrite:
         raise InputError(f"{options.solution}: is there already; --overwrite replaces it")
-    compile_kernels()
-    began, costs = time.perf_counter(), Costs(problem)
-
-    def tell(stage: str, latency: float) -> None:
-        seconds = time.perf_counter() - began
-        say(f"{seconds:7.1f} s  {stage}: {latency:,.1f}", error=True)
-
-    if options.mapper == "best":
-        plan = best_of_all(costs, options.seconds, options.seed, tell)
-    else:
-        plan = MAPPERS[options.mapper](costs, options.seconds, options.seed)
-    solution = solution_of(costs, plan)
+    find = _learned if options.mapper in LEARNED else _mapped
+    solution = find(problem, options.mapper, options.seconds, options.seed)
     save_solution(solution, options.solution)
     found = evaluate(problem, solution)
     say(f"{options.solution}: {_summary(problem, found)}")
     return 0 if found.valid else 1
+
+
+def _mapped(problem: Problem, mapper: str, seconds: float, seed: int) -> Solution:
+    """What an opponent finds; all of them in a row tell of every stage."""
+    from games.graphs.closed_form import Costs
+    from games.graphs.mappers.plans import solution_of
+    from games.graphs.mappers.registry import MAPPERS, best_of_all, compile_kernels
+
+    compile_kernels()
+    began, costs = time.perf_counter(), Costs(problem)
+
+    def tell(stage: str, latency: float) -> None:
+        say(f"{time.perf_counter() - began:7.1f} s  {stage}: {latency:,.1f}", error=True)
+
+    if mapper == "best":
+        return solution_of(costs, best_of_all(costs, seconds, seed, tell))
+    return solution_of(costs, MAPPERS[mapper](costs, seconds, seed))
+
+
+def _learned(problem: Problem, mapper: str, seconds: float, seed: int) -> Solution:
+    """What the agent finds that comes with the game; compiling counts."""
+    from agent.run.player import shipped_contest
+    from games.graphs.domain import DOMAIN
+    from games.graphs.game.options import GraphsConfig
+
+    instance = Instance(problem.name, problem.fingerprint, "", problem)
+    found = shipped_contest(DOMAIN, instance, GraphsConfig(), mapper, seconds, seed).solution
+    assert found is not None
+    return found
 
 
 def _summary(problem: Problem, found: Evaluation) -> str:

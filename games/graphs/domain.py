@@ -90,6 +90,7 @@ class GraphsDomain(Domain):
     """
 
     name = "graphs"
+    shipped = Path(__file__).with_name("checkpoint")
     version = GAME_VERSION
     options = GraphsConfig
     words = Words(

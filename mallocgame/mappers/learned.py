@@ -5,12 +5,8 @@ Of the package only this file knows the agent; it does what `evaluate.py` does w
 
 from __future__ import annotations
 
-import functools
-from pathlib import Path
-
-from agent.run.player import RunPlayer, shipped_player
+from agent.run.player import shipped_contest
 from gamekit.domain import Instance
-from gamekit.evaluation.plan import Entry
 from mallocgame.domain import DOMAIN
 from mallocgame.game.options import GameConfig
 from mallocgame.mappers.base import Clock, Mapped
@@ -26,14 +22,14 @@ def agent(program: Program, config: GameConfig, budget_s: float, seed: int) -> M
     Raises:
       InputError: there is no usable checkpoint.
     """
-    return _contest("played_on", program, config, budget_s, seed)
+    return _contest("agent", program, config, budget_s, seed)
 
 
 def polished(program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
-    """The agent for half of the budget, then local search from its mapping.
+    """The agent for a part of the budget, then local search from its mapping.
 
-    Where half of the budget is too short to compile the game, it is local search alone; then
-    `decisions` is 0, else it is of the agent's game.
+    Where that part is too short to compile the game, it is local search alone; then `decisions` is
+    0, else it is of the agent's game.
 
     Raises:
       InputError: there is no usable checkpoint.
@@ -43,16 +39,7 @@ def polished(program: Program, config: GameConfig, budget_s: float, seed: int) -
 
 def _contest(name: str, program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     clock = Clock(budget_s)
-    player = _player(shipped_player(DOMAIN).run)
     instance = Instance(program.name, program.fingerprint, "", program)
-    environment = DOMAIN.build([instance], config)
-    entry = Entry(name, name, max(0.0, budget_s - clock.seconds), seed)
-    solved = player.play(entry, DOMAIN, environment, instance)
-    assert solved is not None and solved.solution is not None
+    solved = shipped_contest(DOMAIN, instance, config, name, budget_s, seed)
+    assert solved.solution is not None
     return Mapped(solved.solution, clock.seconds, solved.moves, solved.backtracks)
-
-
-@functools.cache
-def _player(folder: Path) -> RunPlayer:
-    """One a process: it remembers its networks, and what it has compiled."""
-    return RunPlayer(folder)

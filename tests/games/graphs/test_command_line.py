@@ -35,6 +35,12 @@ def test_solve_check_and_draw(problem, tmp_path, capsys):
     assert len(load_solution(solution, diamond()).subgraphs) == 3
 
 
+def test_the_agent_that_comes_with_the_game_solves(problem, tmp_path, capsys):
+    solution = str(tmp_path / "s.json")
+    assert main(["solve", problem, solution, "--seconds", "1", "--mapper", "agent"]) == 0
+    assert "s.json: latency 4,500.0, 60.76 %" in capsys.readouterr().out
+
+
 def test_check_says_what_is_wrong(problem, tmp_path, capsys):
     path = tmp_path / "bad.json"
     subgraphs = (Subgraph((0, 1), (128, 128, 1), latency=7.0), Subgraph((2,), (128, 128, 1)))
