@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from gamekit.observation import ObservationSpec, Part
 from games.cores.game.offers import next_use
 from games.cores.game.options import NUM_ACTIONS
 from games.cores.game.rules import headroom, peak_of
-from games.cores.game.state import NOWHERE, READ, State, room_after_drops, thing_of, used
+from games.cores.game.state import State, has, lacks_room, mask_of, thing_of, used, ways_of
 from games.cores.game.tables import Tables
 
 ANSWER_NAMES = (
@@ -39,21 +39,12 @@ def observe(t: Tables, state: State) -> Array:
     target = jnp.where(drops, pending.target, thing.target)
     starts, moves = offered & ~drops & ~thing.moves, offered & ~drops & thing.moves
     goes = starts | moves
-    lacks, _ = room_after_drops(t, state, thing)
-    held = state.place > NOWHERE
-    uses = next_use(t, state)
+    lacks, taken, uses = lacks_room(t, state, thing), used(t, state), next_use(t, state)
     count = jnp.maximum(t.count, 1)
     size = jnp.maximum(t.size[target], 1)
     inside = target != t.external
-    way = t.ways[jnp.clip(number, 0, t.op.shape[0] - 1)]
-    exists = (t.inputs >= 0) & ~state.started[:, None]
-    reads = exists[:, :, None] & (t.inputs[:, :, None] == value)
-    readers = jnp.sum(reads.any(1), axis=0)
-    # Of the readers of a value that moves: how many of their other inputs are in its target.
-    beside = jnp.any(
-        exists[:, :, None] & held[jnp.maximum(t.inputs, 0)][:, :, target] & ~reads, axis=1
-    )
-    together = jnp.sum(beside & reads.any(1), axis=0)
+    slower = t.slower.ravel()[jnp.clip(number, 0, ways_of(t) - 1)]
+    readers, together = _readers(t, state, value, target)
     longest = jnp.maximum(jnp.max(t.tail), 1)
 
     def share(x: Array, of: Array) -> Array:
@@ -68,27 +59,27 @@ def observe(t: Tables, state: State) -> Array:
             moves,
             offered & drops,
             jnp.where(goes, share(thing.time, t.unit[0]), 0),
-            jnp.where(starts, jnp.clip(way - 1, 0, 4), 0),
+            jnp.where(starts, jnp.clip(slower - 1, 0, 4), 0),
             jnp.where(goes, share(thing.energy, t.unit[1]), 0),
             jnp.where(goes, jnp.clip(price * count, 0, 4), 0),
             jnp.where(starts, t.urgency[value], uses[value]) / count,
             jnp.where(starts, t.tail[value] / longest, 0),
             jnp.where(inside, t.bits[value] / size, 0),
             goes & (lacks > 0),
-            jnp.where(inside, used(t, state.place)[target] / size, 0),
+            jnp.where(inside, taken[target] / size, 0),
             jnp.where(moves, jnp.minimum(together, 8) / 4, 0),
             jnp.minimum(readers, 8) / 4,
             moves & t.wanted[value] & ~inside,
             moves & ~t.wanted[value] & ~inside,
-            jnp.minimum(jnp.sum(held, axis=1)[value], 4) / 2,
-            (state.place == READ)[value, target],
+            jnp.minimum(lax.population_count(state.held[value]), 4) / 2,
+            has(state.read[value], mask_of(target)),
         ],
         axis=-1,
     )
     seen = (offered | is_none)[:, None]
     running = state.running >= 0
     left = jnp.where(running, state.ends - state.now, 0)
-    filled = jnp.where(t.touches.any(0), used(t, state.place) / jnp.maximum(t.size, 1), 0)
+    filled = jnp.where(t.touches.any(0), taken / jnp.maximum(t.size, 1), 0)
     game = jnp.stack(
         [
             *t.weights,
@@ -111,3 +102,15 @@ def observe(t: Tables, state: State) -> Array:
     )
     flat = [jnp.where(seen, answers, 0).astype(jnp.float32).ravel(), game.astype(jnp.float32)]
     return jnp.where(state.done, 0.0, jnp.concatenate(flat))
+
+
+def _readers(t: Tables, state: State, value: Array, target: Array) -> tuple[Array, Array]:
+    """Int32 [A] of values [A]: the operations that read them and have not started, and those of
+    them with another input in the target."""
+    readers, inputs = t.readers[value], t.inputs.shape[1]
+    operation, place = readers // inputs, readers % inputs
+    waits = (readers >= 0) & ~state.started[t.made[operation]]
+    own = jnp.arange(inputs) == place[..., None]
+    beside = has(state.held[t.inputs[operation]], mask_of(target)[:, None, None])
+    beside = jnp.any(beside & ~own & (t.inputs[operation] >= 0), axis=2)
+    return jnp.sum(waits, axis=1), jnp.sum(waits & beside, axis=1)

@@ -14,6 +14,8 @@ ACTION_NAMES = ("none", *(f"candidate_{i}" for i in range(CANDIDATES)))
 # Ranks of candidates, whole numbers. An operation has at most MOST_INPUTS inputs, and at most
 # MOST_WAYS of its ways to run in one group are told apart.
 MOST_INPUTS, MOST_WAYS = 15, 16
+# Sets of memories are the bits of an int32.
+MOST_MEMORIES = 30
 # Transfers that only make room rank below all others.
 SPILL_RANKS = 4096
 MOST_VALUES = SPILL_RANKS - 2

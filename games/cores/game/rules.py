@@ -7,22 +7,21 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from games.cores.game.offers import (
+    Outlook,
     drops_to_offer,
-    group_to_ask,
-    ranks_of,
+    nothing_known,
+    outlook,
     things_to_offer,
 )
 from games.cores.game.options import CANDIDATES, NONE
 from games.cores.game.state import (
-    ARRIVING,
-    HERE,
     NOTHING,
-    NOWHERE,
-    READ,
     State,
+    copies,
+    has,
+    lacks_room,
     locked,
-    marked,
-    room_after_drops,
+    mask_of,
     thing_of,
     used,
 )
@@ -34,9 +33,8 @@ UNKNOWN = jnp.int32(-2)
 
 def begin(t: Tables, instance: Array, most_moves: int) -> State:
     """A game at its first question; t: tables of one problem."""
-    _values, memories, groups = t.bits.shape[0], t.size.shape[0], t.touches.shape[0]
-    external = jnp.arange(memories) == t.external
-    alive = t.given & (t.uses > 0)
+    groups = t.touches.shape[0]
+    placed = jnp.where(t.given & (t.uses > 0), mask_of(t.external), 0)
     zero = jnp.int32(0)
     state = State(
         instance=instance,
@@ -44,10 +42,12 @@ def begin(t: Tables, instance: Array, most_moves: int) -> State:
         length=zero,
         energy=jnp.float32(0),
         score=jnp.float32(0),
-        peak=jnp.zeros(memories, jnp.int32),
+        peak=jnp.zeros_like(t.size),
         started=t.given,
         left=t.uses,
-        place=jnp.where(alive[:, None] & external, HERE, NOWHERE).astype(jnp.int8),
+        held=placed,
+        here=placed,
+        read=jnp.zeros_like(placed),
         running=jnp.full(groups, NOTHING),
         ends=jnp.zeros(groups, jnp.int32),
         refused=jnp.zeros(groups, bool),
@@ -72,18 +72,18 @@ def play(t: Tables, state: State, action: Array) -> State:
     chosen = jnp.where(action == NONE, NOTHING, state.offers[jnp.maximum(action - 1, 0)])
     drops = state.pending >= 0
     refuses = (action == NONE) & ~drops
-    target = thing_of(t, state.pending).target
     gone = drops & (jnp.arange(t.bits.shape[0]) == jnp.maximum(chosen, 0))
-    gone = gone[:, None] & (jnp.arange(t.size.shape[0]) == target)
+    kept = ~jnp.where(gone, mask_of(thing_of(t, state.pending).target), 0)
     after = state.replace(
-        place=jnp.where(gone, NOWHERE, state.place).astype(jnp.int8),
+        held=state.held & kept,
+        here=state.here & kept,
+        read=state.read & kept,
         refused=state.refused | (refuses & (jnp.arange(state.refused.shape[0]) == state.asked)),
         log=state.log.at[state.length].set(action.astype(jnp.int8), mode="drop"),
         length=state.length + 1,
     )
     number = jnp.where(drops, state.pending, chosen)
-    lacks, _ = room_after_drops(t, after, thing_of(t, number))
-    starts = (number >= 0) & (lacks <= 0)
+    starts = (number >= 0) & (lacks_room(t, after, thing_of(t, number)) <= 0)
     waits = (number >= 0) & ~starts
     after = after.replace(pending=jnp.where(waits, number, NOTHING))
     after = _start(t, after, number, starts)
@@ -96,90 +96,106 @@ def play(t: Tables, state: State, action: Array) -> State:
 def _start(t: Tables, state: State, number: Array, where: Array) -> State:
     """Starts a thing, where a condition holds."""
     thing = thing_of(t, number)
-    values, memories = state.place.shape
+    values = jnp.arange(t.bits.shape[0])
     group = where & (jnp.arange(state.running.shape[0]) == thing.group)
-    reads = marked((values, memories), thing.reads, thing.memories, where)
+    reads = copies(t, thing.reads, thing.memories, where)
     runs = where & ~thing.moves
-    made = (jnp.arange(values) == thing.value)[:, None] & (jnp.arange(memories) == thing.target)
-    place = jnp.where(reads & (state.place == HERE), READ, state.place)
-    place = jnp.where(made & where, ARRIVING, place).astype(jnp.int8)
-    at = jnp.where(runs & (thing.reads >= 0), thing.reads, values)
+    made = jnp.where(where & (values == thing.value), mask_of(thing.target), 0)
+    at = jnp.where(runs & (thing.reads >= 0), thing.reads, len(values))
     state = state.replace(
-        place=place,
+        held=state.held | made,
+        read=state.read | reads,
         left=state.left.at[at].add(-1, mode="drop"),
-        started=state.started | (runs & (jnp.arange(values) == thing.value)),
+        started=state.started | (runs & (values == thing.value)),
         running=jnp.where(group, number, state.running),
         ends=jnp.where(group, state.now + thing.time, state.ends),
         energy=state.energy + jnp.where(where, thing.energy, 0.0),
         must=state.must & ~where,
     )
     state = _vanish(t, state)
-    return state.replace(peak=jnp.maximum(state.peak, used(t, state.place)))
+    return state.replace(peak=jnp.maximum(state.peak, used(t, state)))
 
 
 def _vanish(t: Tables, state: State) -> State:
     """Forgets the copies that nothing needs and nothing reads."""
-    dead = (state.left <= 0)[:, None] & (state.place >= HERE) & ~locked(t, state)
-    return state.replace(place=jnp.where(dead, NOWHERE, state.place).astype(jnp.int8))
+    dead = jnp.where(state.left > 0, 0, state.here & ~locked(t, state))
+    return state.replace(
+        held=state.held & ~dead, here=state.here & ~dead, read=state.read & ~dead
+    )
 
 
 def _finish(t: Tables, state: State) -> State:
     """Ends what ends by now; groups that touch its memories are asked again."""
     ending = (state.running >= 0) & (state.ends <= state.now)
     thing = thing_of(t, state.running)
-    values, memories = state.place.shape
-    made = marked((values, memories), thing.value, thing.target, ending)
+    memories = t.size.shape[0]
     slots = jnp.where(ending[:, None] & (thing.reads >= 0), thing.memories, memories)
-    touched = jnp.zeros(memories, bool).at[slots.ravel()].set(True, mode="drop")
-    touched |= made.any(0)
+    slots = jnp.concatenate([slots.ravel(), jnp.where(ending, thing.target, memories)])
+    touched = jnp.zeros(memories, bool).at[slots].set(True, mode="drop")
     state = state.replace(
-        place=jnp.where(made, HERE, state.place).astype(jnp.int8),
+        here=state.here | copies(t, thing.value, thing.target, ending),
         running=jnp.where(ending, NOTHING, state.running),
         refused=state.refused & ~jnp.any(t.touches & touched, axis=1),
     )
     return _vanish(t, state)
 
 
-def _next_question(t: Tables, state: State) -> State:
+def _next_question(t: Tables, before: State) -> State:
     """Goes on in time until there is something to ask, or the game is over."""
 
     def is_over(state: State) -> Array:
-        wanted = jnp.take(state.place, t.external, axis=1) >= HERE
-        idle = jnp.all(state.running < 0)
-        return jnp.all(state.started) & idle & jnp.all(~t.wanted | wanted)
+        arrived = ~t.wanted | has(state.here, mask_of(t.external))
+        return jnp.all(state.started) & jnp.all(state.running < 0) & jnp.all(arrived)
 
     # Groups are looked through once before anything goes on.
-    def searches(carry: tuple[State, Array, Array]) -> Array:
-        state, _, group = carry
+    def searches(carry: tuple[Changes, Outlook]) -> Array:
+        changes, now = carry
+        state = _changed(before, changes)
         can = jnp.any(state.running >= 0) | jnp.any(state.refused)
-        return (group == UNKNOWN) | ((group < 0) & ~is_over(state) & can)
+        return (now.group == UNKNOWN) | ((now.group < 0) & ~is_over(state) & can)
 
-    def go_on(carry: tuple[State, Array, Array]) -> tuple[State, Array, Array]:
-        state, _, group = carry
-        waits = group != UNKNOWN
+    def go_on(carry: tuple[Changes, Outlook]) -> tuple[Changes, Outlook]:
+        changes, now = carry
+        state = _changed(before, changes)
+        waits = now.group != UNKNOWN
         runs = jnp.any(state.running >= 0)
         soon = jnp.min(jnp.where(state.running >= 0, state.ends, NEVER))
         state = _finish(t, state.replace(now=jnp.where(waits & runs, soon, state.now)))
         # Where nothing runs, what was refused is asked again, and something has to start.
         again = waits & ~runs
         state = state.replace(refused=state.refused & ~again, must=state.must | again)
-        ranks = ranks_of(t, state)
-        group = jnp.where(state.pending >= 0, 0, group_to_ask(t, ranks))
-        return state, things_to_offer(t, ranks, jnp.maximum(group, 0)), group
+        now = outlook(t, state)
+        now = now.replace(group=jnp.where(state.pending >= 0, 0, now.group))
+        return _changes(state), now
 
-    state, offers, group = lax.while_loop(searches, go_on, (state, state.offers, UNKNOWN))
+    unknown = nothing_known(t).replace(group=UNKNOWN)
+    changes, now = lax.while_loop(searches, go_on, (_changes(before), unknown))
+    state = _changed(before, changes)
     over = is_over(state)
     drops = state.pending >= 0
-    offers = jnp.where(drops, drops_to_offer(t, state), offers)
+    offers = jnp.where(drops, drops_to_offer(t, state), things_to_offer(t, state, now))
     # Games that are too long are given up.
-    stuck = ~over & ((group < 0) | (state.length >= t.limit))
+    stuck = ~over & ((now.group < 0) | (state.length >= t.limit))
     state = state.replace(
-        asked=jnp.where(drops, state.asked, jnp.maximum(group, 0)),
+        asked=jnp.where(drops, state.asked, jnp.maximum(now.group, 0)),
         offers=offers,
         done=over | stuck,
         stuck=stuck,
     )
     return state.replace(score=_score(t, state))
+
+
+# What changes of a state as time goes on.
+_CHANGING = ("now", "held", "here", "read", "running", "refused", "must")
+Changes = tuple[Array, ...]
+
+
+def _changes(state: State) -> Changes:
+    return tuple(getattr(state, name) for name in _CHANGING)
+
+
+def _changed(state: State, changes: Changes) -> State:
+    return state.replace(**dict(zip(_CHANGING, changes, strict=True)))
 
 
 def _score(t: Tables, state: State) -> Array:
