@@ -169,24 +169,34 @@ def _best(rank: Array) -> Array:
 
 def things_to_offer(t: Tables, state: State, now: Outlook) -> Array:
     """Int32 [7]: things of the group that is asked."""
-    group = jnp.maximum(now.group, 0)
+    group, values = jnp.maximum(now.group, 0), t.bits.shape[0]
     starts = jnp.where(now.starts & (t.group == group), t.rank, 0)
-    channels = t.channels[group]
-    _, _, toward, spilled = _ends(t, channels)
     needs = _needs(t, state, now)
-    rank = jnp.zeros((len(channels), len(t.bits)), jnp.int32)
+    # Late uses leave first.
+    spill = SPILL_RANKS - 1 - next_use(t, state)
+    # The best transfers are over channels that have the best ones.
+    channels = t.channels[group]
+    best = jnp.max(_ranks(t, state, now, channels, needs, spill), axis=1)
+    at = _best(best)
+    channels = jnp.sort(jnp.where(at >= 0, channels[at], NOBODY))
+    channels = jnp.where(channels < NOBODY, channels, NOTHING)
+    moves = _ranks(t, state, now, channels, needs, spill)
+    best = _best(jnp.concatenate([starts.ravel(), moves.ravel()]))
+    # From places among these to numbers of transfers.
+    place = jnp.maximum(best - ways_of(t), 0)
+    number = channels[place // values] * values + place % values
+    return jnp.where(best < ways_of(t), best, ways_of(t) + number)
+
+
+def _ranks(
+    t: Tables, state: State, now: Outlook, channels: Array, needs: Array, spill: Array
+) -> Array:
+    """Int32 [K, V]: the ranks of transfers over K channels; 0 where one is not offered."""
+    _, _, toward, spilled = _ends(t, channels)
+    rank = jnp.where(has(now.spills, spilled), spill, 0)
     for m in range(t.size.shape[0]):
         rank = jnp.maximum(rank, jnp.where(has(toward, 1 << m), needs[:, m], 0))
-    # Late uses first.
-    spill = jnp.where(has(now.spills, spilled), SPILL_RANKS - 1 - next_use(t, state), 0)
-    moves = jnp.where(_moves(t, state, now, channels), jnp.maximum(rank, spill), 0)
-    best = _best(jnp.concatenate([starts.ravel(), moves.ravel()]))
-    # From places among the group's channels to numbers of transfers.
-    place = jnp.maximum(best - ways_of(t), 0)
-    channel, value = channels[place // len(t.bits)], place % len(t.bits)
-    return jnp.where(
-        best < ways_of(t), best, ways_of(t) + channel * len(t.bits) + value
-    )
+    return jnp.where(_moves(t, state, now, channels), rank, 0)
 
 
 def drops_to_offer(t: Tables, state: State) -> Array:

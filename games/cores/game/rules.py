@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 from jax import Array, lax
 
 from games.cores.game.offers import (
@@ -31,11 +32,27 @@ NEVER = jnp.iinfo(jnp.int32).max
 UNKNOWN = jnp.int32(-2)
 
 
-def begin(t: Tables, instance: Array, most_moves: int) -> State:
+class Opening(struct.PyTreeNode):
+    """The first question of games, [P] or of one: which group is asked, int32, and what it may
+    start, int32 [7]; NOTHING where there is nothing."""
+
+    asked: Array
+    offers: Array
+
+
+def opening_of(t: Tables) -> Opening:
+    """The first question of a problem's games, with which `begin` starts them."""
+    nothing = Opening(jnp.int32(NOTHING), jnp.full(CANDIDATES, NOTHING))
+    state = begin(t, nothing, jnp.int32(0), 0)
+    now = outlook(t, state)
+    return Opening(now.group, things_to_offer(t, state, now))
+
+
+def begin(t: Tables, opening: Opening, instance: Array, most_moves: int) -> State:
     """A game at its first question; t: tables of one problem."""
     groups = t.touches.shape[0]
     placed = jnp.where(t.given & (t.uses > 0), mask_of(t.external), 0)
-    zero = jnp.int32(0)
+    zero, stuck = jnp.int32(0), opening.asked < 0
     state = State(
         instance=instance,
         now=zero,
@@ -53,13 +70,14 @@ def begin(t: Tables, instance: Array, most_moves: int) -> State:
         refused=jnp.zeros(groups, bool),
         must=jnp.array(False),
         pending=jnp.int32(NOTHING),
-        asked=zero,
-        offers=jnp.full(CANDIDATES, NOTHING),
-        done=jnp.array(False),
-        stuck=jnp.array(False),
+        asked=jnp.maximum(opening.asked, 0),
+        offers=opening.offers,
+        done=stuck,
+        stuck=stuck,
         log=jnp.zeros(most_moves, jnp.int8),
     )
-    return jax.tree.map(_strong, _next_question(t, state))
+    state = state.replace(score=_score(t, state))
+    return jax.tree.map(_strong, state)
 
 
 def _strong(value: Array) -> Array:
