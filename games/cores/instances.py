@@ -12,6 +12,7 @@ from gamekit.errors import InputError
 from gamekit.library import Library, instances
 from games.cores.problem.files import load_problem
 from games.cores.problem.problem import Problem, Weights
+from games.cores.synthetic.networks import network_problem
 from games.cores.synthetic.random_problems import random_problem
 
 # Any name may end in other weights: NAME@TIME,ENERGY,PEAK
@@ -19,10 +20,13 @@ NUMBER = r"\d+(?:\.\d+)?"
 WEIGHTED = re.compile(rf"(.+)@({NUMBER}),({NUMBER}),({NUMBER})")
 # Seeds of generated problems are so far apart.
 STRIDE = 1_000_000
+# networks:COUNT or networks:COUNT:SEED, larger problems than generated:COUNT:SEED.
+NETWORKS = re.compile(r"networks:(\d+(?::\d+)?)")
 
 
 def find_instances(names: Sequence[str]) -> list[Instance]:
-    """The instances of files, folders (of *.json), suites and `generated:COUNT[:SEED]`.
+    """The instances of files, folders (of *.json), suites, `generated:COUNT[:SEED]` and
+    `networks:COUNT[:SEED]`.
 
     A name that ends in @TIME,ENERGY,PEAK stands for its problems with these weights, and so do the
     names of the instances.
@@ -40,7 +44,11 @@ def is_known(name: str) -> bool:
 
 def _problems(name: str) -> Iterator[tuple[Problem, str]]:
     plain, weights = _split(name)
-    for problem, source in LIBRARY.problems(plain):
+    networks = NETWORKS.fullmatch(plain)
+    found = LIBRARY if networks is None else LARGER
+    for problem, source in found.problems(f"generated:{networks[1]}" if networks else plain):
+        if networks is not None:
+            source = plain
         if weights is None:
             yield problem, source
             continue
@@ -63,4 +71,10 @@ def _generate(count: int, seed: int) -> list[Problem]:
     return [random_problem(seed * STRIDE + i) for i in range(count)]
 
 
-LIBRARY = Library(Path(__file__).with_name("suites"), load_problem, _generate)
+def _generate_networks(count: int, seed: int) -> list[Problem]:
+    return [network_problem(seed * STRIDE + i) for i in range(count)]
+
+
+SUITES = Path(__file__).with_name("suites")
+LARGER = Library(SUITES, load_problem, _generate_networks)
+LIBRARY = Library(SUITES, load_problem, _generate)

@@ -17,7 +17,6 @@ from games.cores.game.state import State
 from games.cores.game.tables import Tables, moves_limit, tables_of
 from games.cores.problem.problem import Problem
 
-
 AT_A_TIME = 64
 
 

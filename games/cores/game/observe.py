@@ -15,12 +15,12 @@ from games.cores.game.tables import Tables
 ANSWER_NAMES = (
     "legal", "none", "starts", "moves", "drops", "time", "relative_time", "energy", "price",
     "urgency", "tail", "bits", "lacks_room", "fills", "missing", "readers", "delivers", "spills",
-    "copies", "is_read",
+    "copies", "is_read", "completes", "elsewhere",
 )  # fmt: skip
 GAME_NAMES = (
     "weight_time", "weight_energy", "weight_peak", "started", "score", "headroom", "time",
     "energy", "peak", "runs", "idle", "runs_left", "longest", "must", "drops", "moves_left",
-    "fullest", "operations",
+    "fullest", "operations", "next_end",
 )  # fmt: skip
 SPEC = ObservationSpec(
     (Part("answers", (NUM_ACTIONS, len(ANSWER_NAMES))), Part("game", (len(GAME_NAMES),)))
@@ -44,7 +44,10 @@ def observe(t: Tables, state: State) -> Array:
     size = jnp.maximum(t.size[target], 1)
     inside = target != t.external
     slower = t.slower.ravel()[jnp.clip(number, 0, ways_of(t) - 1)]
-    readers, together = _readers(t, state, value, target)
+    readers, together, complete = _readers(t, state, value, target)
+    # Other ways of an operation in groups that do nothing now.
+    free = (state.running < 0)[t.group] & (t.group >= 0) & (t.group != state.asked)
+    elsewhere = jnp.any(free, axis=1)[jnp.clip(number, 0, ways_of(t) - 1) // t.group.shape[1]]
     longest = jnp.maximum(jnp.max(t.tail), 1)
 
     def share(x: Array, of: Array) -> Array:
@@ -73,6 +76,8 @@ def observe(t: Tables, state: State) -> Array:
             moves & ~t.wanted[value] & ~inside,
             jnp.minimum(lax.population_count(state.held[value]), 4) / 2,
             has(state.read[value], mask_of(target)),
+            jnp.where(moves, jnp.minimum(complete, 8) / 4, 0),
+            starts & elsewhere,
         ],
         axis=-1,
     )
@@ -98,19 +103,21 @@ def observe(t: Tables, state: State) -> Array:
             1 - state.length / t.limit,
             jnp.max(filled),
             jnp.log2(1.0 + count) / 8,
+            share(jnp.min(jnp.where(running, left, jnp.max(left))), t.unit[0]),
         ]
     )
     flat = [jnp.where(seen, answers, 0).astype(jnp.float32).ravel(), game.astype(jnp.float32)]
     return jnp.where(state.done, 0.0, jnp.concatenate(flat))
 
 
-def _readers(t: Tables, state: State, value: Array, target: Array) -> tuple[Array, Array]:
-    """Int32 [A] of values [A]: the operations that read them and have not started, and those of
-    them with another input in the target."""
+def _readers(t: Tables, state: State, value: Array, target: Array) -> tuple[Array, Array, Array]:
+    """Int32 [A] of values [A]: the operations that read them and have not started; those of them
+    with another input in the target, and those with all others there."""
     readers, inputs = t.readers[value], t.inputs.shape[1]
     operation, place = readers // inputs, readers % inputs
     waits = (readers >= 0) & ~state.started[t.made[operation]]
-    own = jnp.arange(inputs) == place[..., None]
-    beside = has(state.held[t.inputs[operation]], mask_of(target)[:, None, None])
-    beside = jnp.any(beside & ~own & (t.inputs[operation] >= 0), axis=2)
-    return jnp.sum(waits, axis=1), jnp.sum(waits & beside, axis=1)
+    other = (jnp.arange(inputs) != place[..., None]) & (t.inputs[operation] >= 0)
+    there = has(state.held[t.inputs[operation]], mask_of(target)[:, None, None])
+    beside, complete = jnp.any(other & there, axis=2), jnp.all(~other | there, axis=2)
+    some, all_others = jnp.sum(waits & beside, axis=1), jnp.sum(waits & complete, axis=1)
+    return jnp.sum(waits, axis=1), some, all_others

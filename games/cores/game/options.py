@@ -6,7 +6,7 @@ import dataclasses
 
 # Grows with every change after which the same moves may make another game, or an observation means
 # something else.
-GAME_VERSION = 1
+GAME_VERSION = 2
 # Answers to a question: none, and up to seven candidates.
 NUM_ACTIONS, NONE = 8, 0
 CANDIDATES = NUM_ACTIONS - 1

@@ -137,9 +137,7 @@ def _start(t: Tables, state: State, number: Array, where: Array) -> State:
 def _vanish(t: Tables, state: State) -> State:
     """Forgets the copies that nothing needs and nothing reads."""
     dead = jnp.where(state.left > 0, 0, state.here & ~locked(t, state))
-    return state.replace(
-        held=state.held & ~dead, here=state.here & ~dead, read=state.read & ~dead
-    )
+    return state.replace(held=state.held & ~dead, here=state.here & ~dead, read=state.read & ~dead)
 
 
 def _finish(t: Tables, state: State) -> State:

@@ -105,7 +105,7 @@ def mask_of(memory: Array) -> Array:
     return jnp.where(memory >= 0, 1 << jnp.maximum(memory, 0), 0)
 
 
-def has(mask: Array, other: Array) -> Array:
+def has(mask: Array, other: Array | int) -> Array:
     """Whether masks have a memory in common."""
     return (mask & other) != 0
 

@@ -19,7 +19,7 @@ from games.cores.game.options import (
     MOVES_PER_OPERATION,
     SPARE_MOVES,
 )
-from games.cores.problem.problem import Allocation, Problem
+from games.cores.problem.problem import Problem
 from games.cores.problem.routes import hops
 
 # The room of memories without limit.
@@ -27,9 +27,9 @@ PLENTY = 1 << 30
 
 
 class Tables(struct.PyTreeNode):
-    """P problems; without the axis P, one problem. V values, O operations, I inputs of one, L values
-    that one waits for, W ways to run one, K memories that a way reads from, R inputs that a value
-    is, M memories, G groups, C channels, D channels of a group, S speeds of channels; -1 where
+    """P problems; without the axis P, one problem. V values, O operations, I inputs of one, L
+    values that one waits for, W ways to run one, K memories that a way reads from, R inputs that a
+    value is, M memories, G groups, C channels, D channels of a group, S speeds of channels; -1 where
     there is none. A *mask* is an int32 whose bit m stands for memory m.
 
     count: int32 [P], operations. limit: int32 [P], moves. given, wanted: bool [P, V].
@@ -142,9 +142,7 @@ def _check(problem: Problem) -> None:
     if sum(value.bits for value in values) >= PLENTY:
         raise refuse("values", f"values of less than {PLENTY} bits together")
     if len(problem.memories) > MOST_MEMORIES:
-        raise refuse(
-            "memories", f"at most {MOST_MEMORIES} memories, got {len(problem.memories)}"
-        )
+        raise refuse("memories", f"at most {MOST_MEMORIES} memories, got {len(problem.memories)}")
     if 8 * problem.naive.time >= 1 << 31 or any(a.time >= PLENTY for a in problem.allocations):
         raise refuse("allocations", "problems whose reference takes less than 2^28 units of time")
 
@@ -225,9 +223,12 @@ def _operations(problem: Problem, inputs: int) -> dict[str, Any]:
             readers[value].append(o * inputs + i)
     spots = [[sorted(set(a.inputs)) for a in own] for own in ways]
     output_bits = [
-        [[values[a.value].bits if m == a.output else 0 for m in mine] for a, mine in zip(own, those)]
+        [
+            [values[a.value].bits if m == a.output else 0 for m in mine]
+            for a, mine in zip(own, those, strict=True)
+        ]
         for own, those in zip(ways, spots, strict=True)
-    ]  # fmt: skip
+    ]
     least_energy = np.zeros(len(values), np.float32)
     least_energy[made] = [min(a.energy for a in own) for own in ways]
     time = _padded([[a.time for a in own] for own in ways], padding=0)
