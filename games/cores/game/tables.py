@@ -27,10 +27,11 @@ PLENTY = 1 << 30
 
 
 class Tables(struct.PyTreeNode):
-    """P problems; without the axis P, one problem. V values, O operations, I inputs of one, L
-    values that one waits for, W ways to run one, K memories that a way reads from, R inputs that a
-    value is, M memories, G groups, C channels, D channels of a group, S speeds of channels; -1 where
-    there is none. A *mask* is an int32 whose bit m stands for memory m.
+    """P problems; without the axis P, one problem. -1 where there is none.
+
+    V values, O operations, I inputs of one, L values that one waits for, W ways to run one, K
+    memories that a way reads from, R inputs that a value is, M memories, G groups, C channels, D
+    channels of a group, S speeds of channels. A *mask* is an int32 whose bit m stands for memory m.
 
     count: int32 [P], operations. limit: int32 [P], moves. given, wanted: bool [P, V].
     bits, urgency, tail, uses: int32 [P, V]; uses: readers, and 1 if wanted. readers: int32
