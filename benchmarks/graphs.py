@@ -1,7 +1,8 @@
 """The contest's 24 graphs: every opponent within the contest's time limits, on one core.
 
     python benchmarks/graphs.py FOLDER [--out docs/results/data/graphs.json] [--mappers A,B]
-        [--checkpoint runs/graphs] [--seconds 300] [--graphs 5,8] [--evaluator evaluate.py]
+        [--checkpoint runs/graphs] [--seconds 300] [--graphs 5,8] [--learned network,agent]
+        [--evaluator evaluate.py]
 
 FOLDER has instances/mlsys-2026-N.json, and best_known.json with `instances.N.best_solution.cost`
 and `instances.N.official_track_a_best`.  Prints a line for each problem.
@@ -55,11 +56,13 @@ def main() -> int:
     parser.add_argument("--evaluator", type=Path, help="a program that judges the solutions too")
     parser.add_argument("--mappers", default=",".join(MAPPERS))
     parser.add_argument("--graphs", help="numbers, separated by commas; default all")
+    parser.add_argument("--learned", default=",".join(LEARNED), help="columns of a checkpoint")
     parser.add_argument("--seconds", type=float, help="for each graph, instead of the contest's")
     parser.add_argument("--checkpoint", type=Path, help="a training run's folder")
     parser.add_argument("--machine", required=True, help="one line for the table")
     options = parser.parse_args()
     names = options.mappers.split(",") if options.mappers else []
+    columns = [name for name in LEARNED if name in options.learned.split(",")]
     chosen = {int(n) for n in options.graphs.split(",")} if options.graphs else set(range(1, 25))
     if options.evaluator is not None and options.save is None:
         parser.error("--save: must be there for --evaluator")
@@ -85,13 +88,15 @@ def main() -> int:
             row.append(_judged(problem, solution, name, number, options))
         if options.checkpoint is not None:
             group = problems[(number - 1) // 4 * 4 :][:4]
-            network, *made = learned(options.checkpoint, group, (number - 1) % 4, limit)
-            row.append(network)
-            for name, solution in zip(LEARNED[1:], made, strict=True):
-                row.append(_judged(problem, solution, name, number, options))
+            found = learned(options.checkpoint, group, (number - 1) % 4, limit, columns)
+            row += [
+                each if isinstance(each, float)
+                else _judged(problem, each, name, number, options)
+                for name, each in zip(columns, found, strict=True)
+            ]  # fmt: skip
         rows.append(row)
         print(json.dumps(row), flush=True)
-    names += LEARNED if options.checkpoint is not None else ()
+    names += columns if options.checkpoint is not None else ()
     options.out.write_text(json.dumps(table(names, rows, options, commit), indent=1) + "\n")
     return 0
 
@@ -143,17 +148,19 @@ def _compiled(checkpoint: Path, group: tuple[Problem, ...]) -> tuple[Any, ...]:
 
 
 def learned(
-    checkpoint: Path, group: Sequence[Problem], number: int, limit: float
-) -> tuple[float, Solution, Solution]:
-    """What `LEARNED` make of one problem of a group; of the first one the cost alone."""
+    checkpoint: Path, group: Sequence[Problem], number: int, limit: float, columns: Sequence[str]
+) -> list[float | Solution]:
+    """What those of `LEARNED` make of one problem of a group; of the network the cost alone."""
     game, agent, config = _compiled(checkpoint, tuple(group))
     problem, costs = group[number], Costs(group[number])
     instance = Instance(problem.name, problem.fingerprint, "", problem)
     played = play(game, agent, config, number, jax.random.key(1), seconds=limit)
     made = DOMAIN.solution(game, instance, number, played.moves).solution
-    polished = DOMAIN.polish(instance, [made], limit, 0).solution
     naive = sum(costs.naive(op) for op in range(problem.num_ops))
-    return (1 - played.greedy) * naive, made, polished
+    found = {"network": (1 - played.greedy) * naive, "agent": made}
+    if "polished" in columns:
+        found["polished"] = DOMAIN.polish(instance, [made], limit, 0).solution
+    return [found[name] for name in columns]
 
 
 def table(
