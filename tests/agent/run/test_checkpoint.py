@@ -24,13 +24,14 @@ from tests.support.agent_setup import one_device, small_config
 
 GAME = together(delayed(5))
 READ = """
-import sys
+import gc, sys
 from agent.run.checkpoint import load_agent
 from gamekit.errors import InputError
 try:
     load_agent(sys.argv[1])
 except InputError as error:
     print(error, file=sys.stderr)
+gc.collect()
 """
 COUNTERS = Counters(moves=10, games=2, wall_s=1.5, instances=("a", "b"))
 

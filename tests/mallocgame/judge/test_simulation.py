@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mallocgame.judge import simulate, verify
+from mallocgame.judge import elapsed_seconds, simulate, verify
 from mallocgame.program import (
     Program,
     Value,
@@ -101,6 +101,18 @@ def test_loop_in_body_by_hand():
     assert s.stall_s.tolist() == [0, 10, 0, 14, 11, 0, 0, 0]
     assert s.elapsed_s[[2, 3]].tolist() == [10, 10 + 1 + 5 + 0.4]
     assert s.latency_s == pytest.approx(20 + 5 * (10 + (16.4 + 14) + (3 + 11)) + 10 + 7)
+
+
+def test_a_program_that_takes_no_time_saves_nothing():
+    p = program([0, 0], [Value("a", 0)], reads=[(1, 0)], writes=[(0, 0)])
+    s = simulate(p, mapping([(0, 0, 0, 2, DEFINED)]))
+    assert s.latency_s == s.all_slow_latency_s == s.saved_fraction == 0
+
+
+def test_elapsed_seconds_are_those_of_the_accesses_in_fast_memory():
+    fast = np.array([True, True, False, True, False])  # reads of a, w and a, writes of a and o
+    assert elapsed_seconds(STRAIGHT, fast).tolist() == [1, 20, 5, 10]
+    assert elapsed_seconds(STRAIGHT, ~fast).tolist() == [10, 20, 30, 2]
 
 
 def test_simulation_agrees_with_the_return():
