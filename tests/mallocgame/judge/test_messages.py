@@ -22,7 +22,8 @@ def only(p, m) -> Any:
 def test_an_eviction_of_nothing_names_the_instruction_before_it():
     found = only(STRAIGHT, mapping([], [], [(1, 2, 3)]))
     assert found.message == (
-        "'w': eviction [2, 3) copies it from fast memory, which does not hold it after instruction 1"
+        "'w': eviction [2, 3) copies it from fast memory, "
+        "which does not hold it after instruction 1"
     )
     assert (found.kind, found.values, found.times) == ("source", (1,), (2,))
 

@@ -80,6 +80,13 @@ def test_reads_before_a_prefetch_is_complete_are_slow():
     assert simulate(p, m).elapsed_s.tolist() == [10, 10, 1]
 
 
+def test_a_stay_serves_after_a_shorter_one_inside_it():
+    p = program([0] * 6, [Value("w", 100, is_input=True)], reads=[(t, 0) for t in range(6)])
+    m = mapping([(0, 0, 1, 5, COPIED), (0, 100, 2, 3, COPIED)], [(0, 1, 1), (0, 2, 2)])
+    assert verify(p, m) == []
+    assert simulate(p, m).elapsed_s.tolist() == [10, 1, 1, 1, 1, 10]
+
+
 def test_loop_held_by_hand():
     p = loop_program()
     assert verify(p, HELD) == []
