@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mallocgame.program import Value
+from mallocgame.relaxation.bound import lower_bound
 from mallocgame.relaxation.relaxation import relax
 from mallocgame.relaxation.rows import surplus, tightened
+from mallocgame.synthetic.random_programs import random_program
 from tests.support.judged import program
 
 
@@ -64,3 +66,11 @@ def test_a_copy_may_take_as_many_slots_as_it_needs(idle, slots):
     assert model is not None
     ways, *_ = model.ways.values()  # of the prefetch; those of the eviction come after it
     assert len(ways) == 1 + slots
+
+
+@pytest.mark.parametrize(("seed", "ratio"), [(0, 1.154544), (3, 1.150767), (7, 2.144337)])
+def test_the_bound_is_as_tight_as_it_was(seed, ratio):
+    """A row that is missing leaves the bound valid, and nothing else notices.  A tighter model
+    passes."""
+    bound = lower_bound(random_program(np.random.default_rng(seed), instructions=30, values=12))
+    assert bound.latency_s / bound.floor_s > ratio - 1e-5
