@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 RUN := runs/quickstart
 RESULTS := results/quickstart
 
-.PHONY: quickstart test test-all lint types bench suite clean
+.PHONY: quickstart test test-all lint types bench mutants suite clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %s; say `make PYTHON=python3.12 ...`" % sys.version.split()[0])'
@@ -36,6 +36,11 @@ types: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python benchmarks/game_speed.py
+
+# Which planted bugs no test notices; more than an hour on one core.
+mutants: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutation]'
+	$(BIN)/python benchmarks/mutants.py
 
 # Compiles every program of the lists, hours on two cores; what is there already is kept.
 suite: $(STAMP)

@@ -59,7 +59,6 @@ class Checkpoints:
     """The checkpoints of one run, the last two of which are kept."""
 
     def __init__(self, directory: Path, spec: Spec):
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step it takes
         self._directory, self._spec = directory.absolute(), spec
         self._checkpointer = _open(self._directory)
 
@@ -199,17 +198,32 @@ def load_run_config(run: Path) -> Config:
 
 
 def _open(directory: Path) -> Any:
-    return Checkpointer(
+    """The checkpoints of a folder, to be written too."""
+    return _opened(
         directory,
         preservation_policy=ocp.training.preservation_policies.LatestN(KEPT),
         cleanup_tmp_directories=True,
     )
 
 
+def _opened(directory: Path, **options: Any) -> Any:
+    # Orbax reports every step it takes, and a damaged file once more than we do.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    try:
+        return Checkpointer(directory, **options)
+    except OSError:
+        raise
+    except Exception as error:  # it reads the metadata of all the checkpoints there
+        raise InputError(
+            f"{directory}: the metadata of a checkpoint are damaged: {as_line(error)}"
+        ) from None
+
+
 def _newest_undamaged(directory: Path, read: Callable[[Any, int], T]) -> T:
     """What `read` makes of the newest checkpoint that it can read; others are said on stderr."""
     first: Damaged | None = None
-    with Checkpointer(directory.absolute()) as checkpointer:
+    with _opened(directory.absolute()) as checkpointer:
         for step in sorted((int(c.step) for c in checkpointer.checkpoints), reverse=True):
             try:
                 found = read(checkpointer, step)

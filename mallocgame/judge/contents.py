@@ -267,8 +267,8 @@ class _Follower:
         if not had or self._in_fast() >= 0 or self.slow or self.evicting:
             return
         if self.facts.needs(self.value, slot + 1, slot):
-            why = "the only copy of its content is given up"
+            why = f"the only copy of its content is given up at {slot + 1}"
             if self.spoilt >= 0:
                 why += f"; instruction {self.spoilt} updated it while an eviction was under way"
-            self._report("lost", f"{why} at {slot + 1}", slot + 1)
+            self._report("lost", why, slot + 1)
             self.slow = True

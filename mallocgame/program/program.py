@@ -190,11 +190,14 @@ def _to_record(program: Program) -> dict[str, Any]:
 
 def _sparse(item: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, to keep files small."""
-    return {
-        f.name: getattr(item, f.name)
-        for f in dataclasses.fields(item)
-        if f.default is dataclasses.MISSING or getattr(item, f.name) != f.default
-    }
+    fields = ((name, getattr(item, name), default) for name, default in _defaults(type(item)))
+    return {name: value for name, value, default in fields if value != default}
+
+
+@functools.cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass; what has no default differs from it always."""
+    return tuple((f.name, f.default) for f in dataclasses.fields(kind))
 
 
 def _from_record(record: Record) -> Program:

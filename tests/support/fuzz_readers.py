@@ -1,4 +1,4 @@
-"""Damaged files for every reader: `python -m tests.support.fuzz_readers COUNT [SEED]`.
+"""Damaged files for every reader; `benchmarks/fuzz_readers.py` runs them for long.
 
 Each input is a valid file with a few changes: bytes, pieces of text, values of a kind that does not
 belong there.  A reader must make something usable of it or raise an InputError of one line.
@@ -9,14 +9,12 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import functools
 import gzip
 import io
 import json
 import random
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +40,8 @@ from mallocgame.report.suite_pictures import load_metrics
 from mallocgame.report.tables import markdown, result_tables
 from mallocgame.suites import INDEX, INDEX_FORMAT, INDEX_VERSION, find_programs
 from mallocgame.xla.make.build import read_list
+from tests.support.agent_readers import agent_readers
+from tests.support.compiler_readers import COMPILERS
 from tests.support.cores import CORES, STREAM_FILES, cores_problem_record, cores_schedule_record
 from tests.support.program_files import PROGRAM, mapping_record, record_of
 from tests.support.sibling_readers import SIBLINGS
@@ -171,12 +171,21 @@ READERS = (
     *(Reader(name, text, _stream, 0.1) for name, text in STREAM_FILES.items()),
     *(Reader(*sibling, 0.5) for sibling in SIBLINGS),
     Reader("overrides", "seed=3\nlearner.unroll=2\nprograms=[a,b]", _override, 0.1),
+    *(Reader(*compiler, 0.2) for compiler in COMPILERS),
 )
+
+
+@functools.cache
+def all_readers() -> tuple[Reader, ...]:
+    """All of them with those of checkpoints, which take long to make and to read."""
+    return *READERS, *(Reader(*each, 0.02) for each in agent_readers())
 
 
 def damaged(rng: random.Random, reader: Reader) -> bytes:
     """A file of the reader's kind with something wrong with it, or nearly."""
     valid = reader.valid
+    if isinstance(valid, bytes):
+        return _spoiled(rng, bytearray(valid), rng.choice((0, 1, 1, 3)))
     if not isinstance(valid, str):
         if rng.random() < 0.7:
             valid = copy.deepcopy(valid)
@@ -191,9 +200,13 @@ def damaged(rng: random.Random, reader: Reader) -> bytes:
     raw = bytearray(text.encode("utf-8", "surrogatepass"))
     if reader.file.endswith(".gz"):
         raw = bytearray(gzip.compress(raw, 1))
-    for _ in range(rng.choice((0, 0, 0, 1, 3))):
-        if raw:
-            raw[rng.randrange(len(raw))] = rng.randrange(256)
+    return _spoiled(rng, raw, rng.choice((0, 0, 0, 1, 3)))
+
+
+def _spoiled(rng: random.Random, raw: bytearray, changes: int) -> bytes:
+    """Bytes with some of them changed, and now and then cut off."""
+    for _ in range(changes if raw else 0):
+        raw[rng.randrange(len(raw))] = rng.randrange(256)
     return bytes(raw[: rng.randrange(len(raw) + 1)] if rng.random() < 0.1 else raw)
 
 
@@ -212,13 +225,29 @@ def _change(rng: random.Random, value: Any) -> None:
         return
 
 
-def inputs(count: int, seed: int) -> Iterator[tuple[Reader, bytes]]:
+def inputs(
+    count: int, seed: int, readers: Sequence[Reader] = READERS
+) -> Iterator[tuple[Reader, bytes]]:
     """Some damaged files, always the same of one seed."""
     rng = random.Random(seed)
-    shares = [reader.share for reader in READERS]
+    shares = [reader.share for reader in readers]
     for _ in range(count):
-        reader = rng.choices(READERS, shares)[0]
+        reader = rng.choices(readers, shares)[0]
         yield reader, damaged(rng, reader)
+
+
+def outcome(reader: Reader, path: Path, content: bytes) -> str:
+    """`read`, `refused`, or what the reader failed with instead of an InputError of one line."""
+    path.write_bytes(content)
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            reader.read(path)
+    except InputError as error:
+        line = str(error)
+        return "refused" if line.isprintable() and len(line) <= MAX_LINE else f"a line {line!r}"
+    except Exception as error:
+        return repr(error)
+    return "read"
 
 
 def run(count: int, seed: int, folder: Path) -> collections.Counter[tuple[str, bool]]:
@@ -230,30 +259,8 @@ def run(count: int, seed: int, folder: Path) -> collections.Counter[tuple[str, b
     seen: collections.Counter[tuple[str, bool]] = collections.Counter()
     for number, (reader, content) in enumerate(inputs(count, seed)):
         path = folder / reader.file
+        got = outcome(reader, path, content)
         path.write_bytes(content)
-        try:
-            with contextlib.redirect_stderr(io.StringIO()):
-                reader.read(path)
-            seen[reader.file, True] += 1
-        except InputError as error:
-            line = str(error)
-            assert line.isprintable() and len(line) <= MAX_LINE, f"input {number}: {line!r}"
-            seen[reader.file, False] += 1
-        except Exception as error:
-            path.write_bytes(content)
-            raise AssertionError(f"input {number} of seed {seed}, {path}: {error!r}") from error
+        assert got in ("read", "refused"), f"input {number} of seed {seed}, {path}: {got}"
+        seen[reader.file, got == "read"] += 1
     return seen
-
-
-def main() -> None:
-    count, seed = int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0
-    began = time.perf_counter()
-    folder = Path(tempfile.mkdtemp(prefix="fuzzed-"))
-    seen = run(count, seed, folder)
-    for reader in READERS:
-        print(f"{reader.file}: {seen[reader.file, True]} read, {seen[reader.file, False]} refused")
-    print(f"{count} inputs of seed {seed} in {time.perf_counter() - began:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

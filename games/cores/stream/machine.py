@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,11 @@ def load_machine(path: Path) -> Machine:
 
 
 def _found(machine: Path, name: str) -> Path:
-    for folder in (machine.parent, machine.parent / "cores"):
-        for file in (folder / name, folder / Path(name).name):
-            if file.is_file():
-                return file
+    with contextlib.suppress(OSError):  # a name that is too long
+        for folder in (machine.parent, machine.parent / "cores"):
+            for file in (folder / name, folder / Path(name).name):
+                if file.is_file():
+                    return file
     raise InputError(f"{machine}: cores: must be files, got {name!r}")
 
 

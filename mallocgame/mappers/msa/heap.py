@@ -25,16 +25,27 @@ class HeapBlock:
     spans: list[tuple[int, int]]
 
 
+PERIOD = 16  # times whose blocks are listed together
+
+
 class Heap:
-    """The blocks in fast memory."""
+    """The blocks in fast memory.
+
+    A block is listed in every period of `PERIOD` times that it meets: a look at a short interval
+    looks at few blocks.
+
+    taken: int64 [periods, 5, .], low, high, first and last time, and block of what is taken in each
+        period; of period p the first counts[p] count.
+    """
 
     def __init__(self, capacity: int, reserved: Sequence[int]):
         """reserved: bytes from offset 0 that are reserved at each time."""
         self.capacity = capacity
         self.reserved = np.array(reserved if any(reserved) else [], np.int64)
         self.blocks: dict[int, HeapBlock] = {}
-        self.taken = np.zeros((5, 64), np.int64)  # as `kernels.find` reads it, with blocks' ids
-        self.count = 0
+        periods = max(-(-len(reserved) // PERIOD), 1)
+        self.taken = np.zeros((periods, 5, 16), np.int64)
+        self.counts = np.zeros(periods, np.int64)
 
     def add(self, block: HeapBlock) -> None:
         """Puts a block at its offset."""
@@ -50,15 +61,12 @@ class Heap:
     def remove(self, block: HeapBlock) -> None:
         """Removes a block."""
         del self.blocks[id(block)]
-        kept = np.flatnonzero(self.taken[4, : self.count] != id(block))
-        self.count = len(kept)
-        self.taken[:, : self.count] = self.taken[:, kept]
+        first, last = _life(block)
+        kernels.release(self.taken, self.counts, PERIOD, first, last, id(block))
 
     def _occupy(self, block: HeapBlock, span: tuple[int, int]) -> None:
-        if self.count == self.taken.shape[1]:
-            self.taken = np.concatenate([self.taken, np.zeros_like(self.taken)], axis=1)
-        self.count = kernels.occupy(
-            self.taken, self.count, block.offset, block.size, *span, id(block)
+        self.taken = kernels.occupy(
+            self.taken, self.counts, PERIOD, block.offset, block.size, *span, id(block)
         )
 
     def find(
@@ -67,7 +75,8 @@ class Heap:
         """An offset free over all spans: `preferred`, or else the smallest gap, then the lowest."""
         place = kernels.find(
             self.taken,
-            self.count,
+            self.counts,
+            PERIOD,
             np.array(spans, np.int64),
             size,
             -1 if preferred is None else preferred,
@@ -85,27 +94,44 @@ class Heap:
         """
         uses = np.array(later_uses, np.int64)
         place = kernels.find_lasting(
-            self.taken, self.count, start, end, uses, size, self.reserved, self.capacity
+            self.taken,
+            self.counts,
+            PERIOD,
+            start,
+            end,
+            uses,
+            size,
+            self.reserved,
+            self.capacity,
         )
         return place if place >= 0 else None
 
     def repack(self) -> bool:
         """Packs all blocks anew, longest and then largest first; False if one does not fit."""
-        order = sorted(
-            self.blocks.values(),
-            key=lambda b: (-(max(s[1] for s in b.spans) - min(s[0] for s in b.spans)), -b.size),
-        )
-        offsets, taken, count = kernels.repack(
+
+        def key(block: HeapBlock) -> tuple[int, int]:
+            first, last = _life(block)
+            return first - last, -block.size
+
+        order = sorted(self.blocks.values(), key=key)
+        offsets, taken, counts = kernels.repack(
             np.array([b.size for b in order], np.int64),
             np.array([span for b in order for span in b.spans], np.int64).reshape(-1, 2),
             np.cumsum([0, *(len(b.spans) for b in order)]),
             np.array([id(b) for b in order], np.int64),
+            len(self.counts),
+            PERIOD,
             self.reserved,
             self.capacity,
         )
         if len(offsets) < len(order):
             return False
-        self.taken, self.count = taken, count
+        self.taken, self.counts = taken, counts
         for block, offset in zip(order, offsets.tolist(), strict=True):
             block.offset = offset
         return True
+
+
+def _life(block: HeapBlock) -> tuple[int, int]:
+    """The first and the last time of a block's spans."""
+    return min(s[0] for s in block.spans), max(s[1] for s in block.spans)

@@ -122,96 +122,170 @@ def under_way(copies, n, start, end, longest):
     return count
 
 
+@_inner
+def _period(time, width, counts):
+    return min(max(time, 0) // width, len(counts) - 1)
+
+
 @njit(cache=True)
-def find(taken, n, spans, size, preferred, reserved, capacity):
+def find(taken, counts, width, spans, size, preferred, reserved, capacity):
     """`Heap.find`; -1 for None.
 
-    taken: int64 [5, .], low, high, first and last time, and block of what is taken, by rising low;
-        the first n columns count.
+    taken, counts, width: as `Heap` has them.
     spans: int64 [., 2].
     preferred: -1 for None.
     """
     top, begin, end = 0, spans[0, 0], spans[0, 1]
     for k in range(spans.shape[0]):
         begin, end = min(begin, spans[k, 0]), max(end, spans[k, 1])
-        for time in range(spans[k, 0], spans[k, 1] + 1 if len(reserved) else 0):
-            top = max(top, reserved[time])
+        top = max(top, _reserved(reserved, spans[k, 0], spans[k, 1]))
     if preferred >= 0 and (preferred < top or preferred + size > capacity):
         return -1
-    best, place = capacity + 1, -1
-    firsts, lasts = taken[2], taken[3]
-    for i in range(n):
-        if firsts[i] > end or lasts[i] < begin:
-            continue
-        meets = False
-        for k in range(spans.shape[0]):
-            meets |= firsts[i] <= spans[k, 1] and lasts[i] >= spans[k, 0]
-        if not meets:
-            continue
-        low, high = taken[0, i], taken[1, i]
-        if preferred >= 0:
-            if size and low < preferred + size and high > preferred:
-                return -1
-            continue
-        if size <= low - top < best:
-            best, place = low - top, top
-        top = max(top, high)
-    if preferred >= 0:
+    if preferred >= 0 and not size:
         return preferred
-    return top if size <= capacity - top < best else place
+    # What is wanted, or all there is, less what is taken.
+    low, high = (top, capacity) if preferred < 0 else (preferred, preferred + size)
+    gaps, n = _all(low, high, size)
+    for period in range(_period(begin, width, counts), _period(end, width, counts) + 1):
+        lists = taken[period]
+        for i in range(counts[period]):
+            meets = False
+            for k in range(spans.shape[0]):
+                meets |= lists[2, i] <= spans[k, 1] and lists[3, i] >= spans[k, 0]
+            if meets:
+                gaps, n = _carve(gaps, n, lists[0, i], lists[1, i], size)
+    return _smallest(gaps, n)
 
 
 @njit(cache=True)
-def find_lasting(taken, n, start, end, later_uses, size, reserved, capacity):
+def find_lasting(taken, counts, width, start, end, later_uses, size, reserved, capacity):
     """`Heap.find_lasting`; -1 for None."""
-    spans = np.array([[start, end]])
-    best = find(taken, n, spans, size, -1, reserved, capacity)
-    if best < 0:
-        return -1
-    low, high = 0, len(later_uses)  # some offset is free up to use `low`
-    while low < high:
-        middle = (low + high + 1) // 2
-        spans[0, 1] = later_uses[middle - 1]
-        place = find(taken, n, spans, size, -1, reserved, capacity)
-        if place < 0:
-            high = middle - 1
-        else:
-            low, best = middle, place
+    gaps, n = _all(0, capacity, size)
+    best, done = -1, start - 1  # all that is taken in [start, done] is out of the gaps
+    for use in range(-1, len(later_uses)):
+        until = end if use < 0 else later_uses[use]
+        # From below 0 on, as nothing is at 0 then, not even what has no bytes.
+        gaps, n = _carve(gaps, n, -1, _reserved(reserved, done + 1, until), size)
+        for period in range(_period(done, width, counts), _period(until, width, counts) + 1):
+            lists = taken[period]
+            for i in range(counts[period]):
+                first, last = lists[2, i], lists[3, i]
+                if first <= until and (first > done or (use < 0 and last >= start)):
+                    gaps, n = _carve(gaps, n, lists[0, i], lists[1, i], size)
+            if not n:
+                return best
+        best, done = _smallest(gaps, n), max(done, until)
     return best
 
 
+@_inner
+def _reserved(reserved, first, last):
+    """The most that is reserved in [first, last]."""
+    most = 0
+    for time in range(first, last + 1 if len(reserved) else first):
+        most = max(most, reserved[time])
+    return most
+
+
+@_inner
+def _all(low, high, size):
+    """One gap from low to high, none if that is less than `size`: int64 [2, .], and how many."""
+    gaps = np.empty((2, 16), np.int64)
+    gaps[0, 0], gaps[1, 0] = low, high
+    return gaps, 1 if high - low >= size else 0
+
+
+@_inner
+def _carve(gaps, n, low, high, size):
+    """Takes [low, high) out of the gaps, and what is left of less than `size`."""
+    i = 0
+    while i < n and gaps[1, i] <= low:
+        i += 1
+    j = i
+    while j < n and gaps[0, j] < high:
+        j += 1
+    if i == j:
+        return gaps, n
+    begin, end = gaps[0, i], gaps[1, j - 1]
+    below, above = low - begin >= size, end - high >= size
+    shift = below + above - (j - i)
+    if n + shift > gaps.shape[1]:
+        larger = np.empty((2, 2 * n), np.int64)
+        larger[:, :n] = gaps
+        gaps = larger
+    if shift > 0:
+        gaps[:, n] = gaps[:, n - 1]
+        for k in range(n - 1, j, -1):
+            gaps[:, k] = gaps[:, k - 1]
+    elif shift < 0:
+        for k in range(j, n):
+            gaps[:, k + shift] = gaps[:, k]
+    if below:
+        gaps[0, i], gaps[1, i] = begin, low
+        i += 1
+    if above:
+        gaps[0, i], gaps[1, i] = high, end
+    return gaps, n + shift
+
+
+@_inner
+def _smallest(gaps, n):
+    """Where the smallest gap begins, of equal ones the lowest; -1 without any."""
+    best = -1
+    for i in range(n):
+        if best < 0 or gaps[1, i] - gaps[0, i] < gaps[1, best] - gaps[0, best]:
+            best = i
+    return gaps[0, best] if best >= 0 else -1
+
+
 @njit(cache=True)
-def occupy(taken, n, low, size, first, last, owner):
-    """Enters a column among the first n of `taken`; returns their new number."""
+def occupy(taken, counts, width, low, size, first, last, owner):
+    """Enters an interval of a block; returns `taken`, which may be a larger copy."""
     if not size:
-        return n
-    at = n
-    while at > 0 and taken[0, at - 1] > low:
-        at -= 1
-    for row in range(taken.shape[0]):
-        for k in range(n, at, -1):
-            taken[row, k] = taken[row, k - 1]
-    taken[0, at], taken[1, at] = low, low + size
-    taken[2, at], taken[3, at], taken[4, at] = first, last, owner
-    return n + 1
+        return taken
+    for period in range(_period(first, width, counts), _period(last, width, counts) + 1):
+        n = counts[period]
+        if n == taken.shape[2]:
+            larger = np.zeros((taken.shape[0], taken.shape[1], 2 * n), np.int64)
+            larger[:, :, :n] = taken
+            taken = larger
+        taken[period, 0, n], taken[period, 1, n] = low, low + size
+        taken[period, 2, n], taken[period, 3, n] = first, last
+        taken[period, 4, n] = owner
+        counts[period] = n + 1
+    return taken
 
 
 @njit(cache=True)
-def repack(sizes, spans, at, owners, reserved, capacity):
+def release(taken, counts, width, first, last, owner):
+    """Takes out all intervals of a block; they lie in [first, last]."""
+    for period in range(_period(first, width, counts), _period(last, width, counts) + 1):
+        n = 0
+        for i in range(counts[period]):
+            if taken[period, 4, i] != owner:
+                taken[period, :, n] = taken[period, :, i]
+                n += 1
+        counts[period] = n
+
+
+@njit(cache=True)
+def repack(sizes, spans, at, owners, periods, width, reserved, capacity):
     """Offsets for blocks in the given order, one after the other; none if one does not fit.
 
     spans: int64 [., 2], those of block i are spans[at[i] : at[i + 1]].
 
     Returns:
-      The offsets, the new `taken`, and how many of its columns count.
+      The offsets, and the new `taken` and `counts`.
     """
-    taken, n = np.zeros((5, len(spans) + 1), np.int64), 0
+    taken, counts = np.zeros((periods, 5, 16), np.int64), np.zeros(periods, np.int64)
     offsets = np.empty(len(sizes), np.int64)
     for i in range(len(sizes)):
         mine = spans[at[i] : at[i + 1]]
-        offsets[i] = find(taken, n, mine, sizes[i], -1, reserved, capacity)
+        offsets[i] = find(taken, counts, width, mine, sizes[i], -1, reserved, capacity)
         if offsets[i] < 0:
-            return offsets[:0], taken, 0
+            return offsets[:0], taken, counts
         for k in range(len(mine)):
-            n = occupy(taken, n, offsets[i], sizes[i], mine[k, 0], mine[k, 1], owners[i])
-    return offsets, taken, n
+            taken = occupy(
+                taken, counts, width, offsets[i], sizes[i], mine[k, 0], mine[k, 1], owners[i]
+            )
+    return offsets, taken, counts

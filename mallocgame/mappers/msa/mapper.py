@@ -36,6 +36,7 @@ def compile_kernels() -> None:
     heap.find(8, [(0, 1)])
     heap.find_lasting(8, 0, 1, [2])
     heap.repack()
+    heap.remove(next(iter(heap.blocks.values())))
     picker = IntervalPicker([1.0] * 4, [0] * 4, PRODUCTION.ratios, 1.0)
     picker.may_stay(0, 3)
     picker.starts(0, 3, 1.0, 0.0)

@@ -335,7 +335,7 @@ def load_search(path: Path) -> CompilerSearch:
             prefetches=tuple((int(t), int(o), int(s)) for t, o, s in raw["prefetches"]),
         )
         history = tuple((float(s), int(n), int(c)) for s, n, c in data["history"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: wishes or history: must be as `save_search` writes them, got {error!r}"
         ) from None

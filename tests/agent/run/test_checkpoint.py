@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import shutil
+import subprocess
+import sys
 import warnings
 
 import jax
@@ -20,6 +23,16 @@ from gamekit.probe import DOMAIN, delayed, together
 from tests.support.agent_setup import one_device, small_config
 
 GAME = together(delayed(5))
+READ = """
+import gc, sys
+from agent.run.checkpoint import load_agent
+from gamekit.errors import InputError
+try:
+    load_agent(sys.argv[1])
+except InputError as error:
+    print(error, file=sys.stderr)
+gc.collect()
+"""
 COUNTERS = Counters(moves=10, games=2, wall_s=1.5, instances=("a", "b"))
 
 
@@ -109,6 +122,34 @@ def test_a_damaged_checkpoint_is_refused(saved, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # orbax leaves what it was about to read behind
         gc.collect()
+
+
+def test_metadata_of_another_kind_are_refused_in_one_line(saved, tmp_path):
+    """Orbax reads them when it opens the folder of all checkpoints."""
+    folder, *_ = saved
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "checkpoints" / "3" / "_CHECKPOINT_METADATA"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"performance_metrics": 1}))
+    for read in (
+        load_agent,
+        load_counters,
+        lambda run: Checkpoints(run / "checkpoints", GAME.spec),
+    ):
+        with pytest.raises(
+            InputError, match="checkpoints: the metadata of a checkpoint are damage"
+        ):
+            read(tmp_path / "run")
+
+
+def test_nothing_but_our_line_is_said_of_a_damaged_checkpoint(saved, tmp_path):
+    """Orbax warns of what it cannot read, and asyncio prints the traces of its tasks."""
+    folder, *_ = saved
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    manifest = run / "checkpoints" / "3" / "agent" / "manifest.ocdbt"
+    manifest.write_bytes(manifest.read_bytes()[:-1])
+    done = subprocess.run([sys.executable, "-c", READ, run], capture_output=True, text=True)
+    assert done.stderr.count("\n") == 1 and "checkpoints/3: damaged" in done.stderr
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mallocgame.judge import simulate, verify
+from mallocgame.judge import elapsed_seconds, simulate, verify
 from mallocgame.program import (
     Program,
     Value,
@@ -80,6 +80,13 @@ def test_reads_before_a_prefetch_is_complete_are_slow():
     assert simulate(p, m).elapsed_s.tolist() == [10, 10, 1]
 
 
+def test_a_stay_serves_after_a_shorter_one_inside_it():
+    p = program([0] * 6, [Value("w", 100, is_input=True)], reads=[(t, 0) for t in range(6)])
+    m = mapping([(0, 0, 1, 5, COPIED), (0, 100, 2, 3, COPIED)], [(0, 1, 1), (0, 2, 2)])
+    assert verify(p, m) == []
+    assert simulate(p, m).elapsed_s.tolist() == [10, 1, 1, 1, 1, 10]
+
+
 def test_loop_held_by_hand():
     p = loop_program()
     assert verify(p, HELD) == []
@@ -101,6 +108,18 @@ def test_loop_in_body_by_hand():
     assert s.stall_s.tolist() == [0, 10, 0, 14, 11, 0, 0, 0]
     assert s.elapsed_s[[2, 3]].tolist() == [10, 10 + 1 + 5 + 0.4]
     assert s.latency_s == pytest.approx(20 + 5 * (10 + (16.4 + 14) + (3 + 11)) + 10 + 7)
+
+
+def test_a_program_that_takes_no_time_saves_nothing():
+    p = program([0, 0], [Value("a", 0)], reads=[(1, 0)], writes=[(0, 0)])
+    s = simulate(p, mapping([(0, 0, 0, 2, DEFINED)]))
+    assert s.latency_s == s.all_slow_latency_s == s.saved_fraction == 0
+
+
+def test_elapsed_seconds_are_those_of_the_accesses_in_fast_memory():
+    fast = np.array([True, True, False, True, False])  # reads of a, w and a, writes of a and o
+    assert elapsed_seconds(STRAIGHT, fast).tolist() == [1, 20, 5, 10]
+    assert elapsed_seconds(STRAIGHT, ~fast).tolist() == [10, 20, 30, 2]
 
 
 def test_simulation_agrees_with_the_return():

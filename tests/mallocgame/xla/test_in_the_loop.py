@@ -111,6 +111,10 @@ def test_the_search_finds_the_compilers_liking_and_keeps_within_the_seconds(
     assert 3.0 <= state.seconds < 6.0
     again = search(bench, load_search(path), benefits, state.seconds, path, QUIET)
     assert again == state == load_search(path)
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"history": [[1.0, float("inf"), 1]]}))
+    with pytest.raises(InputError, match=r"search.json: wishes or history: must be as"):
+        load_search(path)
 
 
 def test_a_killed_search_goes_on_as_if_it_had_not_been(work, program, tmp_path):

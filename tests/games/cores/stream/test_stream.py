@@ -47,6 +47,7 @@ def test_tiles_and_figures(files):
     ("file", "old", "new", "message"),
     [
         ("machine.yaml", "a.yaml", "z.yaml", "machine.yaml: cores: must be files, got 'z.yaml'"),
+        ("machine.yaml", "a.yaml", "z" * 300, "machine.yaml: cores: must be files, got 'zzz"),
         ("machine.yaml", "id: 2", "id: 9", "offchip_core_id: must be below 3, got 9"),
         ("machine.yaml", "[0, 1]", "[0, 7]", r"core_connectivity\[0\]\.cores: must be different"),
         ("machine.yaml", "bandwidth: 16", "bandwidth: 0", "bandwidth: must be positive, got 0"),
