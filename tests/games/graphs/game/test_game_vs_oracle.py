@@ -66,7 +66,9 @@ def recorded(game: GraphGame, rng: np.random.Generator, last: float) -> list[dic
 def check(made: list[Problem], seed: int, last: float = 1.0) -> dict[str, int]:
     """Compares every question of every game; counts what was played."""
     seen = recorded(build_game(made, CONFIG), np.random.default_rng(seed), last)
-    counts = dict.fromkeys(("questions", "retained", "repeated", "grouped", "pages", "at_once"), 0)
+    counts = dict.fromkeys(
+        ("questions", "retained", "repeated", "grouped", "pages", "at_once", "late"), 0
+    )
     for number, problem in enumerate(made):
         oracle = Oracle(problem, CONFIG, by_rules(problem))
         for row in seen:
@@ -82,6 +84,8 @@ def check(made: list[Problem], seed: int, last: float = 1.0) -> dict[str, int]:
             before = len(oracle.group)
             oracle.step(int(row["action"][number]))
             counts["pages"] += oracle.page > 0
+            many = len([op for op in oracle.waiting if not oracle.group]) > 2 * len(oracle.answers)
+            counts["late"] += many and oracle.length >= 2 * problem.num_ops + 4
             counts["at_once"] += before > 0 and len(oracle.group) > before + 2
         assert oracle.done
         counts["retained"] += sum(len(group.retain) for group in oracle.closed)
@@ -96,7 +100,7 @@ def test_game_and_oracle_agree():
     assert counts["grouped"] > 30 and counts["repeated"] > 3
 
 
-def tree(leaves: int, capacity: int) -> Problem:
+def tree(leaves: int, capacity: int, adds_up: bool = True) -> Problem:
     """MatMuls, every other one of a left input of its own, whose outputs are added up in pairs."""
     side = 4
     inputs: list[tuple[int, ...]] = []
@@ -108,7 +112,7 @@ def tree(leaves: int, capacity: int) -> Problem:
         made.append(tensors + 1)
         tensors += 2
     level, outputs = made, list(made)
-    while len(level) > 1:
+    while adds_up and len(level) > 1:
         pairs = [tuple(level[i : i + 2]) for i in range(0, len(level) - 1, 2)]
         inputs += pairs
         sums = list(range(tensors, tensors + len(pairs)))
@@ -126,6 +130,12 @@ def tree(leaves: int, capacity: int) -> Problem:
 def test_they_agree_where_there_are_many_candidates():
     counts = check([tree(12, 10_000), tree(16, 200), tree(9, 10_000)], seed=2, last=3.0)
     assert counts["pages"] > 10 and counts["at_once"] > 2
+
+
+def test_they_agree_when_the_moves_for_larger_groups_are_used_up():
+    """Games that turn every page, and then have more candidates than there are answers."""
+    counts = check([tree(60, 200, adds_up=False)], seed=3, last=50.0)
+    assert counts["late"] > 10
 
 
 @pytest.mark.slow
