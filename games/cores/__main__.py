@@ -16,13 +16,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gamekit.domain import Instance
 from gamekit.errors import InputError
 from gamekit.processes import run_command
 from gamekit.text import say
 from games.cores.judge import Judged, judge
 from games.cores.problem.files import load_problem, save_problem
 from games.cores.problem.problem import Problem, Weights
-from games.cores.problem.schedule import load_schedule, save_schedule
+from games.cores.problem.schedule import Schedule, load_schedule, save_schedule
+
+# The trained agent's games, and local search from the best of them.
+LEARNED = ("agent", "polished")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         )
     schedule.add_argument("--seconds", type=float, default=10.0, help="to search (default: 10)")
     schedule.add_argument("--seed", type=int, default=0)
-    schedule.add_argument("--mapper", default="local_search", help="see docs/cores.md")
+    schedule.add_argument(
+        "--mapper",
+        default="local_search",
+        help="see docs/cores.md; agent and polished are of the trained agent",
+    )
     draw.add_argument("picture", type=Path, help="PNG, PDF, SVG; .json for a Perfetto trace")
     bring.set_defaults(run=_import)
     bring.add_argument("machine", type=Path, help="YAML of a machine")
@@ -86,8 +94,8 @@ def _free(path: Path, overwrite: bool) -> None:
 def _schedule(options: argparse.Namespace) -> int:
     from games.cores.mappers.registry import MAPPERS, compile_kernels
 
-    if options.mapper not in MAPPERS:
-        known = ", ".join(MAPPERS)
+    if options.mapper not in (*MAPPERS, *LEARNED):
+        known = ", ".join((*MAPPERS, *LEARNED))
         raise InputError(f"--mapper: must be one of {known}, got {options.mapper!r}")
     if not 0 < options.seconds < math.inf:
         raise InputError(f"--seconds: must be positive, got {options.seconds}")
@@ -95,13 +103,29 @@ def _schedule(options: argparse.Namespace) -> int:
         raise InputError(f"--seed: must be at least 0, got {options.seed}")
     problem = _read(options)
     _free(options.schedule, options.overwrite)
-    compile_kernels()
-    made = MAPPERS[options.mapper](problem, options.seconds, options.seed)
-    save_schedule(made.schedule, options.schedule)
-    found = judge(problem, made.schedule)
-    proven = "; no schedule costs less" if made.proven else ""
+    proven = ""
+    if options.mapper in LEARNED:
+        schedule = _learned(problem, options.mapper, options.seconds, options.seed)
+    else:
+        compile_kernels()
+        made = MAPPERS[options.mapper](problem, options.seconds, options.seed)
+        schedule, proven = made.schedule, "; no schedule costs less" if made.proven else ""
+    save_schedule(schedule, options.schedule)
+    found = judge(problem, schedule)
     say(f"{options.schedule}: {_summary(problem, found)}{proven}")
     return 0 if found.valid else 1
+
+
+def _learned(problem: Problem, mapper: str, seconds: float, seed: int) -> Schedule:
+    """What the agent finds that comes with the game; compiling counts."""
+    from agent.run.player import shipped_contest
+    from games.cores.domain import DOMAIN
+    from games.cores.game.options import CoresConfig
+
+    instance = Instance(problem.name, problem.fingerprint, "", problem)
+    found = shipped_contest(DOMAIN, instance, CoresConfig(), mapper, seconds, seed).solution
+    assert found is not None
+    return found
 
 
 def _summary(problem: Problem, found: Judged) -> str:

@@ -64,6 +64,7 @@ class CoresDomain(Domain):
     """
 
     name = "cores"
+    shipped = Path(__file__).with_name("checkpoint")
     version = GAME_VERSION
     options = CoresConfig
     words = Words(

@@ -15,6 +15,7 @@ from games.cores.game.options import CoresConfig
 from games.cores.judge import judge
 from games.cores.mappers.registry import MAPPERS
 from games.cores.problem import save_problem
+from games.cores.problem.schedule import load_schedule
 from games.cores.synthetic.chains import Branches, chain_problem
 
 
@@ -65,6 +66,16 @@ def test_polishing_loses_nothing():
         found = judge(problem, polished.solution)
         others = [given, *(MAPPERS[name](problem, 0.0, 0) for name in ("list", "heft"))]
         assert found.valid and found.cost <= min(each.cost for each in others) + 1e-9
+
+
+def test_the_agent_that_comes_with_the_game_schedules(tmp_path, capsys):
+    problem, schedule = chain_problem("p", Branches(2, 2), 2, [(4000, 1000.0)]), tmp_path / "s.json"
+    save_problem(problem, tmp_path / "p.json")
+    asked = ["schedule", str(tmp_path / "p.json"), str(schedule), "--seconds", "1"]
+    assert main([*asked, "--mapper", "agent"]) == 0
+    assert "s.json: time" in capsys.readouterr().out
+    made = judge(problem, load_schedule(schedule, problem))
+    assert made.valid and made.cost < 1
 
 
 def test_commands(tmp_path, capsys):
