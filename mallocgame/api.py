@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ from mallocgame.arguments import (
     check_seconds,
     check_seed,
 )
-from mallocgame.followed import without_late_copies
 from mallocgame.judge import Simulation, Violation, simulate, verify
 from mallocgame.program import Program, load_program, save_program
 from mallocgame.program.mapping import Mapping, save_mapping
@@ -382,42 +380,9 @@ def map(
         searched = functools.partial(WATCHED[mapper], progress=watch, production=production)
         return searched(program, config or GameConfig(), budget_s, seed).mapping
 
-    return _confirmed(result, search if mapper in WATCHED else None, search_s, progress)
+    from mallocgame.confirmed import confirmed
 
-
-def _confirmed(
-    result: Result,
-    search: Callable[[Program, Mapping], Mapping] | None,
-    search_s: float,
-    progress: Callable[[str], None] | None,
-) -> Result:
-    """The result with the compiler's word on it, if it can be asked.
-
-    search: makes another mapping when the compiler has taught something.
-    """
-    problem, promised = result.problem, result.promise
-    if problem.module is None or importlib.util.find_spec("libtpu") is None:
-        return result
-    from mallocgame.xla.steer.confirm import PRODUCTION, confirm
-    from mallocgame.xla.steer.rounds import Round, Rounds
-    from mallocgame.xla.steer.steer import chip_of
-
-    mapping, rounds = result.mapping, None
-    if promised is not None and problem.production is not None:
-        mapping = without_late_copies(problem.program, problem.production, mapping)
-        if search is not None:
-            rounds = Rounds(Round(problem.program, problem.production, mapping), search)
-    confirmation = confirm(
-        problem.program, mapping, problem.module, chip_of(problem.program), levers=result.levers,
-        promised=promised.simulated if promised else result.speed_up or 0.0,
-        again=rounds.again if rounds else None, search_s=search_s, progress=progress,
-    )  # fmt: skip
-    result = dataclasses.replace(result, confirmation=confirmation)
-    if rounds is None or confirmation.what == PRODUCTION or not confirmation.number:
-        return result
-    chosen = rounds.rounds[confirmation.number]
-    learned = Problem(chosen.program, chosen.production, problem.module)
-    return dataclasses.replace(result, mapping=chosen.mapping, learned=learned)
+    return confirmed(result, search if mapper in WATCHED else None, search_s, progress)
 
 
 def _read(path: Path) -> Problem:

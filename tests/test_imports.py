@@ -75,6 +75,9 @@ MAY_IMPORT |= {
 EXCEPTIONS: dict[str, tuple[str, ...]] = {
     # The agent as a mapper of the game.
     "mallocgame.mappers.learned": ("agent",),
+    # The agents that come with other games, by name on their command lines.
+    "games.cores.__main__": ("games.cores", "agent"),
+    "games.graphs.__main__": ("games.graphs", "agent"),
 }
 
 

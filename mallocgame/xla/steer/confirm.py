@@ -47,11 +47,12 @@ class Attempt:
     """One compile.
 
     what: how the mapping was said.
-    cycles: the compiler's estimate; None if it refused the options.
+    cycles: the compiler's estimate; None if it refused the options, or took too long.
     followed: share of the bytes to be accessed in fast memory that are.
     simulated_s: our latency of what was compiled, without stalls.
     placement: where the compile has the program's accesses.
     number: of the mapping that was said, from 0.
+    is_late: whether it took longer than the time-out; no compile follows then.
     """
 
     what: str
@@ -60,6 +61,7 @@ class Attempt:
     simulated_s: float | None = None
     placement: Placement | None = dataclasses.field(default=None, repr=False, compare=False)
     number: int = 0
+    is_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,10 @@ class Confirmation:
         if not self.attempts and not self.searched:
             return "nothing to be confirmed: production's own options are kept"
         compiled = [a.cycles for a in self.attempts if a.cycles is not None]
-        told = (
-            f"{self.production_cycles / min(compiled) - 1:+.2%} at best" if compiled else "refused"
-        )
+        if compiled:
+            told = f"{self.production_cycles / min(compiled) - 1:+.2%} at best"
+        else:
+            told = "too slowly" if self.attempts[-1:] and self.attempts[-1].is_late else "refused"
         return f"not confirmed (compiled: {told}): production's own options are kept"
 
 
@@ -145,9 +148,9 @@ def confirm(
         tries = _Tries(bench, chip, levers, folder, kept, progress)
         while asked is not None:
             done = tries.compile_ways(*asked)
-            asked = again(done, tries.best.gain) if again and done else None
+            asked = again(done, tries.best.gain) if again and done and not tries.is_late else None
         best = tries.best
-        if search_s > 0:
+        if search_s > 0 and not tries.is_late:
             best = _searched(bench, best, tries.wishes, levers, search_s, progress)
     seconds = time.monotonic() - started
     return dataclasses.replace(best, attempts=tuple(tries.attempts), seconds=seconds)
@@ -196,20 +199,25 @@ class _Tries:
                 break
             done.append(dataclasses.replace(attempt, number=number))
             self._keep(done[-1], wishes)
-            if self.best.gain >= enough:
+            if attempt.is_late or self.best.gain >= enough:
                 break
             if attempt.placement is None:
                 what, wishes = ORDER_ALONE, dataclasses.replace(wishes, prefetches=())
                 continue
             what, order = TURNS, promoted(program, mapping, attempt.placement, wishes.order)
             wishes = dataclasses.replace(wishes, order=order)
-        if self.best.gain < enough and 0 < len(done) < left:
+        if self.best.gain < enough and 0 < len(done) < left and not done[-1].is_late:
             attempt = self._compile(copies, COPIES, mapping)
             if attempt is not None:
                 done.append(dataclasses.replace(attempt, number=number))
                 self._keep(done[-1], copies)
         self.attempts += done
         return done
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last compile took too long."""
+        return bool(self.attempts) and self.attempts[-1].is_late
 
     def _compile(self, wishes: Wishes, what: str, mapping: Mapping) -> Attempt | None:
         """A compile with wishes; None if they are none, or were compiled already."""
@@ -234,7 +242,8 @@ class _Tries:
     def _tell(self, attempt: Attempt) -> None:
         if self._progress:
             production, cycles = self.best.production_cycles, attempt.cycles
-            told = "refused" if cycles is None else f"{production / cycles - 1:+.2%}"
+            told = "too slow" if attempt.is_late else "refused"
+            told = told if cycles is None else f"{production / cycles - 1:+.2%}"
             name = self._bench.program.name
             self._progress(f"{name}: compiled with {attempt.what}: {told}")
 
@@ -324,9 +333,10 @@ def _compiled(
     try:
         cycles = bench.compile(options, out)
     except InputError as error:
-        if "compile failed" not in str(error):
+        is_late = "took longer" in str(error)
+        if not is_late and "compile failed" not in str(error):
             raise
-        return Attempt(what, None)
+        return Attempt(what, None, is_late=is_late)
     placement = bench.placement(out)
     followed = followed_share(bench.program, mapping, placement)
     seconds = float(modelled_seconds(bench.program, placement).sum())

@@ -200,13 +200,31 @@ def test_a_search_that_finds_nothing_leaves_productions_options(item) -> None:
     assert found.what == PRODUCTION and found.options == plain_options(item.program, CHIP)
 
 
-def test_other_failures_end_it(item) -> None:
-    class Hanging(Standin):
-        def compile(self, options, out):
-            raise InputError("lowered.mlir: compile took longer than 5 s")
+class Hanging(Standin):
+    """Its compiles take too long once the cycles that it was told are used up."""
 
-    with pytest.raises(InputError, match="took longer"):
-        ask(item, Hanging(item), promised=0.06)
+    def compile(self, options, out):
+        if self.left:
+            return super().compile(options, out)
+        self.seen.append(options)
+        raise InputError("lowered.mlir: compile took longer than 5 s")
+
+
+def test_a_compile_that_takes_too_long_ends_it_and_loses_nothing(item) -> None:
+    found = ask(item, bench := Hanging(item), promised=0.06, search_s=9.0, again=lambda *_: 1 / 0)
+    assert found.what == PRODUCTION and len(bench.seen) == 1
+    assert "not confirmed (compiled: too slowly)" in str(found)
+    found = ask(item, bench := Hanging(item, 17_000), promised=0.06)
+    assert found.cycles == 17_000 and len(bench.seen) == len(found.attempts) == 2
+
+
+def test_other_failures_end_it(item) -> None:
+    class Missing(Standin):
+        def compile(self, options, out):
+            raise InputError("libtpu: must be installed")
+
+    with pytest.raises(InputError, match="must be installed"):
+        ask(item, Missing(item), promised=0.06)
     item.program.provenance["production"].pop("executed_cycles")
     with pytest.raises(InputError, match="executed_cycles: must be there"):
         ask(item, Standin(item), promised=0.06)
