@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import gzip
 from pathlib import Path
 
+from mallocgame.program import Program
+from mallocgame.xla.steer.followed import Placement
 from mallocgame.xla.steer.roundtrip import STABLEHLO
 
 A = "f32[256,128]{1,0:T(8,128)}"  # 131,072 bytes
@@ -154,3 +158,23 @@ def write_work(folder: Path) -> Path:
     write_dump(folder)
     (folder / STABLEHLO).write_text("module {}")
     return folder
+
+
+def without_compile(program: Program, placement: Placement) -> Program:
+    """The program as if the compile with this placement had never been seen; all slow remains."""
+    facts = copy.deepcopy(program.provenance["calibration"])
+    for slot, mask in enumerate(placement_masks(program, placement)):
+        if mask and mask in facts["seen"][slot]:
+            at = facts["seen"][slot].index(mask)
+            del facts["seen"][slot][at], facts["cycles"][slot][at]
+    return dataclasses.replace(program, provenance={**program.provenance, "calibration": facts})
+
+
+def placement_masks(program: Program, placement: Placement) -> list[int]:
+    """Of each instruction its accesses in fast memory, bit i for the i-th."""
+    found = [0] * len(program.instructions)
+    place = [0] * len(program.instructions)
+    for access, is_fast in zip(program.accesses, placement.in_fast, strict=True):
+        found[access.instruction] |= int(is_fast) << place[access.instruction]
+        place[access.instruction] += 1
+    return found

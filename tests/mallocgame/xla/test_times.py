@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import Attempt
 from mallocgame.xla.steer.rounds import MOST_ROUNDS, Round, Rounds
 from mallocgame.xla.steer.roundtrip import CompilerBench
-from tests.support.xla_sample import write_dump
+from tests.support.xla_sample import placement_masks, without_compile, write_dump
 
 CHIP = chip_by_name("v4")
 
@@ -32,25 +31,6 @@ def item(folder: Path):
     return import_dump(folder, CHIP.machine, "sample").items[0]
 
 
-def without(program, placement):
-    """The program as if the compile with this placement had never been seen; all slow remains."""
-    facts = copy.deepcopy(program.provenance["calibration"])
-    for slot, mask in enumerate(masks(program, placement)):
-        if mask and mask in facts["seen"][slot]:
-            at = facts["seen"][slot].index(mask)
-            del facts["seen"][slot][at], facts["cycles"][slot][at]
-    return dataclasses.replace(program, provenance={**program.provenance, "calibration": facts})
-
-
-def masks(program, placement) -> list[int]:
-    found = [0] * len(program.instructions)
-    place = [0] * len(program.instructions)
-    for access, is_fast in zip(program.accesses, placement.in_fast, strict=True):
-        found[access.instruction] |= int(is_fast) << place[access.instruction]
-        place[access.instruction] += 1
-    return found
-
-
 def test_a_known_compile_teaches_nothing(item, folder) -> None:
     found = CompilerBench(item.program, folder, CHIP).placement(folder)
     assert learned(item.program, found.in_fast, found.cycles) is item.program
@@ -59,11 +39,11 @@ def test_a_known_compile_teaches_nothing(item, folder) -> None:
 def test_a_new_compile_is_learned(item, folder) -> None:
     program = item.program
     found = CompilerBench(program, folder, CHIP).placement(folder)
-    before = without(program, found)
+    before = without_compile(program, found)
     now = learned(before, found.in_fast, found.cycles)
     facts = program.provenance["calibration"]
     assert now is not before and now.fingerprint != "" and now.values == program.values
-    for slot, mask in enumerate(masks(program, found)):
+    for slot, mask in enumerate(placement_masks(program, found)):
         if not np.isnan(found.cycles[slot]) and facts["cycles"][slot]:
             remembered = now.provenance["calibration"]
             assert mask in remembered["seen"][slot]
@@ -114,7 +94,7 @@ def test_another_estimate_moves_what_is_like_it_and_nothing_else(item) -> None:
 
 def test_programs_that_do_not_remember_stay_as_they_are(item, folder) -> None:
     found = CompilerBench(item.program, folder, CHIP).placement(folder)
-    before = without(item.program, found)
+    before = without_compile(item.program, found)
     for facts in ({"branches": True}, {"calibration": {"seen": [[0]]}}, {"calibration": None}):
         program = dataclasses.replace(before, provenance={**before.provenance, **facts})
         assert learned(program, found.in_fast, found.cycles) is program
@@ -122,7 +102,7 @@ def test_programs_that_do_not_remember_stay_as_they_are(item, folder) -> None:
 
 def test_rounds_search_with_what_was_learned(item, folder) -> None:
     found = CompilerBench(item.program, folder, CHIP).placement(folder)
-    program = without(item.program, found)
+    program = without_compile(item.program, found)
     production = dataclasses.replace(item.mapping, fingerprint=program.fingerprint)
     searched = []
 
