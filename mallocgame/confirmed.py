@@ -10,7 +10,7 @@ from mallocgame.api import Problem, Result
 from mallocgame.followed import without_late_copies
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
-from mallocgame.xla.steer.confirm import PRODUCTION, confirm
+from mallocgame.xla.steer.confirm import confirm
 from mallocgame.xla.steer.rounds import Round, Rounds
 from mallocgame.xla.steer.steer import chip_of
 
@@ -39,7 +39,7 @@ def confirmed(
         again=rounds.again if rounds else None, search_s=search_s, progress=progress,
     )  # fmt: skip
     result = dataclasses.replace(result, confirmation=confirmation)
-    if rounds is None or confirmation.what == PRODUCTION or not confirmation.number:
+    if rounds is None or not confirmation.number:
         return result
     chosen = rounds.rounds[confirmation.number]
     learned = Problem(chosen.program, chosen.production, problem.module)

@@ -75,7 +75,7 @@ class Confirmation:
     attempts: ways that were compiled, in that order.
     seconds: for all compiles.
     searched: compiles of the search that followed.
-    number: of the mapping that `options` say.
+    number: of the mapping that `options` say; 0 too where they are production's.
     """
 
     production_cycles: int

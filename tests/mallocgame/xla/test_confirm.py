@@ -167,6 +167,48 @@ def test_other_mappings_follow_until_none_is_given(item) -> None:
     assert all(a.number == 1 for a in found.attempts[ways_of_first:])
 
 
+class Later(Standin):
+    """Compiles take some cycles for the first mapping, and others for those that come later."""
+
+    def __init__(self, item, first: int, later: int):
+        super().__init__(item)
+        self.mapping, self.cycles, self.later = item.mapping, first, later
+
+    def compile(self, options, out):
+        self.seen.append(options)
+        return self.cycles
+
+    def again(self, attempts, gain):
+        """The mapping without one of its stays."""
+        if self.cycles == self.later:
+            return None
+        self.cycles = self.later
+        stays = self.mapping.residencies[:-1]
+        return dataclasses.replace(self.mapping, residencies=stays), 0.01
+
+
+def test_a_later_mapping_has_to_gain_more(item) -> None:
+    bench = Later(item, 16_900, 16_950)
+    found = ask(item, bench, promised=0.06, again=bench.again)
+    # By half of its promise one compile would do, but it is behind the first mapping.
+    assert found.cycles == 16_900 and found.number == 0
+    assert len([a for a in found.attempts if a.number == 1]) > 1
+    bench = Later(item, 16_900, 16_500)
+    found = ask(item, bench, promised=0.06, again=bench.again)
+    assert found.cycles == 16_500 and found.number == 1
+    assert len([a for a in found.attempts if a.number == 1]) == 1
+
+
+def test_there_are_so_many_compiles_and_no_more(item, monkeypatch) -> None:
+    bench = Later(item, 17_900, 17_950)
+    everything = len(ask(item, bench, promised=0.06, again=bench.again).attempts)
+    for most in (1, everything - 1, everything + 1):
+        monkeypatch.setattr("mallocgame.xla.steer.confirm.MOST_COMPILES", most)
+        bench = Later(item, 17_900, 17_950)
+        found = ask(item, bench, promised=0.06, again=bench.again)
+        assert len(found.attempts) == len(bench.seen) == min(most, everything)
+
+
 class Liking(Standin):
     """Takes 100 cycles more for each value that has its turn before a certain one."""
 

@@ -77,3 +77,19 @@ def test_an_instruction_that_the_compile_lacks_takes_no_time(item, folder) -> No
     found = placement_of(other, read_hlo(folder / "msa_on.hlo.gz"), CHIP.fast_space)
     assert found.missing[0] and names[0] != renamed.name
     assert modelled_seconds(other, found)[0] == 0
+
+
+def test_an_instruction_of_another_form_has_no_estimate(item, folder) -> None:
+    program = item.program
+    module = read_hlo(folder / "msa_on.hlo.gz")
+    before = placement_of(program, module, CHIP.fast_space)
+    number = next(
+        n for n, a in enumerate(program.accesses)
+        if a.kind == "read" and not np.isnan(before.cycles[a.instruction])
+    )  # fmt: skip
+    access = dataclasses.replace(program.accesses[number], operands=(9,))
+    accesses = (*program.accesses[:number], access, *program.accesses[number + 1 :])
+    found = placement_of(dataclasses.replace(program, accesses=accesses), module, CHIP.fast_space)
+    assert np.isnan(found.cycles[access.instruction]) and not found.in_fast[number]
+    others = np.arange(len(before.cycles)) != access.instruction
+    np.testing.assert_array_equal(found.cycles[others], before.cycles[others])

@@ -122,3 +122,12 @@ def test_rounds_search_with_what_was_learned(item, folder) -> None:
     mapping, promised = fresh.again(attempts, -0.5) or (None, None)
     assert promised == pytest.approx(0.0, abs=1e-9) and mapping == fresh.rounds[1].mapping
     assert MOST_ROUNDS > 2
+
+
+def test_there_are_so_many_rounds_and_no_more(item, folder, monkeypatch) -> None:
+    found = CompilerBench(item.program, folder, CHIP).placement(folder)
+    program = without_compile(item.program, found)
+    production = dataclasses.replace(item.mapping, fingerprint=program.fingerprint)
+    rounds = Rounds(Round(program, production, production), lambda *_: 1 / 0)
+    monkeypatch.setattr("mallocgame.xla.steer.rounds.MOST_ROUNDS", 1)
+    assert rounds.again([Attempt("said", 1, 1.0, 1.0, found)], -0.5) is None
