@@ -155,14 +155,15 @@ SHIPPED = {"agent": "played_on", "polished": "polished"}
 
 
 def shipped_contest(
-    domain: Domain, instance: Instance, options: Any, name: str, budget_s: float, seed: int
+    domain: Domain, content: Any, options: Any, name: str, budget_s: float, seed: int
 ) -> Solved:
-    """The agent that comes with a game on one instance: games for the budget, or with "polished"
-    games for a part of it and the game's own search from the best one.
+    """The agent that comes with a game on one program or problem: games for the budget, or with
+    "polished" games for a part of it and the game's own search from the best one.
 
     There is one round of games at least, and compiling counts.
 
     Args:
+      content: the program or problem, with its name and fingerprint.
       name: of `SHIPPED`.
 
     Raises:
@@ -170,11 +171,12 @@ def shipped_contest(
     """
     started = time.monotonic()
     player = _one_player(shipped_player(domain).run)
+    instance = Instance(content.name, content.fingerprint, "", content)
     environment = domain.build([instance], options)
     left = max(0.0, budget_s - (time.monotonic() - started))
     entry = Entry(SHIPPED[name], SHIPPED[name], left, seed)
     solved = player.play(entry, domain, environment, instance)
-    assert solved is not None
+    assert solved is not None and solved.solution is not None
     return solved
 
 

@@ -15,8 +15,8 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from gamekit.domain import Instance
 from gamekit.errors import InputError
 from gamekit.processes import run_command
 from gamekit.text import say
@@ -122,9 +122,7 @@ def _learned(problem: Problem, mapper: str, seconds: float, seed: int) -> Schedu
     from games.cores.domain import DOMAIN
     from games.cores.game.options import CoresConfig
 
-    instance = Instance(problem.name, problem.fingerprint, "", problem)
-    found = shipped_contest(DOMAIN, instance, CoresConfig(), mapper, seconds, seed).solution
-    assert found is not None
+    found: Any = shipped_contest(DOMAIN, problem, CoresConfig(), mapper, seconds, seed).solution
     return found
 
 

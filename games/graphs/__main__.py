@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from gamekit.domain import Instance
 from gamekit.errors import InputError
 from gamekit.pictures import check_picture
 from gamekit.processes import run_command
@@ -108,9 +108,7 @@ def _learned(problem: Problem, mapper: str, seconds: float, seed: int) -> Soluti
     from games.graphs.domain import DOMAIN
     from games.graphs.game.options import GraphsConfig
 
-    instance = Instance(problem.name, problem.fingerprint, "", problem)
-    found = shipped_contest(DOMAIN, instance, GraphsConfig(), mapper, seconds, seed).solution
-    assert found is not None
+    found: Any = shipped_contest(DOMAIN, problem, GraphsConfig(), mapper, seconds, seed).solution
     return found
 
 

@@ -5,8 +5,9 @@ Of the package only this file knows the agent; it does what `evaluate.py` does w
 
 from __future__ import annotations
 
+from typing import Any
+
 from agent.run.player import shipped_contest
-from gamekit.domain import Instance
 from mallocgame.domain import DOMAIN
 from mallocgame.game.options import GameConfig
 from mallocgame.mappers.base import Clock, Mapped
@@ -39,7 +40,6 @@ def polished(program: Program, config: GameConfig, budget_s: float, seed: int) -
 
 def _contest(name: str, program: Program, config: GameConfig, budget_s: float, seed: int) -> Mapped:
     clock = Clock(budget_s)
-    instance = Instance(program.name, program.fingerprint, "", program)
-    solved = shipped_contest(DOMAIN, instance, config, name, budget_s, seed)
-    assert solved.solution is not None
-    return Mapped(solved.solution, clock.seconds, solved.moves, solved.backtracks)
+    solved = shipped_contest(DOMAIN, program, config, name, budget_s, seed)
+    mapping: Any = solved.solution
+    return Mapped(mapping, clock.seconds, solved.moves, solved.backtracks)

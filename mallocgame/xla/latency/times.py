@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mallocgame.program import Access, Instruction, Program
-from mallocgame.xla.latency.calibrate import pool
+from mallocgame.xla.latency.calibrate import placement_masks, pool
 from mallocgame.xla.latency.fit import Fit, Sample, fit_instruction
 
 
@@ -108,8 +108,9 @@ def learned(program: Program, in_fast: np.ndarray, cycles: np.ndarray) -> Progra
         timed = access_times([accesses[n] for n in by_slot[slot]], fits[key], second)
         for number, access in zip(by_slot[slot], timed, strict=True):
             accesses[number] = access
-        known = _by_mask(groups[key])
-        seen[slot], estimates[slot] = list(known), list(known.values())
+        sample = groups[key]
+        known = sorted(zip(placement_masks(sample), sample.cycles.tolist(), strict=True))
+        seen[slot], estimates[slot] = [mask for mask, _ in known], [cycles for _, cycles in known]
     calibration = {**facts, "seen": seen, "cycles": estimates}
     return dataclasses.replace(
         program, instructions=tuple(instructions), accesses=tuple(accesses),
@@ -126,8 +127,7 @@ def _sample(
         return None
     accesses = [program.accesses[n] for n in numbers]
     sizes = [np.array([a.bytes for a in accesses if a.kind == k], float) for k in ("read", "write")]
-    fast = np.array([[mask >> i & 1 for i in range(len(accesses))] for mask in masks], bool)
-    fast = fast.reshape(len(masks), len(accesses))
+    fast = _in_fast(masks, len(accesses))
     reads, writes = sizes
     key = (program.instructions[slot].opcode, cycles[0], tuple(reads), tuple(writes))
     return Sample(
@@ -137,8 +137,8 @@ def _sample(
 
 def _with_row(sample: Sample, mask: int, cycles: float) -> Sample:
     """A sample of one more placement; of this one, and all slow, alone."""
-    row = np.array([[mask >> i & 1 for i in range(len(sample.reads) + len(sample.writes))]], bool)
     reads = len(sample.reads)
+    row = _in_fast([mask], reads + len(sample.writes))
     return dataclasses.replace(
         sample,
         read_fast=np.concatenate([sample.read_fast[:1], row[:, :reads]]),
@@ -147,8 +147,7 @@ def _with_row(sample: Sample, mask: int, cycles: float) -> Sample:
     )
 
 
-def _by_mask(sample: Sample) -> dict[int, float]:
-    """Cycles by placement."""
-    rows = np.concatenate([sample.read_fast, sample.write_fast], axis=1)
-    masks = [sum(1 << i for i, is_fast in enumerate(row) if is_fast) for row in rows]
-    return dict(sorted(zip(masks, sample.cycles.tolist(), strict=True)))
+def _in_fast(masks: Sequence[int], accesses: int) -> np.ndarray:
+    """Placements as rows, bool [P, A]; the inverse of `placement_masks`."""
+    rows = [[mask >> i & 1 for i in range(accesses)] for mask in masks]
+    return np.array(rows, bool).reshape(len(masks), accesses)

@@ -194,11 +194,10 @@ class _Tries:
             wishes = dataclasses.replace(wishes, reads_out=frozenset())  # they cannot be said
         what, copies = FAITHFUL, Wishes(prefetches=wishes.prefetches)
         while promised >= LEAST_GAIN and len(done) < min(MOST_TURNS, left):
-            attempt = self._compile(wishes, what, mapping)
+            attempt = self._compile(wishes, what, mapping, number)
             if attempt is None:
                 break
-            done.append(dataclasses.replace(attempt, number=number))
-            self._keep(done[-1], wishes)
+            done.append(attempt)
             if attempt.is_late or self.best.gain >= enough:
                 break
             if attempt.placement is None:
@@ -207,10 +206,8 @@ class _Tries:
             what, order = TURNS, promoted(program, mapping, attempt.placement, wishes.order)
             wishes = dataclasses.replace(wishes, order=order)
         if self.best.gain < enough and 0 < len(done) < left and not done[-1].is_late:
-            attempt = self._compile(copies, COPIES, mapping)
-            if attempt is not None:
-                done.append(dataclasses.replace(attempt, number=number))
-                self._keep(done[-1], copies)
+            attempt = self._compile(copies, COPIES, mapping, number)
+            done += [attempt] if attempt is not None else []
         self.attempts += done
         return done
 
@@ -219,25 +216,23 @@ class _Tries:
         """Whether the last compile took too long."""
         return bool(self.attempts) and self.attempts[-1].is_late
 
-    def _compile(self, wishes: Wishes, what: str, mapping: Mapping) -> Attempt | None:
-        """A compile with wishes; None if they are none, or were compiled already."""
+    def _compile(self, wishes: Wishes, what: str, mapping: Mapping, number: int) -> Attempt | None:
+        """A compile with wishes, which is told of, and kept if it is the best so far; None if they
+        are none, or were compiled already."""
         if wishes in self._said:
             return None
         self._said.append(wishes)
         options = options_of(self._bench.program, wishes, self._chip, self._levers)
         out = self._folder / f"attempt_{len(self._said)}"
-        return _compiled(self._bench, options, out, what, mapping)
-
-    def _keep(self, attempt: Attempt, wishes: Wishes) -> None:
-        """Tells of a compile, and keeps it if it is the best so far."""
+        made = _compiled(self._bench, options, out, what, mapping)
+        attempt = dataclasses.replace(made, number=number)
         if attempt.cycles is not None and attempt.cycles < self.best.cycles:
-            options = options_of(self._bench.program, wishes, self._chip, self._levers)
             self.best = dataclasses.replace(
-                self.best, cycles=attempt.cycles, options=options, what=attempt.what,
-                number=attempt.number,
-            )  # fmt: skip
+                self.best, cycles=attempt.cycles, options=options, what=what, number=number
+            )
             self.wishes = wishes
         self._tell(attempt)
+        return attempt
 
     def _tell(self, attempt: Attempt) -> None:
         if self._progress:

@@ -1,7 +1,6 @@
 """Only options that the compiler does not estimate as slower than production are handed out."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +9,12 @@ from gamekit.errors import InputError
 from mallocgame.judge.reading import Reading
 from mallocgame.program.latency import access_seconds
 from mallocgame.program.mapping import all_slow
-from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import PRODUCTION, TURNS, confirm, plain_options, promoted
 from mallocgame.xla.steer.export import ORDER, PREFETCHES, wishes_of
 from mallocgame.xla.steer.followed import Placement
-from tests.support.xla_sample import write_dump
 
 CHIP = chip_by_name("v4")
-
-
-@pytest.fixture
-def item(tmp_path: Path):
-    return import_dump(write_dump(tmp_path / "sample"), CHIP.machine, "sample").items[0]
 
 
 class Standin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +10,12 @@ import pytest
 from mallocgame.judge import simulate
 from mallocgame.judge.reading import Reading
 from mallocgame.program.mapping import Residency, all_slow
-from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.read.dump import read_hlo
 from mallocgame.xla.steer.followed import followed_share, modelled_seconds, placement_of
 from mallocgame.xla.steer.roundtrip import CompilerBench
-from tests.support.xla_sample import write_dump
 
 CHIP = chip_by_name("v4")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_dump(tmp_path / "sample")
-
-
-@pytest.fixture
-def item(folder: Path):
-    return import_dump(folder, CHIP.machine, "sample").items[0]
 
 
 def test_productions_compile_has_productions_placement(item, folder) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +10,13 @@ import pytest
 from mallocgame.judge import elapsed_seconds, simulate
 from mallocgame.program.mapping import Mapping, all_slow
 from mallocgame.xla.latency.times import learned
-from mallocgame.xla.make.importer import import_dump
 from mallocgame.xla.read.chips import chip_by_name
 from mallocgame.xla.steer.confirm import Attempt
 from mallocgame.xla.steer.rounds import MOST_ROUNDS, Round, Rounds
 from mallocgame.xla.steer.roundtrip import CompilerBench
-from tests.support.xla_sample import placement_masks, without_compile, write_dump
+from tests.support.xla_sample import placement_masks, without_compile
 
 CHIP = chip_by_name("v4")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return write_dump(tmp_path / "sample")
-
-
-@pytest.fixture
-def item(folder: Path):
-    return import_dump(folder, CHIP.machine, "sample").items[0]
 
 
 def test_a_known_compile_teaches_nothing(item, folder) -> None:
