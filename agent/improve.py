@@ -46,6 +46,7 @@ def improve(options: argparse.Namespace) -> int:
     from agent.run.best_store import BestStore
     from agent.run.checkpoint import load_agent
     from agent.run.play import play
+    from agent.run.player import judge_of
     from gamekit.registry import load_domain
 
     run = Path(options.run)
@@ -65,6 +66,7 @@ def improve(options: argparse.Namespace) -> int:
             games=options.games,
             seconds=options.seconds,
             openings=domain.openings(game, instance),
+            judge=judge_of(domain, game, instance),
         )
         made = domain.solution(game, instance, 0, played.moves)
         kept = store.offer(instance, made, played.score)

@@ -18,6 +18,7 @@ import time
 import jax
 
 from agent.run.play import Played, play
+from agent.run.player import judge_of
 from agent.run.shipped import load_either
 from mallocgame.domain import DOMAIN
 from mallocgame.judge import simulate
@@ -46,7 +47,7 @@ def main() -> None:
     def played(seconds: float) -> Played:
         return play(
             game, agent, config, 0, jax.random.key(1), games=options.games, seconds=seconds,
-            openings=openings,
+            openings=openings, judge=judge_of(DOMAIN, game, instance),
         )  # fmt: skip
 
     def gain(game_played: Played) -> float:

@@ -37,7 +37,7 @@ from agent.config import Config
 from agent.networks import Agent
 from agent.run.loaded import untrained
 from agent.run.play import Played, play
-from agent.run.player import SHARE
+from agent.run.player import SHARE, judge_of
 from agent.run.shipped import load_either
 from gamekit.domain import Instance
 from mallocgame.domain import DOMAIN
@@ -146,6 +146,7 @@ class _Contest:
             games=self.options.games,
             seconds=seconds,
             openings=self.openings,
+            judge=judge_of(DOMAIN, self.game, self.instance),
         )
 
     def _mapping(self, who: str, seconds: float, seed: int) -> Mapping:

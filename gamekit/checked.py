@@ -11,6 +11,7 @@ from jax import Array
 
 from gamekit.environment import (
     Environment,
+    EstimatingEnvironment,
     GuidingEnvironment,
     History,
     Question,
@@ -75,6 +76,19 @@ class Checked(Generic[State]):
             self.inner.headroom(state), jnp.float32, self.inner.done(state).shape, "headroom"
         )
 
+    @property
+    def estimates(self) -> bool:
+        """Whether the game estimates what its judge may give, beyond its score."""
+        return hasattr(self.inner, "estimate")
+
+    def estimate(self, state: State) -> Array:
+        """The game's estimate, or else the score."""
+        if not self.estimates:
+            return self.score(state)
+        estimating = cast("EstimatingEnvironment[State]", self.inner)
+        shape = self.inner.done(state).shape
+        return _is(estimating.estimate(state), jnp.float32, shape, "estimate")
+
     def history(self, state: State) -> History:
         shape = self.inner.done(state).shape
         history = self.inner.history(state)
@@ -103,7 +117,7 @@ class Checked(Generic[State]):
         return _is(_guiding(self.inner).takes_room(number), bool, number.shape, "takes_room")
 
 
-def checked(environment: Environment[State]) -> GuidingEnvironment[State]:
+def checked(environment: Environment[State]) -> Checked[State]:
     """The environment with its answers checked; one that is checked already stays as it is."""
     return environment if isinstance(environment, Checked) else Checked(environment)
 

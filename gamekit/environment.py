@@ -172,6 +172,15 @@ class GuidingEnvironment(Environment[State], Protocol[State]):
         ...
 
 
+class EstimatingEnvironment(Environment[State], Protocol[State]):
+    """A game whose judge may give a solution more than the game that made it had as its score."""
+
+    def estimate(self, state: State) -> Array:
+        """Float32 [...]; what the judge may give the solutions of finished games, at least their
+        score.  Games with the highest estimates are worth being judged."""
+        ...
+
+
 def spec_record(spec: Spec) -> dict[str, Any]:
     """A specification as plain data, for JSON."""
     return dataclasses.asdict(spec)

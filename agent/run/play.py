@@ -6,6 +6,9 @@ self-play, with noise that grows from game to game.  As long as there is time mo
 most of whose games are guided by the best game so far (`agent.selfplay.guidance`).  With time for
 rounds nothing is searched: the network's policy plays several times as many games instead, and on
 programs that were not trained on these find more (docs/results/unseen_programs.md).
+
+Where the judge may give a solution more than its game had, the games that promise most are judged,
+and the best one is the judge's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -32,11 +35,17 @@ from agent.selfplay.guidance import (
     follow,
     no_guides,
 )
-from gamekit.checked import checked
+from gamekit.checked import Checked, checked
 from gamekit.environment import Environment, GuidingEnvironment, History, State
 
 # Of the games of a later round those that are guided, and of these those that come back.
 GUIDED, DEVIATING = 0.75, 0.75
+# How many games of a round are judged, of those with the highest estimates and of those with the
+# highest scores.
+JUDGED = 4
+
+# The judge's score of what the moves of a finished game, int32 [n], make.
+Judge = Callable[[np.ndarray], float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Played:
     """The outcome for one instance.
 
     moves: int32 [n], the best game's on its final branch; backtracks: of that game.
-    score: the best game's; greedy: the noiseless game's; every: each game's, round after round
-        [K * rounds].
+    score: the best game's, the judge's if there was one; greedy: the noiseless game's; every: each
+        game's, round after round [K * rounds].
     total_moves, seconds: of all games together.
     """
 
@@ -72,11 +81,12 @@ class _BestGame:
 class _Finished(NamedTuple):
     """K games at their end.
 
-    score: [K]. answers: int32 [K, Q], by the number of the question, -1 without. steps: those
-        that all took together.
+    score, estimate: [K]. answers: int32 [K, Q], by the number of the question, -1 without. steps:
+        those that all took together.
     """
 
     score: jax.Array
+    estimate: jax.Array
     history: History
     answers: jax.Array
     steps: jax.Array
@@ -93,12 +103,14 @@ def play(
     noise: float = 1.0,
     seconds: float = 0.0,
     openings: Sequence[np.ndarray] = (),
+    judge: Judge | None = None,
 ) -> Played:
     """Plays `games` games of an instance, by its number, and returns the best; the key is consumed.
 
     seconds: while they last, rounds of as many games follow, without search; with 0 there is one
         round, which searches as configured. One game then is the greedy policy.
     openings: int8 [Q] each, answers by the number of the question, as `Domain.openings`.
+    judge: decides which game is the best one; without it the games' scores do.
     """
     started = time.perf_counter()
     game = checked(environment)
@@ -109,6 +121,7 @@ def play(
     guides, noises, told = _openings(game, openings[: games // 2], games)
     rng = np.random.default_rng(0)
     every: list[np.ndarray] = []
+    judged: set[bytes] = set()
     total_moves, took = 0, 0.0
     if seconds:
         search_nothing = dataclasses.replace(config.search, simulations=0)
@@ -122,8 +135,9 @@ def play(
         score = np.asarray(finished.score)
         total_moves += int(finished.steps) * games
         every.append(score)
-        if score.max() > best.score:
-            best = _best_of(finished)
+        found = _best_of(finished) if judge is None else _judged(finished, judge, best, judged)
+        if found.score > best.score:
+            best = found
             # What these games attain tells more of an unknown instance than others do.
             share = np.clip(best.score / max(float(headroom), 1e-9), 0.0, 1.0)
             baseline = np.full(scale.baseline.shape, share, scale.baseline.dtype)
@@ -177,11 +191,30 @@ def _guides(
 
 
 def _best_of(finished: _Finished) -> _BestGame:
-    score, history = np.asarray(finished.score), finished.history
+    score = np.asarray(finished.score)
     best = int(np.argmax(score))
-    moves = np.asarray(history.moves)[best, : int(np.asarray(history.length)[best])]
-    backtracks = int(np.asarray(history.backtracks)[best])
-    return _BestGame(moves, np.asarray(finished.answers)[best], float(score[best]), backtracks)
+    return _game(finished, best, float(score[best]))
+
+
+def _judged(finished: _Finished, judge: Judge, best: _BestGame, judged: set[bytes]) -> _BestGame:
+    """The best game so far, or a better one of a round; `judged` are the moves of games that the
+    judge has seen, and grows."""
+    estimate, score = np.asarray(finished.estimate), np.asarray(finished.score)
+    picks = np.argsort(-estimate, stable=True)[:JUDGED], np.argsort(-score, stable=True)[:JUDGED]
+    for k in dict.fromkeys(np.concatenate(picks).tolist()):
+        game = _game(finished, k, 0.0)
+        if estimate[k] > best.score and game.moves.tobytes() not in judged:
+            judged.add(game.moves.tobytes())
+            if (worth := judge(game.moves)) > best.score:
+                best = dataclasses.replace(game, score=worth)
+    return best
+
+
+def _game(finished: _Finished, k: int, score: float) -> _BestGame:
+    history = finished.history
+    moves = np.asarray(history.moves)[k, : int(np.asarray(history.length)[k])]
+    backtracks = int(np.asarray(history.backtracks)[k])
+    return _BestGame(moves, np.asarray(finished.answers)[k], score, backtracks)
 
 
 @jax.jit
@@ -198,7 +231,7 @@ def _prospects(
 @functools.partial(jax.jit, static_argnums=0)
 def _finish(
     config: Config,
-    game: GuidingEnvironment[State],
+    game: Checked[State],
     agent: Agent,
     scale: ValueScale,
     index: jax.Array,
@@ -250,4 +283,4 @@ def _finish(
     answers = jnp.full(told.shape, -1, jnp.int32)
     start = (game.init(index), guides, answers, key, jnp.int32(0))
     state, _, answers, _, count = jax.lax.while_loop(running, move, start)
-    return _Finished(game.score(state), game.history(state), answers, count)
+    return _Finished(game.score(state), game.estimate(state), game.history(state), answers, count)

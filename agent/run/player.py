@@ -6,13 +6,16 @@ import dataclasses
 import functools
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from agent.run.loaded import Loaded, untrained
 from agent.run.shipped import DESCRIPTION, is_shipped, load_either, load_either_config, remedy
+from gamekit.checked import checked
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
 from gamekit.errors import InputError
@@ -101,6 +104,7 @@ class RunPlayer:
             games=self.games,
             seconds=budget_s,
             openings=domain.openings(environment, instance),
+            judge=judge_of(domain, environment, instance),
         )
         made = domain.solution(environment, instance, 0, played.moves)
         self._compiled.add((_shape(environment), budget_s > 0))
@@ -134,6 +138,21 @@ class RunPlayer:
         """What was played in this process: shapes of environments, and whether with time for
         rounds, which are played by another function."""
         return set()
+
+
+def judge_of(
+    domain: Domain, environment: Environment[Any], instance: Instance
+) -> Callable[[np.ndarray], float] | None:
+    """The judge's score of a game of the only instance, by its moves; None where no game estimates
+    that this may be more than its own score."""
+    if not checked(environment).estimates:
+        return None
+
+    def judge(moves: np.ndarray) -> float:
+        made = domain.solution(environment, instance, 0, moves)
+        return domain.judge(instance, made.solution).score
+
+    return judge
 
 
 def shipped_player(domain: Domain, games: int = RunPlayer.games) -> RunPlayer:

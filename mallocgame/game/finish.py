@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mallocgame.game.arrays import GameArrays
+from mallocgame.game.retime import retime
 from mallocgame.game.state import DROP
 from mallocgame.game.tables import ENTRY, StopRow
 from mallocgame.game.transcript import Transcript, transcribe, transcribe_answers
@@ -67,7 +68,7 @@ def finish_game(
         answers = made.answers | answers
     offsets = packed.offsets[item]
     return FinishedGame(
-        mapping=_mapping(program, made, offsets),
+        mapping=retime(program, _mapping(program, made, offsets)),
         saved_fraction=made.saved_fraction,
         moves=made.moves,
         backups=backups,

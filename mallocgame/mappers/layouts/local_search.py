@@ -10,6 +10,7 @@ import numpy as np
 
 from mallocgame.followed import without_late_copies
 from mallocgame.game.options import GameConfig
+from mallocgame.game.retime import retime
 from mallocgame.judge import simulate, verify
 from mallocgame.judge.reading import Reading
 from mallocgame.mappers.base import Clock, Mapped
@@ -71,7 +72,7 @@ def local_search(
     found = search.mapping()
     if production is not None:  # what stalled for nothing when it was put in may be late by now
         found = without_late_copies(program, production, found)
-    mapping = best_legal(program, found, *starts)
+    mapping = best_legal(program, retime(program, found), *starts)
     info = {"steps": float(search.steps), "improvements": float(search.improvements)}
     return Mapped(mapping, whole.seconds, info=info)
 

@@ -48,6 +48,12 @@ def game(programs) -> Game:
     return build_game(programs, CONFIG)
 
 
+@pytest.fixture(autouse=True)
+def as_played(monkeypatch):
+    """Copies keep the windows that the game gave them; `test_retime.py` is about other ones."""
+    monkeypatch.setattr(finish, "retime", lambda program, mapping: mapping)
+
+
 @dataclasses.dataclass
 class Played:
     """A game of the oracle: its moves, and what it answered to each question."""

@@ -1,0 +1,237 @@
+"""Once residencies have places, their copies get all the time that these places leave.
+
+A game gives a copy its slots when the copy is decided.  Only when the game is over is it known
+which slots beside a residency nobody took.  docs/game.md, section 6.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import heapq
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from mallocgame.program import Program, latency
+from mallocgame.program.levels import Levels
+from mallocgame.program.mapping import Mapping
+
+# A round that feeds copies by less than this share of what they lack is the last one.
+LEAST = 1e-6
+
+
+def retime(program: Program, mapping: Mapping) -> Mapping:
+    """The same residencies at the same offsets, with copies that begin earlier or end later.
+
+    A prefetch begins as early as the place of its residency is free, but neither before its segment
+    nor before slow memory holds the value.  An eviction goes on while the place is free, but
+    neither beyond its segment nor beyond the value's next use.  Then windows are cut to what copies
+    use of them when they share the supply earliest deadline first, as the judge has them do.
+
+    No program becomes slower by that.  Weights are equal within a segment, and of all ways to share
+    its supply earliest deadline first leaves the least undone (Glover, "Maximum matching in a
+    convex bipartite graph", 1967), so that a longer window never makes that more.
+
+    mapping: a valid one, in which evictions follow the last write of a residency.
+    """
+    windows = _Windows(program, mapping)
+    missing = windows.feed()
+    while missing > 0:
+        windows.advance()
+        windows.feed()
+        windows.delay()
+        before, missing = missing, windows.feed()
+        if missing > before * (1 - LEAST):
+            break
+    return windows.mapping()
+
+
+class _Windows:
+    """The N copies of a mapping, prefetches first, and its R residencies.
+
+    begin, end: the slots of the copies, lists of N. stay: the residency of each copy.
+    first, last: int64 [R], the slots of the residencies. low, high: int64 [R], their bytes.
+    uses: for each value the slots of its accesses, sorted. written: those after its writes in slow
+        memory.
+    """
+
+    def __init__(self, program: Program, mapping: Mapping):
+        self.program, self.given = program, mapping
+        self.segment = np.array(Levels(program).segment, np.int64)
+        align = program.machine.align
+        self.reserved = np.array([align(i.reserved_bytes) for i in program.instructions], np.int64)
+        stays, self.copies = mapping.residencies, (*mapping.prefetches, *mapping.evictions)
+        sizes = np.array([align(program.values[r.value].size_bytes) for r in stays], np.int64)
+        self.low = np.array([r.offset for r in stays], np.int64)
+        self.high = self.low + sizes
+        self.first = np.array([r.start for r in stays], np.int64)
+        self.last = np.array([r.end for r in stays], np.int64)
+        self.begin = [copy.start for copy in self.copies]
+        self.end = [copy.end for copy in self.copies]
+        self.of_value: dict[int, list[tuple[int, int]]] = {}  # (start, residency), sorted
+        for start, i in sorted((r.start, i) for i, r in enumerate(stays)):
+            self.of_value.setdefault(stays[i].value, []).append((start, i))
+        begins = [slot + 1 for slot in self.begin[: len(mapping.prefetches)]]
+        begins += self.begin[len(mapping.prefetches) :]
+        self.stay = [
+            self._stay(copy.value, slot) for copy, slot in zip(self.copies, begins, strict=True)
+        ]
+        served = self._served()
+        self.supply = _supply(program, served)
+        seconds = latency.copy_seconds(program).tolist()
+        self.demand = [seconds[copy.value] for copy in self.copies]
+        self.uses: dict[int, list[int]] = {}
+        self.written: dict[int, list[int]] = {}
+        rows = sorted(zip(program.accesses, served, strict=True), key=lambda r: r[0].instruction)
+        for access, is_fast in rows:
+            self.uses.setdefault(access.value, []).append(access.instruction)
+            if access.kind == "write" and not is_fast:
+                self.written.setdefault(access.value, []).append(access.instruction + 1)
+
+    def mapping(self) -> Mapping:
+        """The mapping with the present windows."""
+        fetches = len(self.given.prefetches)
+        copies = [
+            dataclasses.replace(copy, start=begin, end=end)
+            for copy, begin, end in zip(self.copies, self.begin, self.end, strict=True)
+        ]
+        stays = [
+            dataclasses.replace(stay, start=int(first), end=int(last))
+            for stay, first, last in zip(self.given.residencies, self.first, self.last, strict=True)
+        ]
+        return dataclasses.replace(
+            self.given,
+            residencies=tuple(sorted(stays, key=dataclasses.astuple)),
+            prefetches=tuple(sorted(copies[:fetches], key=dataclasses.astuple)),
+            evictions=tuple(sorted(copies[fetches:], key=dataclasses.astuple)),
+        )
+
+    def advance(self) -> None:
+        """Lets every prefetch begin as early as it may."""
+        for number in range(len(self.given.prefetches)):
+            self._begin(number, self._earliest(number))
+
+    def delay(self) -> None:
+        """Lets every eviction end as late as it may."""
+        for number in range(len(self.given.prefetches), len(self.copies)):
+            self._end(number, self._latest(number))
+
+    def feed(self) -> float:
+        """Shares the supply and cuts windows to what is used of them; seconds that are missing."""
+        used, missing = self._shared()
+        for number, (copy, (first, last)) in enumerate(zip(self.copies, used, strict=True)):
+            if number < len(self.given.prefetches):
+                self._begin(number, min(copy.start, first))
+            else:
+                self._end(number, max(copy.end, last))
+        return missing
+
+    def _begin(self, number: int, slot: int) -> None:
+        self.begin[number] = self.first[self.stay[number]] = slot
+
+    def _end(self, number: int, slot: int) -> None:
+        self.end[number] = slot
+        stay = self.stay[number]
+        self.last[stay] = max(self.given.residencies[stay].end, slot)
+
+    def _shared(self) -> tuple[list[tuple[int, int]], float]:
+        """The slots [first, last) that each copy uses, and the seconds that all of them lack.
+
+        A copy that uses none has the end of its window as the first and its beginning as the last.
+        """
+        used = list(zip(self.end, self.begin, strict=True))
+        waiting = sorted(range(len(self.copies)), key=lambda n: -self.begin[n])
+        queue: list[tuple[int, int]] = []  # heap of (deadline, copy)
+        due = list(self.demand)
+        for slot, supply in enumerate(self.supply):
+            while waiting and self.begin[waiting[-1]] <= slot:
+                number = waiting.pop()
+                heapq.heappush(queue, (self.end[number], number))
+            while queue and queue[0][0] <= slot:
+                heapq.heappop(queue)
+            left = supply
+            while queue and left > 0:
+                number = queue[0][1]
+                taken = min(left, due[number])
+                left -= taken
+                due[number] -= taken
+                if taken > 0:
+                    used[number] = (min(used[number][0], slot), slot + 1)
+                if due[number] > 0:
+                    break
+                heapq.heappop(queue)
+        return used, math.fsum(due)
+
+    def _earliest(self, number: int) -> int:
+        """The first slot in which a prefetch may begin."""
+        copy, stay = self.copies[number], self.stay[number]
+        start = int(self.first[stay])
+        low = int(self.segment[copy.end])
+        writes = self.written.get(copy.value, [])
+        if before := bisect.bisect_right(writes, start):
+            low = max(low, writes[before - 1])
+        others = [i for _, i in self.of_value[copy.value] if i != stay and self.first[i] <= start]
+        earlier = [int(self.last[i]) for i in others]
+        blocking = self.last[self._shares_bytes(stay) & (self.last <= start)]
+        reserved = np.flatnonzero(self.reserved[low:start] > self.low[stay]) + low + 1
+        return min(start, max([low, *earlier, *blocking.tolist(), *reserved[-1:].tolist()]))
+
+    def _latest(self, number: int) -> int:
+        """The last slot before which an eviction may end."""
+        copy, stay = self.copies[number], self.stay[number]
+        end = max(self.end[number], int(self.last[stay]))
+        segment = self.segment[max(self.end[number] - 1, 0)]
+        high = int(np.searchsorted(self.segment, segment, side="right"))
+        uses = self.uses.get(copy.value, [])
+        after = uses[bisect.bisect_left(uses, self.end[number]) :][:1]
+        others = [i for _, i in self.of_value[copy.value] if i != stay and self.last[i] >= end]
+        later = [int(self.first[i]) for i in others]
+        blocking = self.first[self._shares_bytes(stay) & (self.first >= end)]
+        reserved = np.flatnonzero(self.reserved[end:high] > self.low[stay]) + end
+        limits = [high, *after, *later, *blocking.tolist(), *reserved[:1].tolist()]
+        return max(self.end[number], min(limits))
+
+    def _shares_bytes(self, stay: int) -> np.ndarray:
+        """Which residencies share bytes with one at any time: bool [R]."""
+        low, high = self.low[stay], self.high[stay]
+        return (np.maximum(self.low, low) < np.minimum(self.high, high)) & (self.high > self.low)
+
+    def _stay(self, value: int, slot: int) -> int:
+        """The newest residency of a value that begins before a slot."""
+        row = self.of_value[value]
+        return row[bisect.bisect_left(row, (slot, -1)) - 1][1]
+
+    def _served(self) -> list[bool]:
+        """Which of the program's accesses fast memory serves."""
+        arrived = list(self.first.tolist())
+        for number in range(len(self.given.prefetches)):
+            arrived[self.stay[number]] = self.end[number]
+        served = []
+        for access in self.program.accesses:
+            row = self.of_value.get(access.value, [])
+            before = bisect.bisect_right(row, (access.instruction, len(self.low)))
+            found = row[before - 1][1] if before else -1
+            served.append(
+                found >= 0 and arrived[found] <= access.instruction < int(self.last[found])
+            )
+        return served
+
+
+def _supply(program: Program, served: Sequence[bool]) -> list[float]:
+    """Seconds of the slow bus that each slot leaves to copies, with accesses served so: [T]."""
+    slow_s, fast_s = latency.access_seconds(program)
+    fixed_bus, access_bus = latency.bus_seconds(program)
+    rows, total = program.instructions, len(program.instructions)
+    in_fast = np.array(served, bool)
+    slot = np.array([a.instruction for a in program.accesses], np.int64)
+    reads = np.array([a.kind == "read" for a in program.accesses], bool)
+    seconds = np.where(in_fast, fast_s, slow_s)
+    read = np.array([i.fixed_read_s for i in rows])
+    read += np.bincount(slot[reads], seconds[reads], total)
+    write = np.array([i.fixed_write_s for i in rows])
+    write += np.bincount(slot[~reads], seconds[~reads], total)
+    elapsed = latency.elapsed_time(np.array([i.compute_s for i in rows]), read, write)
+    bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
+    return list(np.asarray(latency.supply_time(elapsed, bus)).tolist())
