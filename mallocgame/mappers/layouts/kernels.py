@@ -32,7 +32,8 @@ HOT, COLD, WORTH, TINY = 5e-4, 1e-6, 1e-9, 1e-15
 TRUST = 0.02  # weight of what a stay saves only together with others: `_insert`
 # Shares of the steps that make room for one stay, and of those that clear some slots.
 WANTED, WINDOWS = 0.5, 0.35
-FIRST_CYCLE = 3000  # steps from hot to cold; each further cycle takes 1.5 times as many
+# Steps from hot to cold of the first cycle; further ones take multiples of that, by `luby`.
+FIRST_CYCLE = 6000
 MOST_RUINED = 24  # stays that a step takes out to make room or to clear some slots
 MOST_OTHERS = 12  # values that a step tries besides those that it has taken out
 BLOCK = 32  # slots whose greatest number is kept
@@ -825,6 +826,21 @@ def place_all(m, x, stays):
 
 
 @_kernel
+def luby(i):
+    """The i-th of 1, 1, 2, 1, 1, 2, 4, ...: how long tries should be when nobody knows how long.
+
+    M. Luby, A. Sinclair and D. Zuckerman, "Optimal speedup of Las Vegas algorithms", 1993.
+    """
+    while True:
+        power = 2
+        while power <= i:
+            power *= 2
+        if power == i + 1:
+            return power // 2
+        i -= power // 2 - 1
+
+
+@_kernel
 def search(m, x, steps):
     """Makes ruin and recreate steps until there are `steps` or the best layout is at the limit.
 
@@ -836,8 +852,9 @@ def search(m, x, steps):
         m[STEPS] += 1
         is_new = False
         if m[SINCE] == m[CYCLE]:
-            m[SINCE], m[CYCLE] = 0, m[CYCLE] * 3 // 2
+            m[SINCE] = 0
             m[CYCLES] += 1
+            m[CYCLE] = FIRST_CYCLE * luby(m[CYCLES] + 1)
             is_new = m[CYCLES] % 2 == 1
             recall(m, x)
         m[SINCE] += 1

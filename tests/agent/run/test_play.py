@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -115,6 +116,38 @@ def test_more_seconds_are_more_rounds_and_never_worse(monkeypatch):
         state, _ = game.step(state, jnp.full(1, int(move)))
     assert bool(game.done(state)[0])
     assert float(game.score(state)[0]) == pytest.approx(longer.score)
+
+
+def test_the_best_game_is_the_judges_who_sees_each_once_and_few_a_round():
+    """A judge that likes what it likes, below every score, so that no estimate rules a game out."""
+    game = together(delayed(30, delay=5))
+    agent = untrained(small_config(), game.spec)
+    seen: dict[bytes, float] = {}
+
+    def judge(moves: np.ndarray) -> float:
+        assert moves.tobytes() not in seen
+        digest = hashlib.sha256(moves.tobytes()).digest()
+        seen[moves.tobytes()] = -2 - digest[0] / 256
+        return seen[moves.tobytes()]
+
+    config = small_config(search={"simulations": 0})
+    played = play(game, agent, config, 0, jax.random.key(1), games=16, seconds=3.0, judge=judge)
+    assert played.rounds > 1 and 4 < len(seen) <= 8 * played.rounds
+    assert played.score == max(seen.values()) == seen[played.moves.tobytes()]
+
+
+def test_a_game_that_cannot_be_better_is_not_judged():
+    """Without an estimate of the game's own no solution is worth more than its game."""
+    game = together(delayed(30, delay=5))
+    agent, config = untrained(small_config(), game.spec), small_config(search={"simulations": 0})
+    count: list[float] = []
+
+    def judge(moves: np.ndarray) -> float:
+        count.append(1e9)
+        return 1e9
+
+    played = play(game, agent, config, 0, jax.random.key(1), games=16, seconds=2.0, judge=judge)
+    assert played.score == 1e9 and len(count) == 1
 
 
 def test_the_store_never_takes_a_worse_mapping_or_a_wrong_one(tmp_path, instance):

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mallocgame.game.environment import Game, build_game
+from mallocgame.game.environment import RETIMED, Game, build_game
 from mallocgame.game.options import GameConfig
 from mallocgame.game.profile import used_at
 from mallocgame.game.state import State
@@ -151,6 +151,9 @@ def compare(
     assert not wrong, f"{len(wrong)} of {len(programs)} games disagree under {config}\n{text}"
     saved = [oracle.saved_ticks / max(oracle.total_ticks, 1) for oracle in oracles]
     np.testing.assert_allclose(returns, saved, atol=1e-5)
+    waited = [oracle.stall_ticks + oracle.overdraft_ticks for oracle in oracles]
+    estimates = np.asarray(game.estimate(state))[: len(programs)]
+    np.testing.assert_allclose(estimates, saved + RETIMED * np.array(waited) / totals, atol=1e-5)
     count["stalls"] = sum(oracle.stall_ticks > 0 for oracle in oracles)
     count["overdrafts"] = sum(oracle.overdraft_ticks > 0 for oracle in oracles)
     return count

@@ -193,6 +193,16 @@ def test_the_same_seed_gives_the_same_search_however_it_is_cut():
     assert found[0] != found[2], "another seed"
 
 
+def test_cycles_are_as_long_as_luby_has_them():
+    assert [kernels.luby(i) for i in range(1, 16)] == [1, 1, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1, 2, 4, 8]
+    # The paper's recursion.
+    terms = [0, 1]
+    for i in range(2, 300):
+        power = 2 ** i.bit_length()
+        terms.append(power // 2 if i == power - 1 else terms[i - power // 2 + 1])
+    assert [kernels.luby(i) for i in range(1, 300)] == terms[1:]
+
+
 def test_a_layout_without_copies_that_clash_agrees_with_the_judge():
     """Held values alone: no supply is shared, so the cost is the latency."""
     for seed in range(20):
