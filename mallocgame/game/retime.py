@@ -18,9 +18,6 @@ from mallocgame.program import Program, latency
 from mallocgame.program.levels import Levels
 from mallocgame.program.mapping import Mapping
 
-# A round that feeds copies by less than this share of what they lack is the last one.
-LEAST = 1e-6
-
 
 def retime(program: Program, mapping: Mapping) -> Mapping:
     """The same residencies at the same offsets, with copies that begin earlier or end later.
@@ -37,14 +34,11 @@ def retime(program: Program, mapping: Mapping) -> Mapping:
     mapping: a valid one, in which evictions follow the last write of a residency.
     """
     windows = _Windows(program, mapping)
-    missing = windows.feed()
-    while missing > 0:
+    if windows.feed() > 0:
         windows.advance()
         windows.feed()
         windows.delay()
-        before, missing = missing, windows.feed()
-        if missing > before * (1 - LEAST):
-            break
+        windows.feed()
     return windows.mapping()
 
 
@@ -53,8 +47,7 @@ class _Windows:
 
     begin, end: the slots of the copies, lists of N. stay: the residency of each copy.
     first, last: int64 [R], the slots of the residencies. low, high: int64 [R], their bytes.
-    uses: for each value the slots of its accesses, sorted. written: those after its writes in slow
-        memory.
+    uses: for each value the slots of its accesses, sorted. written: those after its writes.
     """
 
     def __init__(self, program: Program, mapping: Mapping):
@@ -73,21 +66,17 @@ class _Windows:
         self.of_value: dict[int, list[tuple[int, int]]] = {}  # (start, residency), sorted
         for start, i in sorted((r.start, i) for i, r in enumerate(stays)):
             self.of_value.setdefault(stays[i].value, []).append((start, i))
-        begins = [slot + 1 for slot in self.begin[: len(mapping.prefetches)]]
-        begins += self.begin[len(mapping.prefetches) :]
-        self.stay = [
-            self._stay(copy.value, slot) for copy, slot in zip(self.copies, begins, strict=True)
-        ]
-        served = self._served()
-        self.supply = _supply(program, served)
+        # A prefetch begins with its residency, an eviction after its residency has begun.
+        self.stay = [self._stay(copy.value, copy.start + 1) for copy in mapping.prefetches]
+        self.stay += [self._stay(copy.value, copy.start) for copy in mapping.evictions]
+        self.supply = _supply(program, self._served())
         seconds = latency.copy_seconds(program).tolist()
         self.demand = [seconds[copy.value] for copy in self.copies]
         self.uses: dict[int, list[int]] = {}
         self.written: dict[int, list[int]] = {}
-        rows = sorted(zip(program.accesses, served, strict=True), key=lambda r: r[0].instruction)
-        for access, is_fast in rows:
+        for access in sorted(program.accesses, key=lambda a: a.instruction):
             self.uses.setdefault(access.value, []).append(access.instruction)
-            if access.kind == "write" and not is_fast:
+            if access.kind == "write":
                 self.written.setdefault(access.value, []).append(access.instruction + 1)
 
     def mapping(self) -> Mapping:

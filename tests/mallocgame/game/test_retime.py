@@ -100,13 +100,18 @@ def test_places_and_what_fast_memory_serves_stay(games):
         assert sorted((r.value, r.offset, r.arrival) for r in after.residencies) == kept
         served = [Reading(program, m).served_fast() for m in (mapping, after)]
         np.testing.assert_array_equal(*served)
-        # Windows only grow: no reader is served by a copy that is due earlier.
-        ends = [sorted((p.value, p.end) for p in m.prefetches) for m in (mapping, after)]
-        starts = [sorted((e.value, e.start) for e in m.evictions) for m in (mapping, after)]
-        assert ends[0] == ends[1] and starts[0] == starts[1]
-        longer = [sum(c.end - c.start for c in (*m.prefetches, *m.evictions))
-                  for m in (mapping, after)]  # fmt: skip
-        assert longer[0] <= longer[1]
+        # Windows only grow.
+        rows = ("prefetches", "end", "start", -1), ("evictions", "start", "end", 1)
+        for copies, kept, moved, way in rows:
+            pairs = zip(
+                *(_ordered(getattr(m, copies), kept, moved) for m in (mapping, after)), strict=True
+            )
+            for (*one, at), (*same, then) in pairs:
+                assert one == same and way * then >= way * at
+
+
+def _ordered(copies: tuple[Transfer, ...], kept: str, moved: str) -> list[tuple[int, int, int]]:
+    return sorted((copy.value, getattr(copy, kept), getattr(copy, moved)) for copy in copies)
 
 
 def test_what_copies_lack_is_the_least_for_their_windows(games):
@@ -275,6 +280,21 @@ def test_an_eviction_ends_where_the_place_is_taken():
     )
     assert verify(taken, full) == []
     assert retime(taken, full) == full
+
+
+def test_an_eviction_ends_before_the_value_is_copied_back():
+    slots = [Slot(defines="w"), Slot(), Slot(), Slot(), Slot(reads="w")]
+    slots = [dataclasses.replace(slot, compute=1.0) for slot in slots]
+    program = handmade.program(4, {"w": value(2)}, slots)
+    mapping = Mapping(
+        program.name,
+        program.fingerprint,
+        (Residency(0, 0, 0, 2, DEFINED), Residency(0, 2, 2, 5, COPIED)),
+        (Transfer(0, 2, 4),),
+        (Transfer(0, 1, 2),),
+    )
+    assert verify(program, mapping) == [] and waited(program, mapping) == pytest.approx(1.0)
+    assert retime(program, mapping) == mapping
 
 
 def test_an_eviction_ends_before_the_value_is_read():
