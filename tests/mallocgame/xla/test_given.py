@@ -1,5 +1,6 @@
 """What cannot become a program is refused before anything is compiled, in the user's words."""
 
+import sys
 from pathlib import Path
 
 import jax
@@ -58,6 +59,26 @@ def test_text_and_bytecode_are_read(tmp_path: Path):
     text = read_module(tmp_path / "b.mlir.bc")
     assert "stablehlo.dot_general" in text and partitions(text) == 1
     assert partitions("module attributes {mhlo.num_partitions = 4 : i32} {}") == 4
+
+
+def test_what_jax_export_writes_is_read(tmp_path: Path):
+    exported = jax.export.export(jax.jit(lambda x: x @ x), platforms=["tpu"])(F)
+    raw = exported.serialize()
+    (tmp_path / "c.jaxexport").write_bytes(raw)
+    assert read_module(tmp_path / "c.jaxexport") == str(exported.mlir_module())
+    (tmp_path / "d.jaxexport").write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(InputError, match=r"d\.jaxexport: must be StableHLO or a jax\.export file"):
+        read_module(tmp_path / "d.jaxexport")
+
+
+def test_without_flatbuffers_a_file_of_jax_export_is_refused_in_one_line(tmp_path, monkeypatch):
+    exported = jax.export.export(jax.jit(lambda x: x @ x), platforms=["tpu"])(F)
+    (tmp_path / "c.jaxexport").write_bytes(exported.serialize())
+    for name in [m for m in sys.modules if m.startswith("jax._src.export.serial")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(InputError, match="pip install flatbuffers"):
+        read_module(tmp_path / "c.jaxexport")
 
 
 @pytest.mark.parametrize(
