@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gamekit.checked import checked
+from gamekit.checked import Checked, checked
 from gamekit.domain import Domain, Instance, Verdict
 from gamekit.environment import Environment, GuidingEnvironment, State, Step
 
@@ -67,6 +67,7 @@ def check_environment(environment: Environment[Any], games: int = 8, seed: int =
         check_questions(game, move.before)
     check_masks(moves[-1].after)
     check_headroom(moves)
+    check_estimate(game, state, moves[-1].after)
     check_frozen(runner, state, moves[-1].after)
     check_reset(runner, state, moves[-1].after)
     check_replay(runner, moves[-1].after)
@@ -263,6 +264,13 @@ def check_headroom(moves: Sequence[Move]) -> None:
         limit = move.before.score + move.before.headroom + TOLERANCE
         assert (end.score <= limit).all(), "headroom: a game gained more than it"
     assert (end.headroom == 0).all(), "headroom: must be zero in finished games"
+
+
+def check_estimate(game: Checked[Any], state: Any, seen: Seen) -> None:
+    """What finished games may be worth to the judge is no less than their scores."""
+    estimate = np.asarray(jax.jit(game.estimate)(state))
+    right = np.isfinite(estimate) & (estimate >= seen.score - TOLERANCE)
+    assert right.all(), "estimate: must be finite, and at least the score in finished games"
 
 
 def check_frozen(runner: Runner, state: Any, seen: Seen) -> None:

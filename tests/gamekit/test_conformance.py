@@ -139,6 +139,14 @@ class TooLittleHeadroom(ProbeGame):
 
 
 @struct.dataclass
+class TooLowEstimate(ProbeGame):
+    """A solution is expected to be worth less than its game."""
+
+    def estimate(self, state: ProbeState) -> Any:
+        return self.score(state) - 0.1
+
+
+@struct.dataclass
 class Float16(ProbeGame):
     """Observations have another dtype than the protocol's."""
 
@@ -166,6 +174,7 @@ class ForgetsTopics(ProbeGame):
         (ResetsAll, "reset: must leave the other games alone"),
         (UndoesUnseen, "history: must keep the moves not undone"),
         (TooLittleHeadroom, "headroom: a game gained more"),
+        (TooLowEstimate, "estimate: must be finite, and at least the score"),
         (Float16, "observe"),
         (ForgetsTopics, "question_of: must give the topic"),
     ],
