@@ -120,8 +120,7 @@ class _Contest:
             config = dataclasses.replace(self.config, search=search)
             alone = self._played("agent", 0.0, 1, config)
             found["policy"] = self._gain(alone.greedy)
-        if first.seconds > 1:  # compiled, so that the next ones are not
-            self._played("agent", 0.0, 1)
+        self._played("agent", 1e-9, 1)  # rounds are played by another function: it is compiled here
         players: dict[str, Callable[[int], Mapping]] = {
             "agent": lambda seed: self._mapping("agent", self.options.seconds, seed),
             "untrained": lambda seed: self._mapping("untrained", self.options.seconds, seed),
