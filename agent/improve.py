@@ -47,6 +47,7 @@ def improve(options: argparse.Namespace) -> int:
     from agent.run.checkpoint import load_agent
     from agent.run.play import play
     from agent.run.player import judge_of
+    from gamekit.compiled import forget_if_full
     from gamekit.registry import load_domain
 
     run = Path(options.run)
@@ -55,6 +56,7 @@ def improve(options: argparse.Namespace) -> int:
     names = options.programs.split(",") if options.programs else config.programs
     store = BestStore(domain, run / "best")
     for instance in domain.instances(names):
+        forget_if_full()
         game = domain.build([instance], config.game.options)
         key = jax.random.key(options.seed)
         played = play(

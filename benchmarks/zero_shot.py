@@ -39,6 +39,7 @@ from agent.run.loaded import untrained
 from agent.run.play import Played, play
 from agent.run.player import SHARE, judge_of
 from agent.run.shipped import load_either
+from gamekit.compiled import forget_if_full
 from gamekit.domain import Instance
 from mallocgame.domain import DOMAIN
 from mallocgame.judge import simulate, verify
@@ -67,6 +68,7 @@ def main() -> None:
     agents = {"agent": agent, "untrained": untrained(config, spec)}
     rows = []
     for instance in DOMAIN.instances(options.suite):
+        forget_if_full()
         rows.append(_Contest(instance, agents, config, options).row())
         print(json.dumps(rows[-1]), flush=True)
     print(json.dumps(_means(rows, options.who)))

@@ -16,6 +16,7 @@ import numpy as np
 from agent.run.loaded import Loaded, untrained
 from agent.run.shipped import DESCRIPTION, is_shipped, load_either, load_either_config, remedy
 from gamekit.checked import checked
+from gamekit.compiled import forget_if_full, times_forgotten
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
 from gamekit.errors import InputError
@@ -107,7 +108,7 @@ class RunPlayer:
             judge=judge_of(domain, environment, instance),
         )
         made = domain.solution(environment, instance, 0, played.moves)
-        self._compiled.add((_shape(environment), budget_s > 0))
+        self._compiled.add((times_forgotten(), _shape(environment), budget_s > 0))
         return Solved(made.solution, 0.0, len(played.moves), played.backtracks + made.backtracks)
 
     def _polished(
@@ -120,7 +121,8 @@ class RunPlayer:
         budget_s = entry.budget_s or 0.0
         solved = None
         share_s = budget_s * SHARE
-        if (_shape(environment), share_s > 0) in self._compiled or budget_s >= COLD_S:
+        known = (times_forgotten(), _shape(environment), share_s > 0) in self._compiled
+        if known or budget_s >= COLD_S:
             solved = self._played(entry, domain, environment, instance, share_s)
         starts = [] if solved is None else [solved.solution]
         left_s = max(0.0, budget_s - (time.perf_counter() - started))
@@ -135,8 +137,8 @@ class RunPlayer:
 
     @functools.cached_property
     def _compiled(self) -> set[Any]:
-        """What was played in this process: shapes of environments, and whether with time for
-        rounds, which are played by another function."""
+        """What was played in this process since it last forgot what it had compiled: shapes of
+        environments, and whether with time for rounds, which are played by another function."""
         return set()
 
 
@@ -189,6 +191,7 @@ def shipped_contest(
       InputError: there is no usable checkpoint.
     """
     started = time.monotonic()
+    forget_if_full()
     player = _one_player(shipped_player(domain).run)
     instance = Instance(content.name, content.fingerprint, "", content)
     environment = domain.build([instance], options)

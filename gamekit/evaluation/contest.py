@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
+from gamekit.compiled import forget_if_full
 from gamekit.domain import Domain, Instance, Solved
 from gamekit.environment import Environment
 from gamekit.errors import InputError
@@ -65,6 +66,7 @@ class Contestants:
         self.game = game
         self._player = player
         self._built: tuple[Instance, Environment[Any]] | None = None
+        self._last: Instance | None = None
         self._options: Any = None
 
     @property
@@ -84,6 +86,9 @@ class Contestants:
         """What one contestant makes of an instance; None where it does not apply."""
         if self._options is None:
             self.prepare()
+        if instance is not self._last:
+            self._last = instance
+            forget_if_full()
         if entry.solver == self.domain.words.reference:
             reference = instance.reference
             return None if reference is None else Solved(reference, 0.0)
