@@ -17,8 +17,11 @@ from jax import Array, lax
 from mallocgame.game.environment import COPY, DROP, NO_COPY, Game
 from mallocgame.game.finish import finish_game
 from mallocgame.game.state import State
+from mallocgame.judge import simulate
 from mallocgame.program import Program
 from mallocgame.program.mapping import Mapping
+
+PROMISING = 3  # games that are packed for what they may gain when their copies are retimed
 
 
 class Answer(enum.IntEnum):
@@ -76,10 +79,17 @@ def score_plans(game: Game, plans: np.ndarray) -> np.ndarray:
 
 
 def play_plans(game: Game, program: Program, plans: np.ndarray) -> PlayedPlan:
-    """Plays all plans of the program that `game` was built from, and packs the best."""
+    """Plays all plans of the program that `game` was built from, and packs some: the best one by
+    the game's account, and those that promise most (`Game.estimate`).  The judge's best counts."""
     state = finish_plans(game, plans)
-    best = int(np.argmax(np.asarray(game.score(state))))
+    score, estimate = np.asarray(game.score(state)), np.asarray(game.estimate(state))
     history = game.history(state)
-    moves = np.asarray(history.moves)[best, : int(history.length[best])]
-    made = finish_game(game, program, moves)
+    picks = np.argsort(-score, stable=True)[:1], np.argsort(-estimate, stable=True)[:PROMISING]
+    moves = [
+        np.asarray(history.moves)[k, : int(history.length[k])]
+        for k in np.concatenate(picks).tolist()
+    ]
+    games = {one.tobytes(): one for one in moves}  # many plans may be one game
+    finished = [finish_game(game, program, one) for one in games.values()]
+    made = max(finished, key=lambda one: simulate(program, one.mapping).saved_fraction)
     return PlayedPlan(made.mapping, made.saved_fraction, len(made.moves), made.backups)
