@@ -28,8 +28,8 @@ from mallocgame.program.latency import elapsed_time
 ACTION_NAMES = ("copy", "no_copy", "drop")
 # The share of its stalls that a finished game is expected to lose when its copies are retimed.  Of
 # 0 to 1 in tenths, it was the least with which the best of hundreds of games was the first one on
-# Llama's decode step.  On MuZero's network at batch 64 0 to 0.2 were better, which is why games with
-# high scores are judged too; on two more programs it made no difference.
+# Llama's decode step.  On MuZero's network at batch 64 0 to 0.2 were better, which is why games
+# with high scores are judged too; on two more programs it made no difference.
 RETIMED = 0.4
 
 
