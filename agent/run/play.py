@@ -199,11 +199,14 @@ def _best_of(finished: _Finished) -> _BestGame:
 def _judged(finished: _Finished, judge: Judge, best: _BestGame, judged: set[bytes]) -> _BestGame:
     """The best game so far, or a better one of a round; `judged` are the moves of games that the
     judge has seen, and grows."""
-    estimate, score = np.asarray(finished.estimate), np.asarray(finished.score)
+    finished = jax.device_get(finished)
+    estimate, score = finished.estimate, finished.score
     picks = np.argsort(-estimate, stable=True)[:JUDGED], np.argsort(-score, stable=True)[:JUDGED]
     for k in dict.fromkeys(np.concatenate(picks).tolist()):
+        if estimate[k] <= best.score:
+            continue
         game = _game(finished, k, 0.0)
-        if estimate[k] > best.score and game.moves.tobytes() not in judged:
+        if game.moves.tobytes() not in judged:
             judged.add(game.moves.tobytes())
             if (worth := judge(game.moves)) > best.score:
                 best = dataclasses.replace(game, score=worth)

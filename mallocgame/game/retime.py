@@ -10,7 +10,6 @@ import bisect
 import dataclasses
 import heapq
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -69,7 +68,8 @@ class _Windows:
         # A prefetch begins with its residency, an eviction after its residency has begun.
         self.stay = [self._stay(copy.value, copy.start + 1) for copy in mapping.prefetches]
         self.stay += [self._stay(copy.value, copy.start) for copy in mapping.evictions]
-        self.supply = _supply(program, self._served())
+        elapsed, bus = latency.instruction_seconds(program, np.array(self._served(), bool))
+        self.supply = latency.supply_time(elapsed, bus).tolist()
         seconds = latency.copy_seconds(program).tolist()
         self.demand = [seconds[copy.value] for copy in self.copies]
         self.uses: dict[int, list[int]] = {}
@@ -206,21 +206,3 @@ class _Windows:
                 found >= 0 and arrived[found] <= access.instruction < int(self.last[found])
             )
         return served
-
-
-def _supply(program: Program, served: Sequence[bool]) -> list[float]:
-    """Seconds of the slow bus that each slot leaves to copies, with accesses served so: [T]."""
-    slow_s, fast_s = latency.access_seconds(program)
-    fixed_bus, access_bus = latency.bus_seconds(program)
-    rows, total = program.instructions, len(program.instructions)
-    in_fast = np.array(served, bool)
-    slot = np.array([a.instruction for a in program.accesses], np.int64)
-    reads = np.array([a.kind == "read" for a in program.accesses], bool)
-    seconds = np.where(in_fast, fast_s, slow_s)
-    read = np.array([i.fixed_read_s for i in rows])
-    read += np.bincount(slot[reads], seconds[reads], total)
-    write = np.array([i.fixed_write_s for i in rows])
-    write += np.bincount(slot[~reads], seconds[~reads], total)
-    elapsed = latency.elapsed_time(np.array([i.compute_s for i in rows]), read, write)
-    bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
-    return list(np.asarray(latency.supply_time(elapsed, bus)).tolist())

@@ -52,11 +52,11 @@ def simulate(program: Program, mapping: Mapping) -> Simulation:
     reading = Reading(program, mapping)
     in_fast = reading.served_fast()
     weights = np.array(program.weights, dtype=np.float64)
-    elapsed, own_bus = _times(program, in_fast)
-    slow_elapsed, _ = _times(program, np.zeros(len(program.accesses), bool))
+    elapsed, own_bus = latency.instruction_seconds(program, in_fast)
+    slow_elapsed, _ = latency.instruction_seconds(program, np.zeros(len(program.accesses), bool))
     fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
     slow_s, fast_s = latency.access_seconds(program)
-    floor_elapsed, _ = _times(program, fits & (fast_s <= slow_s))
+    floor_elapsed, _ = latency.instruction_seconds(program, fits & (fast_s <= slow_s))
     budget = np.asarray(latency.supply_time(elapsed, own_bus), dtype=np.float64)
     copies, stalls = _share_supply(program, reading, budget)
     stall = stalls.sum(axis=0)
@@ -81,25 +81,7 @@ def elapsed_seconds(program: Program, in_fast: np.ndarray) -> np.ndarray:
 
     in_fast: bool [A], in the order of `program.accesses`.
     """
-    return _times(program, in_fast)[0]
-
-
-def _times(program: Program, in_fast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Elapsed and slow-bus seconds of each instruction with its accesses placed: [T], [T]."""
-    total = len(program.instructions)
-    slow_s, fast_s = latency.access_seconds(program)
-    fixed_bus, access_bus = latency.bus_seconds(program)
-    slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
-    reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
-    seconds = np.where(in_fast, fast_s, slow_s)
-    compute, read, write = (
-        np.array([getattr(i, field) for i in program.instructions], dtype=np.float64)
-        for field in ("compute_s", "fixed_read_s", "fixed_write_s")
-    )
-    read = read + np.bincount(slot[reads], seconds[reads], total)
-    write = write + np.bincount(slot[~reads], seconds[~reads], total)
-    bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
-    return np.asarray(latency.elapsed_time(compute, read, write)), bus
+    return latency.instruction_seconds(program, in_fast)[0]
 
 
 def _share_supply(

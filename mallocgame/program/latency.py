@@ -74,3 +74,28 @@ def copy_seconds(program: Program) -> np.ndarray:
     """Seconds of the slow bus that a copy of each value demands: float64 [V]."""
     sizes = np.array([v.size_bytes for v in program.values], dtype=np.float64)
     return sizes / program.machine.slow_bandwidth
+
+
+def instruction_seconds(program: Program, in_fast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds of each instruction, and of its own traffic on the slow bus, without stalls.
+
+    in_fast: bool [A], which accesses find their value in fast memory, in the order of
+        `program.accesses`.
+
+    Returns:
+      elapsed_s, bus_s: float64 [T].
+    """
+    total = len(program.instructions)
+    slow_s, fast_s = access_seconds(program)
+    fixed_bus, access_bus = bus_seconds(program)
+    slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
+    reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
+    seconds = np.where(in_fast, fast_s, slow_s)
+    compute, read, write = (
+        np.array([getattr(i, field) for i in program.instructions], dtype=np.float64)
+        for field in ("compute_s", "fixed_read_s", "fixed_write_s")
+    )
+    read = read + np.bincount(slot[reads], seconds[reads], total)
+    write = write + np.bincount(slot[~reads], seconds[~reads], total)
+    bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
+    return np.asarray(elapsed_time(compute, read, write)), bus

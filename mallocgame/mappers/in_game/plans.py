@@ -85,10 +85,8 @@ def play_plans(game: Game, program: Program, plans: np.ndarray) -> PlayedPlan:
     score, estimate = np.asarray(game.score(state)), np.asarray(game.estimate(state))
     history = game.history(state)
     picks = np.argsort(-score, stable=True)[:1], np.argsort(-estimate, stable=True)[:PROMISING]
-    moves = [
-        np.asarray(history.moves)[k, : int(history.length[k])]
-        for k in np.concatenate(picks).tolist()
-    ]
+    logged, length = np.asarray(history.moves), np.asarray(history.length)
+    moves = [logged[k, : length[k]] for k in np.concatenate(picks).tolist()]
     games = {one.tobytes(): one for one in moves}  # many plans may be one game
     finished = [finish_game(game, program, one) for one in games.values()]
     made = max(finished, key=lambda one: simulate(program, one.mapping).saved_fraction)
