@@ -284,7 +284,9 @@ def test_an_eviction_ends_where_the_place_is_taken():
 
 def test_an_eviction_ends_before_the_value_is_copied_back():
     slots = [Slot(defines="w"), Slot(), Slot(), Slot(), Slot(reads="w")]
-    slots = [dataclasses.replace(slot, compute=1.0) for slot in slots]
+    # Slots 2 and 3 have more supply than the copy back takes.
+    seconds = (1.0, 1.0, 3.0, 3.0, 1.0)
+    slots = [dataclasses.replace(slot, compute=s) for slot, s in zip(slots, seconds, strict=True)]
     program = handmade.program(4, {"w": value(2)}, slots)
     mapping = Mapping(
         program.name,
