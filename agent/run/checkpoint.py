@@ -8,7 +8,9 @@ the game's specification, which the networks were made for.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -210,6 +212,7 @@ def _opened(directory: Path, **options: Any) -> Any:
     # Orbax reports every step it takes, and a damaged file once more than we do.
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    _say_nothing_of_late_reads()
     try:
         return Checkpointer(directory, **options)
     except OSError:
@@ -218,6 +221,23 @@ def _opened(directory: Path, **options: Any) -> Any:
         raise InputError(
             f"{directory}: the metadata of a checkpoint are damaged: {as_line(error)}"
         ) from None
+
+
+@functools.cache
+def _say_nothing_of_late_reads() -> None:
+    """Keeps the trace off stderr that reads leave when they end after the one that failed.
+
+    Orbax closes its event loop at the first array that cannot be read.  Threads of the store
+    report the others to the closed loop, as late as the end of the process.
+    """
+    before = sys.unraisablehook
+
+    def hook(found: Any) -> None:
+        late = isinstance(found.exc_value, RuntimeError) and found.object is None
+        if not (late and str(found.exc_value) == "Event loop is closed"):
+            before(found)
+
+    sys.unraisablehook = hook
 
 
 def _newest_undamaged(directory: Path, read: Callable[[Any, int], T]) -> T:

@@ -33,6 +33,22 @@ except InputError as error:
     print(error, file=sys.stderr)
 gc.collect()
 """
+LATE = """
+import sys, types
+sys.unraisablehook = lambda found: print(found.exc_value)
+from agent.run.checkpoint import load_counters
+from gamekit.errors import InputError
+import pathlib, tempfile
+with tempfile.TemporaryDirectory() as run:
+    (pathlib.Path(run) / "checkpoints").mkdir()
+    try:
+        load_counters(pathlib.Path(run))
+    except InputError:
+        pass
+for text, of in (("closed", None), ("stopped", None), ("closed", print)):
+    error = RuntimeError(f"Event loop is {text}")
+    sys.unraisablehook(types.SimpleNamespace(exc_value=error, object=of))
+"""
 COUNTERS = Counters(moves=10, games=2, wall_s=1.5, instances=("a", "b"))
 
 
@@ -150,6 +166,12 @@ def test_nothing_but_our_line_is_said_of_a_damaged_checkpoint(saved, tmp_path):
     manifest.write_bytes(manifest.read_bytes()[:-1])
     done = subprocess.run([sys.executable, "-c", READ, run], capture_output=True, text=True)
     assert done.stderr.count("\n") == 1 and "checkpoints/3: damaged" in done.stderr
+
+
+def test_only_the_trace_of_a_late_read_is_kept_silent():
+    """It comes from a thread, sometimes; here the hook is handed what the thread hands it."""
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["Event loop is stopped", "Event loop is closed"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
