@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--policy", action="store_true", help="one game without search too")
     options = parser.parse_args()
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
-    options.who = options.who.split(",")
+    options.who = [name for name in options.who.split(",") if name]
     agent, config, spec = load_either(options.checkpoint)
     agents = {"agent": agent, "untrained": untrained(config, spec)}
     rows = []
@@ -122,7 +122,9 @@ class _Contest:
             config = dataclasses.replace(self.config, search=search)
             alone = self._played("agent", 0.0, 1, config)
             found["policy"] = self._gain(alone.greedy)
-        self._played("agent", 1e-9, 1)  # rounds are played by another function: it is compiled here
+        if self.options.who:
+            # Rounds are played by another function, which is compiled here.
+            self._played("agent", 1e-9, 1)
         players: dict[str, Callable[[int], Mapping]] = {
             "agent": lambda seed: self._mapping("agent", self.options.seconds, seed),
             "untrained": lambda seed: self._mapping("untrained", self.options.seconds, seed),
