@@ -1,7 +1,7 @@
 """What each part of the agent brings: trainings with one thing changed, at equal time.
 
     taskset -c 0 python benchmarks/ablations.py [--minutes 2] [--seeds 0,1,2]
-        [--programs tpu_v4/moe_b1_inference,tpu_v4/muzero_b128_train] [--variants one_ply,...]
+        [--programs tpu_v4/moe_b1_inference,tpu_v4/whisper_b1_inference] [--variants one_ply,...]
         [--out results/ablations]
     taskset -c 0 python benchmarks/ablations.py --zero-shot [--suite tpu_v4:test] ...
 
@@ -66,7 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--programs", default="tpu_v4/moe_b1_inference,tpu_v4/muzero_b128_train")
+    parser.add_argument("--programs", default="tpu_v4/moe_b1_inference,tpu_v4/whisper_b1_inference")
     parser.add_argument("--zero-shot", action="store_true")
     parser.add_argument("--suite", nargs="+", default=["tpu_v4:test"], help="of --zero-shot")
     parser.add_argument("--variants", default="", help="names, with commas (default: all)")

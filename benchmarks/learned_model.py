@@ -6,8 +6,8 @@
 Prints one JSON object for each program, and their means at the end.
 
 - `gain`: speed over production, in per cent, of one noiseless game (no openings) whose search is
-  none (`policy`), the learned model's with 8 and with 32 simulations of the depth of the training,
-  and with the same networks the game's: one ply, and 8 simulations of that depth.
+  none (`policy`), in the learned model 8 simulations of the depth of the training (`learned_8`),
+  and in the game, with the same networks, one ply and 8 simulations of that depth (`game_8`).
 - `answers`: in states that games of the policy with noise come to, by how much the best and the
   worst legal answer differ in value.  `gap` is the root-mean-square gap by the game, one ply ahead
   and valued by the networks; `error` is the learned model's error of these differences, each
@@ -133,7 +133,6 @@ def _searches(config: Config) -> dict[str, dict[str, Any]]:
     return {
         "policy": {"simulations": 0},
         "learned_8": {"model": "learned", "simulations": 8, "max_depth": depth},
-        "learned_32": {"model": "learned", "simulations": 32, "max_depth": depth},
         "one_ply": {"model": "game", "simulations": 3, "max_depth": 1},
         "game_8": {"model": "game", "simulations": 8, "max_depth": depth},
     }
@@ -226,32 +225,34 @@ def _by_depth(
 ) -> list[dict[str, float]]:
     """Errors after 0 to `depth` steps of the learned model."""
     networks = Model(config.network, spec, agent.params)
-    length = len(seen.action)
-    predict = jax.jit(networks.predict)
-    real_latent = jax.jit(networks.represent)(jnp.asarray(seen.observation))
-    real = predict(real_latent)
+    predict, dynamics = jax.jit(networks.predict), jax.jit(networks.dynamics)
+    latent = jax.jit(networks.represent)(jnp.asarray(seen.observation))
+    real = predict(latent)
     real_value = np.asarray(decode_value(real.value_logits))
     real_best = _preferred(np.asarray(real.policy_logits), seen.legal)
-    latent, rows = real_latent, []
+    began, rows = seen.playing.copy(), []
     for k in range(depth + 1):
-        end = length - k
-        playing = seen.playing[k:] & seen.playing[:end]
+        # Rows are those of the games' moves from now on; those of the first k moves come last.
+        now = Seen(*(np.roll(x, -k, axis=0) for x in seen))
+        playing = began & now.playing
+        playing[len(playing) - k :] = False
         predicted = predict(latent)
         value = np.asarray(decode_value(predicted.value_logits))
-        best = _preferred(np.asarray(predicted.policy_logits), seen.legal[k:])
-        wrong = (np.asarray(predicted.legal_logits) > 0) != seen.legal[k:]
-        row = {
-            "value": _size((value - real_value[k:])[playing]),
-            "value_size": float(real_value[k:][playing].std()),
-            "legality": float(wrong[playing].mean()),
-            "policy": float((best != real_best[k:])[playing].mean()),
-        }
-        latent, reward_logits = jax.jit(networks.dynamics)(latent, jnp.asarray(seen.action[k:]))
+        real_now = np.roll(real_value, -k, axis=0)
+        best = _preferred(np.asarray(predicted.policy_logits), now.legal)
+        wrong = (np.asarray(predicted.legal_logits) > 0) != now.legal
+        latent, reward_logits = dynamics(latent, jnp.asarray(now.action))
         reward = np.asarray(decode_reward(reward_logits))
-        row["reward"] = _size((reward - seen.reward[k:])[playing])
-        row["reward_size"] = _size(seen.reward[k:][playing])
-        rows.append(row)
-        latent = latent[:-1]
+        rows.append(
+            {
+                "value": _size((value - real_now)[playing]),
+                "value_size": float(real_now[playing].std()),
+                "legality": float(wrong[playing].mean()),
+                "policy": float((best != np.roll(real_best, -k, axis=0))[playing].mean()),
+                "reward": _size((reward - now.reward)[playing]),
+                "reward_size": _size(now.reward[playing]),
+            }
+        )
     return rows
 
 
