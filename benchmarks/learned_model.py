@@ -11,15 +11,16 @@ Prints one JSON object for each program, and their means at the end.
 - `answers`: in states that games of the policy with noise come to, by how much the best and the
   worst legal answer differ in value.  `gap` is the root-mean-square gap by the game, one ply ahead
   and valued by the networks; `error` is the learned model's error of these differences, each
-  answer's against the mean of all legal ones; `same` is the share of states in which both prefer
-  the same answer, and `policy_same` that in which the policy prefers what the game does.  Values
-  are in units of `agent.networks.ValueScale`.
+  answer's against the mean of all legal ones, and `correlation` theirs with the game's; `same` is
+  the share of states in which both prefer the same answer, and `policy_same` that in which the
+  policy prefers what the game does.  Values are in units of `agent.networks.ValueScale`.
 - `by_depth`: errors after 0, 1, ... steps of the learned model along the answers that were given.
   `reward`: root-mean-square error of the reward of the step, and `reward_size` the rewards' own;
   `value`: of the value against the networks' value of the real state, and `value_size` that value's
   deviation; `legality`: share of answers whose legality is predicted wrongly; `policy`: share of
   states in which the policy prefers another legal answer than in the real state.  Nothing is
-  counted behind the end of a game.
+  counted behind the end of a game.  Correlations are Pearson's: networks do not know the unit of
+  an instance that they were not trained on.
 """
 
 from __future__ import annotations
@@ -210,6 +211,7 @@ def _answers(config: Config, agent: Agent, spec: Any, seen: Seen) -> dict[str, f
         "gap": _size(gap),
         "difference": _size(differences[0][legal]),
         "error": _size(error),
+        "correlation": _correlation(differences[0][legal], differences[1][legal]),
         "same": float((best == by_model_best).mean()),
         "policy_same": float((best == policy_best).mean()),
     }
@@ -247,10 +249,12 @@ def _by_depth(
             {
                 "value": _size((value - real_now)[playing]),
                 "value_size": float(real_now[playing].std()),
+                "value_correlation": _correlation(value[playing], real_now[playing]),
                 "legality": float(wrong[playing].mean()),
                 "policy": float((best != np.roll(real_best, -k, axis=0))[playing].mean()),
                 "reward": _size((reward - now.reward)[playing]),
                 "reward_size": _size(now.reward[playing]),
+                "reward_correlation": _correlation(reward[playing], now.reward[playing]),
             }
         )
     return rows
@@ -258,6 +262,11 @@ def _by_depth(
 
 def _preferred(logits: np.ndarray, legal: np.ndarray) -> np.ndarray:
     return np.where(legal, logits, -np.inf).argmax(axis=-1)
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's; 0 where one of the two is constant."""
+    return float(np.corrcoef(x, y)[0, 1]) if len(x) and x.std() and y.std() else 0.0
 
 
 def _size(x: np.ndarray) -> float:
