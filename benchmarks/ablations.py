@@ -114,7 +114,7 @@ class _Run(NamedTuple):
         if not (self._folder / "finished").exists():
             compiled = self.runs / f"{self._stem}-compiled"
             if not compiled.exists():
-                self._train(compiled.name, 0, "train.iterations=2")
+                self._train(compiled.name, 0, "train.iterations=2", "demonstration_seconds=0.01")
             self._train(self._folder.name, self.seed, f"train.minutes={self.minutes}")
             (self._folder / "finished").touch()
         lines = (self._folder / "metrics.jsonl").read_text().splitlines()
@@ -144,9 +144,9 @@ class _Run(NamedTuple):
         means = {name: last[name]["mean"] for name in ("policy", "network")}
         return means | {f"{name}_better": last[name]["better"] for name in means}
 
-    def _train(self, name: str, seed: int, length: str) -> None:
+    def _train(self, name: str, seed: int, *overrides: str) -> None:
         command = ["train.py", "--config", self.variant.config, "--runs", str(self.runs.absolute())]
-        command += [f"name={name}", f"seed={seed}", length, *self.variant.overrides]
+        command += [f"name={name}", f"seed={seed}", *self.variant.overrides, *overrides]
         command += [f"programs=[{self.program}]"] if self.program else []
         subprocess.run(self._started(command), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
