@@ -22,11 +22,7 @@ def best_fit(items, order, limit, offset):
       items: Items.
       order: int64 [N], items in the order in which they are placed.
       offset: int64 [N], filled in; -1 for an item without a place.
-
-    Returns:
-      How many items found no place.
     """
-    missing = 0
     offset[:] = -1
     lows = np.empty(order.shape[0], np.int64)
     tops = np.empty(order.shape[0], np.int64)
@@ -48,6 +44,3 @@ def best_fit(items, order, limit, offset):
                 room, offset[i] = end - bottom, bottom
             if at < count:
                 bottom = max(bottom, aligned(tops[at], items.align[i]))
-        if offset[i] < 0:
-            missing += 1
-    return missing

@@ -13,7 +13,8 @@ ASSUMED_TRIPS = 5
 def trip_count(module: HloModule, hlo: HloInstruction, condition: str) -> int | None:
     """The trip count that the compiler states, or of ``for (i = start; i < bound; i += step)``.
 
-    None if the loop's condition, start or step is not a constant.
+    None if the loop's condition, start or step is not a constant, or the loop does not run or does
+    not end by them.
     """
     known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', hlo.attributes)
     if known:
@@ -25,7 +26,9 @@ def trip_count(module: HloModule, hlo: HloInstruction, condition: str) -> int | 
         bound = _constant(test, root.operands[1])
         start = _counter_start(module, hlo, counter)
         step = _counter_step(module, hlo, counter)
-        if bound is not None and start is not None and step and bound > start:
+        if bound is None or start is None or step is None:
+            return None
+        if bound > start and step > 0:
             return -(-(bound - start) // step)
     return None
 

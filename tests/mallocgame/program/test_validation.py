@@ -9,6 +9,7 @@ import pytest
 from gamekit.errors import InputError
 from mallocgame.program import Instruction, Loop, Program, validate
 from mallocgame.program.mapping import load_mapping
+from tests.support.handmade import MARKER, Slot, program, value
 from tests.support.program_files import PROGRAM, complaint, mapping_record, put, record_of
 
 NAN, INF = float("nan"), float("inf")
@@ -155,6 +156,48 @@ def test_a_parameter_crosses_no_other_loop():
     said = r"carried\[0\]: parameter 'p' must not cross loop 1, which is around"
     with pytest.raises(InputError, match=said):
         validate(outside)
+    given = dataclasses.replace(
+        outer,
+        values=(dataclasses.replace(outer.values[0], is_input=True), *outer.values[1:]),
+        accesses=outer.accesses[1:],
+    )
+    with pytest.raises(InputError, match=r"carried\[0\]: parameter 'p' must not cross loop 1"):
+        validate(given)
+
+
+LOOP = (Loop(1, 6, 2),)
+
+
+def carrying(slots: list[Slot], loops: tuple[Loop, ...] = LOOP) -> Program:
+    """A program whose first loop carries "p" into "r"."""
+    return program(64, {"p": value(8), "r": value(8)}, slots, loops, ((0, "p", "r"),))
+
+
+def test_a_group_is_defined_in_its_loop_and_nowhere_else():
+    """A parameter before the loop, a result in the body itself."""
+    p, r = Slot(1.0, defines="p"), Slot(1.0, defines="r")
+    uses = Slot(1.0, reads="p", defines="r")
+    carrying([p, MARKER, MARKER, Slot(1.0), MARKER, uses, MARKER], (*LOOP, Loop(2, 4, 2)))
+    with pytest.raises(InputError, match=r"result 'r' must be defined in the body of loop 0 itse"):
+        carrying([p, MARKER, MARKER, uses, MARKER, Slot(1.0), MARKER], (*LOOP, Loop(2, 4, 2)))
+    with pytest.raises(InputError, match=r"result 'r' must be defined in the body of loop 0"):
+        carrying([p, MARKER, *[Slot(1.0)] * 4, MARKER, r])
+    with pytest.raises(InputError, match=r"parameter 'p' must not be defined in the body"):
+        carrying([Slot(1.0), MARKER, p, uses, Slot(1.0), Slot(1.0), MARKER])
+
+
+@pytest.mark.parametrize(
+    "field", ["compute_s", "fixed_read_s", "fixed_write_s", "fixed_slow_bytes"]
+)
+def test_a_marker_costs_nothing(tmp_path, field):
+    record = put(record_of(), ("instructions", 1, field), 1)
+    assert "marker 1 ('i1') must have neither cost" in complaint(tmp_path / "p.json", record)
+
+
+def test_an_instruction_may_reserve_all_of_fast_memory():
+    all_of_it = dataclasses.replace(PROGRAM.instructions[2], reserved_bytes=1000)
+    rows = PROGRAM.instructions
+    validate(dataclasses.replace(PROGRAM, instructions=(*rows[:2], all_of_it, *rows[3:])))
 
 
 def test_too_long_a_program():
