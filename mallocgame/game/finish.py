@@ -18,7 +18,7 @@ from mallocgame.game.transcript import Transcript, transcribe, transcribe_answer
 from mallocgame.packing.host import pack
 from mallocgame.packing.problem import PackingProblem
 from mallocgame.program import Program
-from mallocgame.program.mapping import Mapping, Residency
+from mallocgame.program.mapping import Mapping, Residency, in_order
 
 # Seconds that the packer may take, for the game as it was played and after each Drop-backup.
 PACK_S, PACK_AGAIN_S = 10.0, 2.0
@@ -107,11 +107,10 @@ def _mapping(program: Program, made: Transcript, offsets: np.ndarray) -> Mapping
         Residency(stay.value, int(offset), stay.start, stay.end, stay.arrival)
         for stay, offset in zip(made.stays, offsets, strict=True)
     ]
-    key = dataclasses.astuple
     return Mapping(
         program=program.name,
         fingerprint=program.fingerprint,
-        residencies=tuple(sorted(residencies, key=key)),
-        prefetches=tuple(sorted(made.prefetches, key=key)),
-        evictions=tuple(sorted(made.evictions, key=key)),
+        residencies=in_order(residencies),
+        prefetches=in_order(made.prefetches),
+        evictions=in_order(made.evictions),
     )

@@ -15,7 +15,10 @@ import numpy as np
 
 from mallocgame.program import Program, latency
 from mallocgame.program.levels import Levels
-from mallocgame.program.mapping import Mapping
+from mallocgame.program.mapping import Item, Mapping, in_order
+
+# Residencies that are looked at first for one that is in the way; then twice as many each time.
+LOOK = 32
 
 
 def retime(program: Program, mapping: Mapping) -> Mapping:
@@ -45,21 +48,21 @@ class _Windows:
     """The N copies of a mapping, prefetches first, and its R residencies.
 
     begin, end: the slots of the copies, lists of N. stay: the residency of each copy.
-    first, last: int64 [R], the slots of the residencies. low, high: int64 [R], their bytes.
+    first, last: the slots of the residencies, lists of R. low, high: int64 [R], their bytes.
     uses: for each value the slots of its accesses, sorted. written: those after its writes.
     """
 
     def __init__(self, program: Program, mapping: Mapping):
         self.program, self.given = program, mapping
-        self.segment = np.array(Levels(program).segment, np.int64)
+        self.segment = Levels(program).segment
         align = program.machine.align
         self.reserved = np.array([align(i.reserved_bytes) for i in program.instructions], np.int64)
         stays, self.copies = mapping.residencies, (*mapping.prefetches, *mapping.evictions)
         sizes = np.array([align(program.values[r.value].size_bytes) for r in stays], np.int64)
         self.low = np.array([r.offset for r in stays], np.int64)
         self.high = self.low + sizes
-        self.first = np.array([r.start for r in stays], np.int64)
-        self.last = np.array([r.end for r in stays], np.int64)
+        self.first = [r.start for r in stays]
+        self.last = [r.end for r in stays]
         self.begin = [copy.start for copy in self.copies]
         self.end = [copy.end for copy in self.copies]
         self.of_value: dict[int, list[tuple[int, int]]] = {}  # (start, residency), sorted
@@ -83,29 +86,31 @@ class _Windows:
         """The mapping with the present windows."""
         fetches = len(self.given.prefetches)
         copies = [
-            dataclasses.replace(copy, start=begin, end=end)
+            _moved(copy, begin, end)
             for copy, begin, end in zip(self.copies, self.begin, self.end, strict=True)
         ]
         stays = [
-            dataclasses.replace(stay, start=int(first), end=int(last))
+            _moved(stay, first, last)
             for stay, first, last in zip(self.given.residencies, self.first, self.last, strict=True)
         ]
         return dataclasses.replace(
             self.given,
-            residencies=tuple(sorted(stays, key=dataclasses.astuple)),
-            prefetches=tuple(sorted(copies[:fetches], key=dataclasses.astuple)),
-            evictions=tuple(sorted(copies[fetches:], key=dataclasses.astuple)),
+            residencies=in_order(stays),
+            prefetches=in_order(copies[:fetches]),
+            evictions=in_order(copies[fetches:]),
         )
 
     def advance(self) -> None:
         """Lets every prefetch begin as early as it may."""
+        ended = ByTime([-last for last in self.last], self.low, self.high)
         for number in range(len(self.given.prefetches)):
-            self._begin(number, self._earliest(number))
+            self._begin(number, self._earliest(number, ended))
 
     def delay(self) -> None:
         """Lets every eviction end as late as it may."""
+        begun = ByTime(self.first, self.low, self.high)
         for number in range(len(self.given.prefetches), len(self.copies)):
-            self._end(number, self._latest(number))
+            self._end(number, self._latest(number, begun))
 
     def feed(self) -> float:
         """Shares the supply and cuts windows to what is used of them; seconds that are missing."""
@@ -153,39 +158,36 @@ class _Windows:
                 heapq.heappop(queue)
         return used, math.fsum(due)
 
-    def _earliest(self, number: int) -> int:
-        """The first slot in which a prefetch may begin."""
+    def _earliest(self, number: int, ended: ByTime) -> int:
+        """The first slot in which a prefetch may begin; ended: residencies by minus their last."""
         copy, stay = self.copies[number], self.stay[number]
-        start = int(self.first[stay])
-        low = int(self.segment[copy.end])
+        start = self.first[stay]
+        low = self.segment[copy.end]
         writes = self.written.get(copy.value, [])
         if before := bisect.bisect_right(writes, start):
             low = max(low, writes[before - 1])
-        others = [i for _, i in self.of_value[copy.value] if i != stay and self.first[i] <= start]
-        earlier = [int(self.last[i]) for i in others]
-        blocking = self.last[self._shares_bytes(stay) & (self.last <= start)]
-        reserved = np.flatnonzero(self.reserved[low:start] > self.low[stay]) + low + 1
-        return min(start, max([low, *earlier, *blocking.tolist(), *reserved[-1:].tolist()]))
+        for _, i in self.of_value[copy.value]:
+            if i != stay and self.first[i] <= start:
+                low = max(low, self.last[i])
+        low = -ended.next(-start, -low, self.low[stay], self.high[stay])
+        reserved = np.flatnonzero(self.reserved[low:start] > self.low[stay])
+        return min(start, low + int(reserved[-1]) + 1 if len(reserved) else low)
 
-    def _latest(self, number: int) -> int:
-        """The last slot before which an eviction may end."""
+    def _latest(self, number: int, begun: ByTime) -> int:
+        """The last slot before which an eviction may end; begun: residencies by their first."""
         copy, stay = self.copies[number], self.stay[number]
-        end = max(self.end[number], int(self.last[stay]))
+        end = max(self.end[number], self.last[stay])
         segment = self.segment[max(self.end[number] - 1, 0)]
-        high = int(np.searchsorted(self.segment, segment, side="right"))
+        high = bisect.bisect_right(self.segment, segment)
         uses = self.uses.get(copy.value, [])
-        after = uses[bisect.bisect_left(uses, self.end[number]) :][:1]
-        others = [i for _, i in self.of_value[copy.value] if i != stay and self.last[i] >= end]
-        later = [int(self.first[i]) for i in others]
-        blocking = self.first[self._shares_bytes(stay) & (self.first >= end)]
-        reserved = np.flatnonzero(self.reserved[end:high] > self.low[stay]) + end
-        limits = [high, *after, *later, *blocking.tolist(), *reserved[:1].tolist()]
-        return max(self.end[number], min(limits))
-
-    def _shares_bytes(self, stay: int) -> np.ndarray:
-        """Which residencies share bytes with one at any time: bool [R]."""
-        low, high = self.low[stay], self.high[stay]
-        return (np.maximum(self.low, low) < np.minimum(self.high, high)) & (self.high > self.low)
+        for after in uses[bisect.bisect_left(uses, self.end[number]) :][:1]:
+            high = min(high, after)
+        for _, i in self.of_value[copy.value]:
+            if i != stay and self.last[i] >= end:
+                high = min(high, self.first[i])
+        high = begun.next(end, high, self.low[stay], self.high[stay])
+        reserved = np.flatnonzero(self.reserved[end:high] > self.low[stay])
+        return max(self.end[number], end + int(reserved[0]) if len(reserved) else high)
 
     def _stay(self, value: int, slot: int) -> int:
         """The newest residency of a value that begins before a slot."""
@@ -194,7 +196,7 @@ class _Windows:
 
     def _served(self) -> list[bool]:
         """Which of the program's accesses fast memory serves."""
-        arrived = list(self.first.tolist())
+        arrived = self.first.copy()
         for number in range(len(self.given.prefetches)):
             arrived[self.stay[number]] = self.end[number]
         served = []
@@ -202,7 +204,38 @@ class _Windows:
             row = self.of_value.get(access.value, [])
             before = bisect.bisect_right(row, (access.instruction, len(self.low)))
             found = row[before - 1][1] if before else -1
-            served.append(
-                found >= 0 and arrived[found] <= access.instruction < int(self.last[found])
-            )
+            served.append(found >= 0 and arrived[found] <= access.instruction < self.last[found])
         return served
+
+
+class ByTime:
+    """Residencies in the order of a time that each has, int [R], and the bytes that they take."""
+
+    def __init__(self, times: list[int], low: np.ndarray, high: np.ndarray):
+        order = np.argsort(np.array(times, np.int64), kind="stable")
+        order = order[high[order] > low[order]]
+        self.times = [times[i] for i in order.tolist()]
+        self.low, self.high = low[order], high[order]
+
+    def next(self, time: int, limit: int, low: int, high: int) -> int:
+        """The first time from `time` on at which a residency shares bytes with [low, high), and at
+        most `limit`.
+
+        Memory that is worth copying to is not free for long: few residencies are looked at.
+        """
+        at, end = bisect.bisect_left(self.times, time), bisect.bisect_left(self.times, limit)
+        look = LOOK
+        while at < end:
+            stop = min(at + look, end)
+            lows, highs = self.low[at:stop], self.high[at:stop]
+            shared = np.flatnonzero(np.maximum(lows, low) < np.minimum(highs, high))
+            if len(shared):
+                return self.times[at + int(shared[0])]
+            at, look = stop, 2 * look
+        return limit
+
+
+def _moved(item: Item, start: int, end: int) -> Item:
+    if (item.start, item.end) == (start, end):
+        return item
+    return dataclasses.replace(item, start=start, end=end)

@@ -65,7 +65,7 @@ class _Packer:
         order = np.argsort(-self.tables.size * self.tables.slots, kind="stable")
         best_fit(self.items, order, self.tables.limit, self.best)
         self.now = self.best.copy()
-        work = max(int(self.tables.alive.sum()), len(self.items.neighbour), 1)
+        work = max(len(self.tables.section), len(self.items.neighbour), 1)
         self.node_seconds = self.move_seconds = SECONDS_PER_INCIDENCE * work
 
     def run(self, seconds: float) -> Packed:
@@ -104,7 +104,7 @@ class _Packer:
         items = items_in(self.tables, order, self.salt)
         budget = min(nodes, int(self._left() / self.node_seconds) + 1)
         begin = time.perf_counter()
-        state = fresh_state(items, self.tables.alive.shape[1], budget)
+        state = fresh_state(items, self.tables.sections, budget)
         outcome, seen = search(items, state, self.tables.limit, budget)
         self.tries += 1
         if seen:
@@ -129,8 +129,9 @@ def _orders(tables: Tables, rng: np.random.Generator) -> Iterator[tuple[np.ndarr
     The keys are MiniMalloc's: the most load over an item, its slots, and its bytes times slots.
     After one round of them they are blurred, which also breaks the ties between loads.
     """
-    load = (tables.alive * tables.size[:, None]).sum(0)
-    total = (tables.alive * load).max(1, initial=0).astype(np.float64)
+    load = np.zeros(tables.sections, np.int64)
+    np.add.at(load, tables.section, np.repeat(tables.size, np.diff(tables.section_at)))
+    total = np.maximum.reduceat(load[tables.section], tables.section_at[:-1]).astype(np.float64)
     slots = tables.slots.astype(np.float64)
     area = slots * tables.size
     nodes, blur = NODES, 0.0

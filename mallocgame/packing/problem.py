@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import heapq
+from collections import Counter
 
 import numpy as np
 
@@ -131,13 +133,24 @@ def live_bytes(problem: PackingProblem) -> int:
 
     A slot needs, for every floor f, f and the sizes of the items there whose floor is at least f.
     """
-    most = 0
-    intervals = problem.lower < problem.upper
-    for slot in np.unique(problem.lower[intervals]):
-        here = intervals & (problem.lower <= slot) & (slot < problem.upper)
-        items = np.unique(problem.item[here])
-        items = items[problem.size[items] > 0]
+    takes = (problem.lower < problem.upper) & (problem.size[problem.item] > 0)
+    rows = (column[takes].tolist() for column in (problem.lower, problem.upper, problem.item))
+    coming = sorted(zip(*rows, strict=True), reverse=True)
+    most, here = 0, Counter[int]()  # the items of a slot, by how many of their intervals are there
+    ending: list[tuple[int, int]] = []  # heap of (end, item)
+    while coming:
+        slot = coming[-1][0]
+        while ending and ending[0][0] <= slot:
+            _, item = heapq.heappop(ending)
+            here[item] -= 1
+            if not here[item]:
+                del here[item]
+        while coming and coming[-1][0] == slot:
+            _, end, item = coming.pop()
+            here[item] += 1
+            heapq.heappush(ending, (end, item))
+        items = np.fromiter(here, np.int64, len(here))
         items = items[np.argsort(-problem.floor[items], kind="stable")]
         needs = problem.floor[items] + np.cumsum(problem.size[items])
-        most = max(most, int(needs.max(initial=0)))
+        most = max(most, int(needs.max()))
     return most

@@ -7,8 +7,9 @@ compiler's own decisions produce them, and `mallocgame.judge` reads them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gamekit.errors import InputError
 from gamekit.jsonfile import Record, read_json, write_json
@@ -56,6 +57,14 @@ class Mapping:
     residencies: tuple[Residency, ...] = ()
     prefetches: tuple[Transfer, ...] = ()
     evictions: tuple[Transfer, ...] = ()
+
+
+Item = TypeVar("Item", Residency, Transfer)
+
+
+def in_order(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Residencies or transfers, sorted by their fields."""
+    return tuple(sorted(items, key=lambda item: tuple(vars(item).values())))
 
 
 def all_slow(program: Program) -> Mapping:

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import linprog
 
 from mallocgame.game.options import GameConfig
-from mallocgame.game.retime import retime
+from mallocgame.game.retime import LOOK, ByTime, retime
 from mallocgame.judge import simulate, verify
 from mallocgame.judge.reading import Reading
 from mallocgame.mappers.layouts.local_search import local_search
@@ -312,3 +312,25 @@ def test_an_eviction_ends_before_the_value_is_read():
     )
     assert verify(program, mapping) == []
     assert retime(program, mapping) == mapping
+
+
+def test_what_is_in_the_way_is_found_however_far_it_is():
+    """Against a look at every residency; some of them take no bytes."""
+    rng, found = np.random.default_rng(5), 0
+    for _ in range(200):
+        many = int(rng.integers(0, 400))
+        times = rng.integers(-50, 300, many).tolist()
+        low = rng.integers(0, 1000, many)
+        high = low + rng.integers(0, 12, many)
+        begun = ByTime(times, low, high)
+        for _ in range(20):
+            time, limit, bottom = (int(x) for x in rng.integers([-60, -60, 0], [310, 310, 1000]))
+            top = bottom + int(rng.integers(0, 12))
+            ahead = [
+                t
+                for t, a, b in zip(times, low, high, strict=True)
+                if time <= t and max(a, bottom) < min(b, top)
+            ]
+            assert begun.next(time, limit, bottom, top) == min([limit, *ahead])
+            found += min([limit, *ahead]) < limit and sum(time <= t for t in times) > 2 * LOOK
+    assert found > 100

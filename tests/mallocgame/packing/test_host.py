@@ -99,13 +99,46 @@ def test_the_complete_search_alone_agrees_with_brute_force():
         tables = tables_of(problem)
         order = np.random.default_rng(seed).permutation(len(tables.size))
         items = items_in(tables, order, np.arange(1, len(order) + 1) * 1_000_003)
-        state = fresh_state(items, tables.alive.shape[1], 10_000)
+        state = fresh_state(items, tables.sections, 10_000)
         outcome, _ = search(items, state, tables.limit, 10_000)
         assert outcome == (SOLVED if feasible(problem) else INFEASIBLE)
         if outcome == SOLVED:
             offsets = np.empty(len(order), np.int64)
             offsets[order] = state.offset * tables.unit
             assert check(problem, offsets) is None
+
+
+def test_the_tables_are_those_of_plain_sets():
+    twins = 0
+    for seed, problem in enumerate(TINY):
+        rng, tables = np.random.default_rng(seed), tables_of(problem)
+        order = rng.permutation(len(tables.size))
+        items = items_in(tables, order, np.zeros(len(order), np.int64))
+        rows = list(zip(problem.item, problem.lower, problem.upper, strict=True))
+        numbers = tables.number[order].tolist()
+        alive = [{s for i, a, b in rows if i == n for s in range(a, b)} for n in numbers]
+        slots = {frozenset(i for i, held in enumerate(alive) if s in held) for s in range(20)}
+        sections: dict[int, set[int]] = {s: set() for s in range(tables.sections)}
+        seen: list[tuple] = []
+        for i, held in enumerate(alive):
+            assert tables.slots[order[i]] == len(held)
+            of_i = items.section[items.section_at[i] : items.section_at[i + 1]].tolist()
+            assert of_i == sorted(set(of_i))
+            assert items.left[i] <= of_i[0] and of_i[-1] < items.right[i]
+            for s in of_i:
+                sections[s].add(i)
+            meets = [j for j, other in enumerate(alive) if j != i and held & other]
+            assert (
+                items.neighbour[items.neighbour_at[i] : items.neighbour_at[i + 1]].tolist() == meets
+            )
+            like = items.size[i], items.floor[i], items.align[i], of_i
+            twin = max((j for j, other in enumerate(seen) if other == like), default=-1)
+            seen.append(like)
+            assert items.twin[i] == twin
+            twins += twin >= 0
+        assert {frozenset(s) for s in sections.values()} <= slots
+        assert all(any(here <= kept for kept in sections.values()) for here in slots)
+    assert twins > 5
 
 
 OPTIONS = [{}, {"gaps": 0.2}, {"floors": 3}, {"pairs": 6}, {"floors": 2, "pairs": 5, "gaps": 0.1}]
