@@ -225,21 +225,6 @@ def kernels(tokens: int = 1024, width: int = 1024) -> Workload:
     return Workload(blocks, (spec(tokens, width), [layer] * 3), source=OWN)
 
 
-def heat_step(field: jax.Array, source: jax.Array) -> jax.Array:
-    """An explicit step of the heat equation on a torus, [N, M]."""
-    around = sum(jnp.roll(field, shift, axis) for shift in (-1, 1) for axis in (0, 1))
-    return field + 0.1 * (around - 4 * field) + 0.01 * source
-
-
-def heat(size: int = 1024, steps: int = 20) -> Workload:
-    """The heat equation, one loop over time."""
-
-    def simulate(field: Any, source: Any) -> jax.Array:
-        return jax.lax.fori_loop(0, steps, lambda _, u: heat_step(u, source), field)
-
-    return Workload(simulate, (f32(size, size), f32(size, size)), source=OWN)
-
-
 def kalman_step(
     move: jax.Array, look: jax.Array, noise: jax.Array, state: tuple[jax.Array, jax.Array], y: Any
 ) -> tuple[jax.Array, jax.Array]:

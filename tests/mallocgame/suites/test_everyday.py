@@ -30,14 +30,6 @@ def test_the_kernel_is_a_product():
     np.testing.assert_allclose(everyday.product(x, w, 8, interpret=True), x @ w, atol=1e-5)
 
 
-def test_a_step_of_heat_keeps_the_mean_and_has_the_eigenvalue_of_a_wave():
-    x = np.arange(16)
-    wave = np.cos(2 * np.pi * x[:, None] / 16) + 0 * x[None]
-    got = everyday.heat_step(jnp.asarray(wave + 3), jnp.zeros((16, 16)))
-    factor = 1 + 0.1 * (2 * np.cos(2 * np.pi / 16) - 2)
-    np.testing.assert_allclose(got, 3 + factor * wave, atol=1e-5)
-
-
 def test_the_filter_is_the_posterior_of_a_gaussian():
     random = np.random.default_rng(0)
     move, look = random.normal(size=(3, 3)) / 2, random.normal(size=(2, 3))
