@@ -3,34 +3,39 @@
     python benchmarks/promise_probes.py --work DIR --probes DIR --programs NAME,NAME
 
 The DIR of ``--work`` is that of `benchmarks/promises.py`, the DIR of ``--probes`` keeps the new
-ones: a random order of all values in half of the memory that production uses.  Prints for each
-program the error of production's summed cycles when the fit has seen all slow and one of the
-probes: the present one, and the new one.
+compiles.  There are two kinds of probe.  *Half* keeps a random half of all arrays in slow memory,
+by an option without public documentation, and was compiled for all programs before 2026-11-30.
+*Order* is a random order of all values in half of the memory that production uses, which public
+levers can say.  Prints for each program a line of JSON with the errors of summed cycles by fits to
+all slow, production's compiles, and no probe or one of either kind.  They are predicted under
+placements that no fit has seen: one of either kind, of another seed, and production's compile with
+the least memory, which is then left out of the fits.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from gamekit.errors import InputError
 from gamekit.jsonfile import read_object
-from mallocgame.program.machine import MIB
 from mallocgame.xla.compile.compiler import compile_to
 from mallocgame.xla.latency.calibrate import calibrate
+from mallocgame.xla.make.driver import half_of_used, random_order
 from mallocgame.xla.make.kept import select
 from mallocgame.xla.make.samples import latency_samples
-from mallocgame.xla.read.chips import Chip, chip_by_name
+from mallocgame.xla.read.chips import Chip, Options, chip_by_name
 from mallocgame.xla.read.dump import Dump, read_dump, read_hlo
 from mallocgame.xla.read.graph import build_graph
-from mallocgame.xla.steer.export import ORDER, position_text
+from mallocgame.xla.read.hlo import HloModule
+from mallocgame.xla.steer.export import ORDER, TENSORS
 from mallocgame.xla.steer.roundtrip import STABLEHLO
 
-SEED = 1
+FITTED, UNSEEN = 1, 2
+KINDS = ("half", "order")
 
 
 def main() -> int:
@@ -42,49 +47,66 @@ def main() -> int:
     parser.add_argument("--probes", type=Path, required=True)
     parser.add_argument("--programs", required=True, help="names, separated by commas")
     options = parser.parse_args()
-    try:
-        for name in options.programs.split(","):
-            work, probe = options.work / name, options.probes / name
-            dump = read_dump(work)
-            chip = chip_by_name(read_object(work / "provenance.json")["chip"])
-            if not (probe / "msa_on.hlo.gz").exists():
-                _compile(dump, work, chip, probe)
-            new = dataclasses.replace(dump, probes=(read_hlo(probe / "msa_on.hlo.gz"),))
-            errors = [held_out(each, chip) for each in (dump, new)]
-            told = ("-" if error is None else f"{error:+.2%}" for error in errors)
-            print(name, *told, sep="\t", flush=True)
-    except InputError as error:
-        print(f"promise_probes.py: {error}", file=sys.stderr)
-        return 2
+    for name in options.programs.split(","):
+        try:
+            print(json.dumps({"program": name, **_row(options.work / name, options.probes / name)}))
+        except InputError as error:
+            print(f"promise_probes.py: {name}: {error}", file=sys.stderr)
+        sys.stdout.flush()
     return 0
 
 
-def _compile(dump: Dump, work: Path, chip: Chip, out: Path) -> None:
-    """The new probe: a random order of all values, in half of the memory that production uses."""
-    compiled = dump.compiles[-1]
-    used = max((a.offset + a.size_bytes for a in compiled.allocations), default=0)
-    capacity = max(used // 2 // MIB, 1) * MIB
-    found = [b.instruction for b in compiled.buffers.values() if not b.is_scoped]
-    names = list(dict.fromkeys(found))
-    turns = np.random.default_rng(SEED).permutation(len(names)) - len(names)
-    order = " ".join(
-        f"overrides {{ {position_text(name, ())} override_options {{ assign_value: {turn} }} }}"
-        for name, turn in zip(names, turns, strict=True)
-    )
-    options = {**chip.closed, ORDER: order, **chip.capacity_options(capacity)}
-    flags = chip.capacity_flags(capacity)
-    compile_to(work / STABLEHLO, chip, options, flags, out)
+def _row(work: Path, probes: Path) -> dict[str, float | None]:
+    """Errors by what is predicted and the kind of the probe that the fit saw."""
+    dump = read_dump(work)
+    chip = chip_by_name(read_object(work / "provenance.json")["chip"])
+    made = {
+        (kind, seed): _module(dump, work, chip, probes, kind, seed)
+        for seed in (FITTED, UNSEEN) for kind in KINDS
+    }  # fmt: skip
+    compiles, smallest = dump.compiles, dump.compiles[-1].module
+    row: dict[str, float | None] = {}
+    for kind in ("none", *KINDS):
+        seen = [made[kind, FITTED]] if kind in KINDS else []
+        for unseen in KINDS:
+            row[f"{unseen} by {kind}"] = _error(dump, chip, compiles, seen, made[unseen, UNSEEN])
+        row[f"production by {kind}"] = _error(dump, chip, compiles[:-1], seen, smallest)
+    return row
 
 
-def held_out(dump: Dump, chip: Chip) -> float | None:
-    """Error of production's summed cycles by a fit to all slow and the probe."""
-    kept = select(build_graph(dump.base, str(dump.folder)))
-    alone = dataclasses.replace(dump, compiles=dump.compiles[-1:])
-    samples = latency_samples(alone, kept, chip.fast_space)
+def _error(
+    dump: Dump, chip: Chip, compiles: tuple, seen: list[HloModule], unseen: HloModule
+) -> float | None:
+    """Error of the summed cycles of a module that the fit does not see; None without one to see."""
     machine = chip.machine
     rate = (machine.clock_hz or 1.0) / machine.slow_bandwidth
-    (found, *_) = calibrate(samples, rate).held_out
-    return None if found is None else found.total
+    kept = select(build_graph(dump.base, str(dump.folder)))
+    given = dataclasses.replace(dump, compiles=compiles, probes=(*seen, unseen))
+    found = calibrate(latency_samples(given, kept, chip.fast_space), rate).held_out[-1]
+    return None if found is None else round(found.total, 5)
+
+
+def _module(dump: Dump, work: Path, chip: Chip, probes: Path, kind: str, seed: int) -> HloModule:
+    """A probe, compiled unless it is there."""
+    out = probes / f"{kind}_{seed}"
+    if not (out / "msa_on.hlo.gz").exists():
+        capacity, options = chip.largest_bytes, random_half(seed)
+        if kind == "order":
+            first = dump.compiles[0]
+            capacity, options = half_of_used(first), {ORDER: random_order(first, seed)}
+        options = {**chip.closed, **options, **chip.capacity_options(capacity)}
+        compile_to(work / STABLEHLO, chip, options, chip.capacity_flags(capacity), out)
+    return read_hlo(out / "msa_on.hlo.gz")
+
+
+def random_half(seed: int) -> Options:
+    """Options that keep a random half of all arrays in slow memory."""
+    override = (
+        "overrides { hlo_position_matcher { hlo_random_filter { "
+        f"seed: {seed} selection_range_begin: 0.0 selection_range_end: 0.5 }} }} "
+        "keep_in_default_memory { } }"
+    )
+    return {TENSORS: override}
 
 
 if __name__ == "__main__":

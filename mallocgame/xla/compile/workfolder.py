@@ -50,13 +50,13 @@ class Workfolder:
         )
         self._compile(f"capacity_{kib}_kib", f"with {kib // KIB} MiB", options, flags, "on")
 
-    def compile_probe(self, name: str, options: Options) -> None:
+    def compile_probe(self, name: str, options: Options, capacity_bytes: int) -> None:
         """Compiles with other decisions than production's, for the latency fit.
 
-        The compiler cannot follow every such order (in loops it may contradict itself); the fit
-        then does without this probe.
+        A compile may fail under such options; the fit then does without this probe.
         """
-        flags = self.chip.capacity_flags(self.chip.largest_bytes)
+        options = {**options, **self.chip.capacity_options(capacity_bytes)}
+        flags = self.chip.capacity_flags(capacity_bytes)
         refused = self.folder / f"refused_{name}.key.json"
         wanted = self._key(options, flags)
         if refused.exists() and json.loads(refused.read_text()) == wanted:

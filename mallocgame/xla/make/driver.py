@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import numpy as np
+
 from gamekit.errors import InputError
 from mallocgame.program.machine import MIB
 from mallocgame.xla.compile.workfolder import Workfolder
@@ -12,8 +14,9 @@ from mallocgame.xla.latency.calibrate import Calibration
 from mallocgame.xla.make.capacity import Contest, contest, halves, pressure
 from mallocgame.xla.make.importer import Import, Imported, import_dump
 from mallocgame.xla.read.chips import Options
-from mallocgame.xla.read.dump import read_hlo
+from mallocgame.xla.read.dump import Compile, read_compile
 from mallocgame.xla.read.hlo import HloModule, leaves
+from mallocgame.xla.steer.export import ORDER, position_text
 
 MOST_CAPACITIES = 3
 PROBE_SEEDS = (1,)
@@ -55,10 +58,12 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
         )
     work.compile_off()
     work.compile_full()
-    placed = placed_arrays(read_hlo(work.folder / "msa_on.hlo.gz"), work.chip.fast_space)
+    compiled = read_compile(work.folder, None)
+    placed = placed_arrays(compiled.module, work.chip.fast_space)
     # With one array there, all placements are known: that of the compile, and all slow.
     for seed in PROBE_SEEDS if placed > 1 else ():
-        work.compile_probe(f"random_{seed}", random_probe(seed))
+        order: Options = {ORDER: random_order(compiled, seed)}
+        work.compile_probe(f"random_{seed}", order, half_of_used(compiled))
     if capacity_bytes is not None:
         if capacity_bytes != full:
             work.compile_capacity(capacity_bytes)
@@ -83,14 +88,22 @@ def placed_arrays(module: HloModule, fast_space: int) -> int:
     )
 
 
-def random_probe(seed: int) -> Options:
-    """Options that keep a random half of all arrays in slow memory."""
-    override = (
-        "overrides { hlo_position_matcher { hlo_random_filter { "
-        f"seed: {seed} selection_range_begin: 0.0 selection_range_end: 0.5 }} }} "
-        "keep_in_default_memory { } }"
+def random_order(compiled: Compile, seed: int) -> str:
+    """The option that gives all values their turn in a random order."""
+    scoped = {b.instruction for b in compiled.buffers.values() if b.is_scoped}
+    names = dict.fromkeys(b.instruction for b in compiled.buffers.values())
+    free = [name for name in names if name not in scoped]
+    turns = np.random.default_rng(seed).permutation(len(free)) - len(free)
+    return " ".join(
+        f"overrides {{ {position_text(name, ())} override_options {{ assign_value: {turn} }} }}"
+        for name, turn in zip(free, turns, strict=True)
     )
-    return {"xla_tpu_msa_tensor_overrides": override}
+
+
+def half_of_used(compiled: Compile) -> int:
+    """Half of the fast memory that a compile uses, in whole MiB but at least one, in bytes."""
+    used = max((a.offset + a.size_bytes for a in compiled.allocations), default=0)
+    return max(used // 2 // MIB, 1) * MIB
 
 
 def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:

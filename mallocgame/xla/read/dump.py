@@ -103,12 +103,12 @@ def read_dump(folder: Path) -> Dump:
       InputError: a file is missing, truncated or garbled; the line names file, field and value.
     """
     base = read_hlo(folder / "msa_off.hlo.gz")
-    compiles = [_read_compile(folder, None)]
+    compiles = [read_compile(folder, None)]
     for path in sorted(folder.glob("capacity_*")):
         found = _CAPACITY_FOLDER.fullmatch(path.name)
         if not found or not 0 < int(found.group(1)) <= LARGEST_INTEGER // 1024:
             raise InputError(f"{path}: folder name: must be capacity_N_kib, got {path.name!r}")
-        compiles.append(_read_compile(path, int(found.group(1)) * 1024))
+        compiles.append(read_compile(path, int(found.group(1)) * 1024))
     compiles[1:] = sorted(compiles[1:], key=lambda c: -(c.capacity_bytes or 0))
     probes = [read_hlo(path / "msa_on.hlo.gz") for path in sorted(folder.glob("probe_*"))]
     return Dump(folder, base, tuple(compiles), tuple(probes), _provenance(folder))
@@ -121,7 +121,12 @@ def _provenance(folder: Path) -> dict[str, Any]:
     return read_object(path)
 
 
-def _read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
+def read_compile(folder: Path, capacity_bytes: int | None) -> Compile:
+    """Reads one compile with assignment on.
+
+    Raises:
+      InputError: as `read_dump`.
+    """
     schedule = read_schedule(folder / "scheduleinfo.csv")
     buffers = read_buffers(folder / "bufferinfo.csv", len(schedule))
     return Compile(

@@ -52,7 +52,7 @@ def test_every_entry_is_complete():
         assert set(entry) == KEYS, entry
     for entry in LATER:
         assert set(entry) == KEYS | {"chip"}, entry
-        assert entry["chip"] in ("v5e", "v6e")
+        assert entry["chip"] in ("v5e", "v5p", "v6e", "tpu7x")
     for entry in V4 + LATER:
         assert entry["split"] in ("train", "validation", "test")
         assert entry["source"] and entry["family"]

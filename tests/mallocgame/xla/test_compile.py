@@ -1,6 +1,8 @@
 """From a function to a program: names, shapes, lists, errors; with libtpu the real thing."""
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,7 @@ from mallocgame.xla.compile.workfolder import Workfolder
 from mallocgame.xla.make import driver
 from mallocgame.xla.make.build import read_list
 from mallocgame.xla.read.chips import CHIPS, chip_by_name
+from mallocgame.xla.read.dump import AllocationRow, read_compile
 from mallocgame.xla.workload import Workload
 from tests.support.markers import needs_libtpu
 from tests.support.xla_sample import files, write_dump
@@ -205,10 +208,15 @@ def test_same_request_compiles_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         work.compile_off()
         work.compile_full()
         work.compile_capacity(8 << 20)
-    assert len(calls) == 3
+        work.compile_probe("random_1", {"order": "x"}, 4 << 20)
+    assert len(calls) == 4
+    # A probe has less memory, by the same option as production's compile with less.
+    probe, smaller = calls[3][2], calls[2][2]
+    (size,) = set(smaller) - set(work.chip.closed)
+    assert probe == {**smaller, "order": "x", size: smaller[size] // 2}
     stablehlo.write_text("module { }")
     work.compile_off()
-    assert len(calls) == 4
+    assert len(calls) == 5
 
 
 @pytest.mark.slow
@@ -276,7 +284,7 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
 
         def compile_full(self) -> None: ...
 
-        def compile_probe(self, name, options) -> None:
+        def compile_probe(self, name, options, capacity_bytes) -> None:
             names.append(name)
 
     def made(text: str) -> list[str]:
@@ -293,9 +301,20 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
     assert made(text.replace("S(3)", "")) == []
 
 
-def test_random_probe_is_a_valid_option() -> None:
-    (override,) = driver.random_probe(7).values()
-    assert isinstance(override, str) and override.count("{") == override.count("}")
+def test_a_probe_is_said_with_public_levers_alone(tmp_path: Path) -> None:
+    """A random order of all values, in half of the memory that the compile uses."""
+    write_dump(tmp_path, files())
+    compiled = read_compile(tmp_path, None)
+    values = {b.instruction for b in compiled.buffers.values() if not b.is_scoped}
+    order = driver.random_order(compiled, 7)
+    turns = [int(turn) for turn in re.findall(r"assign_value: (-?\d+)", order)]
+    assert sorted(turns) == list(range(-len(values), 0)) and order.count("{") == order.count("}")
+    assert all(f'"{re.escape(name)}"' in order.replace("\\\\", "\\") for name in values)
+    assert order != driver.random_order(compiled, 8)
+    used = max(a.offset + a.size_bytes for a in compiled.allocations)
+    assert driver.half_of_used(compiled) == max(used // 2 >> 20, 1) << 20
+    grown = dataclasses.replace(compiled, allocations=(AllocationRow(0, 9 << 20, 2 << 20, 0, 1),))
+    assert driver.half_of_used(grown) == 5 << 20
 
 
 def test_what_jaxlib_cannot_read_back_is_said():

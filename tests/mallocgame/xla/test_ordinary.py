@@ -6,6 +6,8 @@ Each stands for something that users met.  They need the compiler, and take a mi
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -55,6 +57,32 @@ NOTHING = {
     "four bits": (lambda x, w: x @ w.astype(jnp.bfloat16), spec(256, 1024), INT4),
     "one of four devices": (lambda x, w: jax.nn.relu(x @ w), *sharded()),
 }  # fmt: skip
+
+# A user's own process, which has loaded the compiler's library before and holds its lock.
+LOADED = """
+import os
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+import jax, jax.numpy as jnp, numpy as np
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+import mallocgame
+
+devices = topologies.get_topology_desc(platform="tpu", topology_name="v4:2x2x1").devices
+mesh = Mesh(np.array(devices)[:4], ("rows",))
+rows, whole = NamedSharding(mesh, P("rows", None)), NamedSharding(mesh, P())
+function = jax.jit(lambda x, w: jnp.tanh(x @ w), in_shardings=(rows, whole), out_shardings=rows)
+shape = jax.ShapeDtypeStruct((512, 512), jnp.float32)
+print(sorted(v.size_bytes for v in mallocgame.load(function, shape, shape).program.values))
+"""
+
+
+def test_one_of_four_devices_beside_a_library_that_is_loaded_already() -> None:
+    """Rows are shared out by the jitted function itself, and nothing waits for its own lock."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=900, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == str([2**18, 2**18, 2**20])
 
 
 @pytest.mark.parametrize("name", NOTHING)
