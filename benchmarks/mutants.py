@@ -1,13 +1,15 @@
 """Do the tests notice a bug?  A sample of mutants of the modules that others rest on.
 
     make mutants
-    python benchmarks/mutants.py [--modules judge/reading,packing/greedy] [--share 0.5] [--seed 0]
+    python benchmarks/mutants.py [--modules judge/reading,packing/greedy] [--share 0.5] [--seed 0] \
+        [--out FILE]
 
 Cosmic Ray (extra `mutation`) makes the mutants: an operator exchanged, a number one off, a loop
 that does not run.  They are tried in a copy of the tree, one pytest each, with the tests named
 below.  Each module has its number of mutants, drawn with the seed at different places of the
 module; the same seed and the same source give the same mutants.  Prints one JSON object a module,
-with the mutants that no test noticed, and one for each mutant to stderr.
+with the mutants that no test noticed, and one for each mutant to stderr.  With --out these are
+appended to a file, and mutants that are in it are not tried again.
 
 A mutant that only changes annotations, or `==` to `is`, is none: nothing runs otherwise, or the
 linter refuses it.
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import json
 import os
 import random
@@ -56,7 +59,8 @@ READING = f"{JUDGE} {HOUSE}/judge/test_simulation.py"
 TIMES = f"{HOUSE}/judge/test_simulation.py {HOUSE}/judge/test_edges.py"
 FILES = f"{HOUSE}/program {HOUSE}/judge/test_verify.py"
 RELAXATION = f"{HOUSE}/relaxation/test_rows.py {HOUSE}/relaxation"
-PACKING = f"{HOUSE}/packing/test_host.py"
+# Without the test of the clock, which fails on a busy machine.
+PACKING = f"{HOUSE}/packing/test_host.py -k 'not budget'"
 GAME = f"{HOUSE}/game/test_game_vs_oracle.py -k default"
 MODULES = {
     "judge/contents": Module(JUDGE, 20),
@@ -67,11 +71,11 @@ MODULES = {
     "relaxation/rows": Module(RELAXATION, 8),
     "relaxation/relaxation": Module(RELAXATION, 8),
     "packing/host": Module(PACKING, 8),
-    "packing/greedy": Module(PACKING, 8, jitted=True),
-    "packing/repair": Module(PACKING, 8, jitted=True),
-    "game/rules": Module(GAME, 4),
-    "game/copies": Module(GAME, 4),
-    "game/state": Module(GAME, 2),
+    "packing/greedy": Module(PACKING, 12, jitted=True),
+    "packing/repair": Module(PACKING, 12, jitted=True),
+    "game/rules": Module(GAME, 12),
+    "game/copies": Module(GAME, 12),
+    "game/state": Module(GAME, 8),
 }
 
 
@@ -80,14 +84,16 @@ def main() -> None:
     parser.add_argument("--modules", default=",".join(MODULES))
     parser.add_argument("--share", type=float, default=1.0, help="of each module's mutants")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="file of the mutants tried; goes on where it was")
     options = parser.parse_args()
+    out = options.out and options.out.absolute()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         tree = Path(folder) / "tree"
         copy_tree(tree)
         os.chdir(tree)
         for name in options.modules.split(","):
             count = max(1, round(MODULES[name].mutants * options.share))
-            print(json.dumps(tried(name, count, options.seed, Path(folder))), flush=True)
+            print(json.dumps(tried(name, count, options.seed, Path(folder), out)), flush=True)
 
 
 def copy_tree(tree: Path) -> None:
@@ -102,44 +108,72 @@ def copy_tree(tree: Path) -> None:
             shutil.copyfile(ROOT / file, tree / file)
 
 
-def tried(name: str, count: int, seed: int, folder: Path) -> dict[str, object]:
+def tried(
+    name: str, count: int, seed: int, folder: Path, out: Path | None = None
+) -> dict[str, object]:
     """Tries some mutants of a module; the current folder is the copy of the tree.
+
+    out: file of one JSON object a mutant; those that it has are not tried again.
 
     Raises:
       SystemExit: the tests fail without a mutant.
     """
     path, module = Path(f"mallocgame/{name}.py"), MODULES[name]
     command = f"{sys.executable} -m pytest {module.tests} {PYTEST}"
-    caches = Path(folder) / "numba"
-    os.environ["NUMBA_CACHE_DIR"] = str(caches / "shared")
+    os.environ["NUMBA_CACHE_DIR"] = str(folder / "numba")
+    shutil.rmtree(folder / "numba", ignore_errors=True)
     began = time.perf_counter()
     if subprocess.run(command, shell=True, capture_output=True).returncode:
         raise SystemExit(f"{name}: its tests fail as it is: {command}")
     baseline = time.perf_counter() - began
-    specs = mutants(path)
-    survivors, killed = [], 0
-    for number, spec in enumerate(drawn(path, specs, count, f"{seed} {name}")):
-        if module.jitted:
-            os.environ["NUMBA_CACHE_DIR"] = str(caches / f"{path.stem}{number}")
-        result = mutate_and_test([spec], command, 10 + 3 * baseline)
-        outcome = result.test_outcome
-        killed += outcome == TestOutcome.KILLED
-        change = [line for line in (result.diff or "").splitlines() if line[:1] in "+-"][3:]
-        line = {"module": name, "line": spec.start_pos[0], "outcome": outcome, "change": change}
-        print(json.dumps(line), file=sys.stderr, flush=True)
-        if outcome != TestOutcome.KILLED:
-            survivors.append(line)
-        if module.jitted:
-            shutil.rmtree(os.environ["NUMBA_CACHE_DIR"], ignore_errors=True)
+    specs, known = mutants(path), lines_of(out)
+    lines = []
+    for spec in drawn(path, specs, count, f"{seed} {name}"):
+        key = key_of(path, spec)
+        if key not in known:
+            if module.jitted:
+                shutil.rmtree(folder / "numba", ignore_errors=True)
+            result = mutate_and_test([spec], command, 10 + 3 * baseline)
+            change = [line for line in (result.diff or "").splitlines() if line[:1] in "+-"][3:]
+            known[key] = {
+                "key": key,
+                "module": name,
+                "line": spec.start_pos[0],
+                "outcome": result.test_outcome,
+                "hung": result.output == "timeout",
+                "change": change,
+            }
+            text = json.dumps(known[key])
+            print(text, file=sys.stderr, flush=True)
+            if out:
+                with out.open("a") as file:
+                    file.write(text + "\n")
+        lines.append(known[key])
+    survivors = [line for line in lines if line["outcome"] != TestOutcome.KILLED]
     return {
         "module": name,
         "mutants": len(specs),
-        "tried": killed + len(survivors),
-        "killed": killed,
+        "tried": len(lines),
+        "killed": len(lines) - len(survivors),
         "seconds": round(time.perf_counter() - began),
         "tests_s": round(baseline, 1),
         "survivors": survivors,
     }
+
+
+def lines_of(out: Path | None) -> dict[str, dict[str, object]]:
+    """The mutants that a file says were tried, by key."""
+    if out is None or not out.exists():
+        return {}
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    return {line["key"]: line for line in lines}
+
+
+def key_of(path: Path, spec: MutationSpec) -> str:
+    """What names a mutant, as long as its module's text stays as it is."""
+    arguments = json.dumps(spec.operator_args, sort_keys=True)
+    parts = (path.read_text(), spec.operator_name, arguments, str(spec.occurrence))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def mutants(path: Path) -> list[MutationSpec]:

@@ -225,7 +225,27 @@ def occupied() -> Program:
     return program(4, values, slots, (Loop(1, 7, 3),), ((0, "p", "r"),))
 
 
+def full_behind(reserved: int = 8) -> Program:
+    """a is still being written back at the entry; where r would lie after it, bytes are reserved.
+
+    Slots: 0 defines a, 1 reads a, 3 entry, 4 reads p and defines r, 6 exit, 7 reads r, 8 reads a.
+    """
+    values = {"a": value(4), "p": value(8, is_input=True), "r": value(8)}
+    slots = [Slot(defines="a"), Slot(reads="a"), Slot(), MARKER, Slot(reads="p", defines="r")]
+    slots += [Slot(reserved=reserved), MARKER, Slot(reads="r"), Slot(reads="a")]
+    return program(11, values, slots, (Loop(3, 6, 3),), ((0, "p", "r"),))
+
+
+def long_held() -> Program:
+    """a (5 s) may lie over all of 300 slots, and so over many blocks of the game's profile; b and c
+    fit beside it in the first ones and near the end."""
+    values = {"a": value(5), "b": value(4, is_input=True), "c": value(4)}
+    slots = [Slot(compute=5, defines="a"), Slot(reads="b"), Slot(defines="c"), Slot(reads="b c")]
+    slots += [Slot(compute=float(t % 3)) for t in range(4, 296)]
+    return program(9, values, [*slots, Slot(reads="b"), Slot(reads="c"), Slot(), Slot(reads="a")])
+
+
 def all_programs() -> list[Program]:
     made = [reaching(12), reaching(20), waiting_definition(), waiting_read(), waiting_departure()]
     made += [late(), overdrawn(), carried(), carried(is_output=True), carried(is_pinned=True)]
-    return [*made, handed_over(), nested(), occupied()]
+    return [*made, handed_over(), nested(), occupied(), full_behind(), full_behind(3)]

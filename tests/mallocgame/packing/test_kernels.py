@@ -170,6 +170,21 @@ def test_what_is_missing_and_equal_places_are_drawn():
     assert min(seen.values()) > 25, seen
 
 
+def test_equal_places_are_on_the_floor_under_the_limit_and_beside_what_is_there():
+    """An item of 2 units, and one that lies at [6, 8) of 12: four places hit nothing."""
+    problem = PackingProblem(24, [4, 4, 2], [0, 0, 0], [0, 1, 2], [0, 0, 1], [1, 1, 2])
+    tables = tables_of(problem)
+    items = items_in(tables, np.arange(3), np.arange(3))
+    seen = Counter()
+    draw = np.array([1])
+    for _ in range(200):
+        now = np.array([-1, 6, 0])
+        repair(items, tables.limit, now, now.copy(), np.ones(3), draw, 1)
+        assert now[1:].tolist() == [6, 0]
+        seen[int(now[0])] += 1
+    assert set(seen) == {0, 4, 8, tables.limit - 2} and min(seen.values()) > 20, seen
+
+
 @pytest.mark.parametrize("bound", [1, 2, 3, 7])
 def test_draws_are_those_of_the_generator_and_even(bound):
     draw, state = np.array([123456789]), 123456789
