@@ -107,7 +107,7 @@ class Reading:
     def _name(self, value: int) -> str:
         return repr(self.program.values[value].name)
 
-    def _known(self, value: Any, what: str) -> int | None:
+    def _known(self, value: Any, what: str, number: int) -> int | None:
         index = _integer(value)
         if index is not None and 0 <= index < len(self.program.values):
             return index
@@ -115,7 +115,7 @@ class Reading:
         values = () if index is None else (index,)
         self.report(
             "unknown_value",
-            f"{what}: must name one of {many} values, got {value!r:.60}",
+            f"{what} {number}: must name one of {many} values, got {value!r:.60}",
             values,
             (),
         )
@@ -126,7 +126,7 @@ class Reading:
     ) -> list[Transfer]:
         usable = []
         for i, transfer in enumerate(transfers):
-            value = self._known(transfer.value, f"{what} {i}")
+            value = self._known(transfer.value, what, i)
             start, end = _integer(transfer.start), _integer(transfer.end)
             if value is None:
                 continue
@@ -146,7 +146,7 @@ class Reading:
         usable: list[tuple[Any, ...]] = []
         total = len(self.program.instructions)
         for i, residency in enumerate(mapping.residencies):
-            value = self._known(residency.value, f"residency {i}")
+            value = self._known(residency.value, "residency", i)
             if value is None:
                 continue
             start, end = _integer(residency.start), _integer(residency.end)
@@ -226,6 +226,8 @@ def _union(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _integer(number: Any) -> int | None:
     """The integer, NumPy's included; None for anything else, also for True and False."""
+    if type(number) is int:
+        return number
     if isinstance(number, bool):
         return None
     try:

@@ -54,7 +54,8 @@ def simulate(program: Program, mapping: Mapping) -> Simulation:
     weights = np.array(program.weights, dtype=np.float64)
     elapsed, own_bus = latency.instruction_seconds(program, in_fast)
     slow_elapsed, _ = latency.instruction_seconds(program, np.zeros(len(program.accesses), bool))
-    fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
+    fits = np.array([program.fits(v) for v in range(len(program.values))], dtype=bool)
+    fits = fits[program.columns.value]
     slow_s, fast_s = latency.access_seconds(program)
     floor_elapsed, _ = latency.instruction_seconds(program, fits & (fast_s <= slow_s))
     budget = np.asarray(latency.supply_time(elapsed, own_bus), dtype=np.float64)

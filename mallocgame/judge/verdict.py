@@ -78,22 +78,28 @@ def _check_places(program: Program, stays: Sequence[JudgedStay], report: Report)
     capacity = program.machine.fast_capacity_bytes
     alignment = program.machine.alignment_bytes
     reserved = np.array([i.reserved_bytes for i in program.instructions], dtype=np.int64)
+    most = int(reserved.max(initial=0))
     for stay in stays:
-        value = program.values[stay.value]
-        what = f"{value.name!r}: residency [{stay.start}, {stay.end}) at offset {stay.offset:,}"
-        times = (stay.start, stay.end)
+        value, times = program.values[stay.value], (stay.start, stay.end)
+        found: list[tuple[str, str, tuple[int, ...]]] = []
         if value.is_pinned:
-            report("pinned", f"{what}: the value is pinned to slow memory", (stay.value,), times)
+            found.append(("pinned", "the value is pinned to slow memory", times))
         if stay.offset < 0 or stay.offset + stay.size > capacity:
-            message = f"{what}: its {stay.size:,} bytes are not inside [0, {capacity:,})"
-            report("capacity", message, (stay.value,), times)
+            what = f"its {stay.size:,} bytes are not inside [0, {capacity:,})"
+            found.append(("capacity", what, times))
         if stay.offset % alignment:
-            message = f"{what}: must be a multiple of the alignment, {alignment:,}"
-            report("alignment", message, (stay.value,), times)
-        if stay.size and int(reserved[stay.start : stay.end].max()) > max(stay.offset, 0):
-            slot = stay.start + int(np.argmax(reserved[stay.start : stay.end] > stay.offset))
-            message = f"{what}: instruction {slot} needs [0, {reserved[slot]:,}) for itself"
-            report("reserved", message, (stay.value,), (slot,))
+            found.append(
+                ("alignment", f"must be a multiple of the alignment, {alignment:,}", times)
+            )
+        if stay.size and most > max(stay.offset, 0):
+            slots = np.flatnonzero(reserved[stay.start : stay.end] > max(stay.offset, 0))
+            if len(slots):
+                slot = stay.start + int(slots[0])
+                what = f"instruction {slot} needs [0, {reserved[slot]:,}) for itself"
+                found.append(("reserved", what, (slot,)))
+        for kind, what, at in found:
+            place = f"residency [{stay.start}, {stay.end}) at offset {stay.offset:,}"
+            report(kind, f"{value.name!r}: {place}: {what}", (stay.value,), at)
 
 
 def _check_overlaps(program: Program, stays: Sequence[JudgedStay], report: Report) -> None:

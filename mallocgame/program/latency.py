@@ -42,17 +42,14 @@ def access_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       slow_s, fast_s: float64 [A], in the order of `program.accesses`.
     """
-    machine = program.machine
-    slow = np.array(
-        [a.bytes / machine.slow_bandwidth if a.slow_s is None else a.slow_s
-         for a in program.accesses],
-        dtype=np.float64,
-    )  # fmt: skip
-    fast = np.array(
-        [a.bytes / max(machine.fast_bandwidth, machine.slow_bandwidth) if a.fast_s is None
-         else a.fast_s for a in program.accesses],
-        dtype=np.float64,
-    )  # fmt: skip
+    machine, columns = program.machine, program.columns
+    slow, fast = (
+        np.where(np.isnan(calibrated), columns.bytes / bandwidth, calibrated)
+        for calibrated, bandwidth in (
+            (columns.slow_s, machine.slow_bandwidth),
+            (columns.fast_s, max(machine.fast_bandwidth, machine.slow_bandwidth)),
+        )
+    )
     return slow, fast
 
 
@@ -65,9 +62,7 @@ def bus_seconds(program: Program) -> tuple[np.ndarray, np.ndarray]:
         `program.accesses`.
     """
     bandwidth = program.machine.slow_bandwidth
-    fixed = np.array([i.fixed_slow_bytes for i in program.instructions], dtype=np.float64)
-    access = np.array([a.bytes for a in program.accesses], dtype=np.float64)
-    return fixed / bandwidth, access / bandwidth
+    return program.columns.fixed_slow_bytes / bandwidth, program.columns.bytes / bandwidth
 
 
 def copy_seconds(program: Program) -> np.ndarray:
@@ -88,14 +83,10 @@ def instruction_seconds(program: Program, in_fast: np.ndarray) -> tuple[np.ndarr
     total = len(program.instructions)
     slow_s, fast_s = access_seconds(program)
     fixed_bus, access_bus = bus_seconds(program)
-    slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
-    reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
+    columns = program.columns
+    slot, reads = columns.slot, columns.is_read
     seconds = np.where(in_fast, fast_s, slow_s)
-    compute, read, write = (
-        np.array([getattr(i, field) for i in program.instructions], dtype=np.float64)
-        for field in ("compute_s", "fixed_read_s", "fixed_write_s")
-    )
-    read = read + np.bincount(slot[reads], seconds[reads], total)
-    write = write + np.bincount(slot[~reads], seconds[~reads], total)
+    read = columns.fixed_read_s + np.bincount(slot[reads], seconds[reads], total)
+    write = columns.fixed_write_s + np.bincount(slot[~reads], seconds[~reads], total)
     bus = fixed_bus + np.bincount(slot, np.where(in_fast, 0.0, access_bus), total)
-    return np.asarray(elapsed_time(compute, read, write)), bus
+    return np.asarray(elapsed_time(columns.compute_s, read, write)), bus

@@ -11,9 +11,12 @@ import dataclasses
 import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingABC
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from gamekit.jsonfile import Record, read_json, write_json
 from mallocgame.program.machine import Machine, machine_from_record
@@ -106,6 +109,26 @@ class CarriedGroup:
     result: int
 
 
+class Columns(NamedTuple):
+    """What instructions [T] and accesses [A] say, field by field; not to be changed.
+
+    compute_s, fixed_read_s, fixed_write_s, fixed_slow_bytes: float64 [T].
+    slot: int64 [A], the instruction. value: int64 [A]. is_read: bool [A].
+    bytes, slow_s, fast_s: float64 [A]; seconds are NaN where the access is not calibrated.
+    """
+
+    compute_s: np.ndarray
+    fixed_read_s: np.ndarray
+    fixed_write_s: np.ndarray
+    fixed_slow_bytes: np.ndarray
+    slot: np.ndarray
+    value: np.ndarray
+    is_read: np.ndarray
+    bytes: np.ndarray
+    slow_s: np.ndarray
+    fast_s: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Program:
     """A schedule of T instructions over V values, for one machine."""
@@ -137,6 +160,30 @@ class Program:
         return tuple(
             tuple(sorted(row, key=lambda a: (a.kind == "write", a.operands, a.value))) for row in at
         )
+
+    @functools.cached_property
+    def columns(self) -> Columns:
+        """The numbers of instructions and accesses as arrays."""
+
+        def floats(items: Iterable[Any], field: str) -> np.ndarray:
+            return np.array([getattr(item, field) for item in items], np.float64)  # None is NaN
+
+        ins, accesses = self.instructions, self.accesses
+        found = Columns(
+            compute_s=floats(ins, "compute_s"),
+            fixed_read_s=floats(ins, "fixed_read_s"),
+            fixed_write_s=floats(ins, "fixed_write_s"),
+            fixed_slow_bytes=floats(ins, "fixed_slow_bytes"),
+            slot=np.array([a.instruction for a in accesses], np.int64),
+            value=np.array([a.value for a in accesses], np.int64),
+            is_read=np.array([a.kind == "read" for a in accesses], bool),
+            bytes=floats(accesses, "bytes"),
+            slow_s=floats(accesses, "slow_s"),
+            fast_s=floats(accesses, "fast_s"),
+        )
+        for column in found:
+            column.flags.writeable = False
+        return found
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -190,14 +237,14 @@ def _to_record(program: Program) -> dict[str, Any]:
 
 def _sparse(item: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, to keep files small."""
-    fields = ((name, getattr(item, name), default) for name, default in _defaults(type(item)))
-    return {name: value for name, value, default in fields if value != default}
+    defaults = _defaults(type(item))
+    return {name: value for name, value in vars(item).items() if value != defaults[name]}
 
 
 @functools.cache
-def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+def _defaults(kind: Any) -> dict[str, Any]:
     """The fields of a dataclass; what has no default differs from it always."""
-    return tuple((f.name, f.default) for f in dataclasses.fields(kind))
+    return {f.name: f.default for f in dataclasses.fields(kind)}
 
 
 def _from_record(record: Record) -> Program:

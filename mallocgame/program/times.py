@@ -27,19 +27,15 @@ class Times:
     def __init__(self, program: Program):
         slow_s, fast_s = access_seconds(program)
         fixed_bus, bus = bus_seconds(program)
-        rows = program.instructions
-        compute, read, write = (
-            np.array([getattr(i, field) for i in rows], dtype=np.float64)
-            for field in ("compute_s", "fixed_read_s", "fixed_write_s")
-        )
-        self.slot = np.array([a.instruction for a in program.accesses], dtype=np.int64)
-        self.reads = np.array([a.kind == "read" for a in program.accesses], dtype=bool)
-        fits = np.array([program.fits(a.value) for a in program.accesses], dtype=bool)
+        columns, total = program.columns, len(program.instructions)
+        compute, read, write = columns.compute_s, columns.fixed_read_s, columns.fixed_write_s
+        self.slot, self.reads = columns.slot, columns.is_read
+        fits = np.array([program.fits(v) for v in range(len(program.values))], bool)[columns.value]
         self.weight = np.array(program.weights, dtype=np.float64)
 
         def elapsed(seconds: np.ndarray) -> np.ndarray:
             of_reads, of_writes = (
-                np.bincount(self.slot[which], seconds[which], len(rows))
+                np.bincount(self.slot[which], seconds[which], total)
                 for which in (self.reads, ~self.reads)
             )
             return np.asarray(elapsed_time(compute, read + of_reads, write + of_writes))

@@ -74,10 +74,12 @@ class _Lives:
         total = len(program.instructions)
         self.starts = [t for t in range(total) if self.levels.segment[t] == t] + [total]
         self.rows: dict[int, list[tuple[int, int]]] = {}
-        index = {a: i for i, a in enumerate(program.accesses)}
+        index = {id(a): i for i, a in enumerate(program.accesses)}
         for accesses in program.accesses_at:
             for access in accesses:
-                self.rows.setdefault(access.value, []).append((access.instruction, index[access]))
+                self.rows.setdefault(access.value, []).append(
+                    (access.instruction, index[id(access)])
+                )
 
     def run(self) -> list[Life]:
         return [self._life(v) for v in sorted(self.rows) if self.program.fits(v)]

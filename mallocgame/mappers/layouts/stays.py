@@ -113,10 +113,10 @@ class StayFinder:
         self.needed = Needs(program, self.levels)
         self.slots = [access.instruction for access in program.accesses]
         self.of_value: list[list[int]] = [[] for _ in program.values]
-        order = {a: i for i, a in enumerate(program.accesses)}
+        order = {id(a): i for i, a in enumerate(program.accesses)}
         for row in program.accesses_at:
             for access in row:
-                self.of_value[access.value].append(order[access])
+                self.of_value[access.value].append(order[id(access)])
         total = len(program.instructions)
         self.segment_end = [total] * total
         for t in reversed(range(total - 1)):

@@ -153,11 +153,7 @@ class Algorithm:
     def _value(self, v: int) -> None:
         if any(chain.value == v for chain in self.pending):
             return  # already followed as a group's result
-        levels = {
-            level
-            for i in self.cost.of_value[v]
-            for level in [*self.levels.around(self.program.accesses[i].instruction), -1]
-        }
+        levels = self.stops.levels_of(v)
         for level in sorted(levels, key=lambda i: self.program.loops[i].entry if i >= 0 else -1):
             self._walk(v, level, self.stops.stops(v, level), None)
 
@@ -173,15 +169,14 @@ class Algorithm:
         last = held.end if held else 0
         for number, stop in enumerate(stops):
             time, until = stop.start + 1, stop.end
-            later = [s.end for s in stops[number + 1 :]]
             writes = any(program.accesses[a].kind == "write" for a in stop.accesses)
             refused = (v, level, number) in self.refused
             loop_defines = stop.loop >= 0 and any(
                 program.accesses[a].defines for a in stop.accesses
             )
             if stop.loop < 0 and program.accesses[stop.accesses[0]].defines:
-                if later and not refused:
-                    held = self._define(v, number, time, stops[number + 1], later)
+                if number + 1 < len(stops) and not refused:
+                    held = self._define(v, number, time, stops[number + 1 :])
                 slow_from = time
                 self._serve(held, stop, time if writes else -1)
                 last = until
@@ -199,7 +194,7 @@ class Algorithm:
                 held = None
             reads = any(program.accesses[a].kind == "read" for a in stop.accesses)
             if reads and not refused and not loop_defines:
-                held = self._prefetch(v, number, stop, slow_from, later, group)
+                held = self._prefetch(v, number, stops[number:], slow_from, group)
                 self._serve(held, stop, until if writes else -1)
                 if held and group is not None:
                     self._follow(held, stop, group)
@@ -226,15 +221,15 @@ class Algorithm:
         if written >= 0:
             held.written = written
 
-    def _define(
-        self, v: int, number: int, time: int, use: LevelStop, later: list[int]
-    ) -> Chain | None:
-        """Defines a value in fast memory if it can stay there until its next use."""
+    def _define(self, v: int, number: int, time: int, uses: list[LevelStop]) -> Chain | None:
+        """Defines a value in fast memory if it can stay there until the first of its uses."""
+        use = uses[0]
         if not self.picker.may_stay(time, use.start + 1):
             return None
         group = self.groups.get((use.loop, v))
         if group is None:
-            offset = self.heap.find_lasting(self._size(v), time, later[0], later[1:])
+            later = [u.end for u in uses[1:]]
+            offset = self.heap.find_lasting(self._size(v), time, use.end, later)
         elif self.program.fits(group):
             offset = self.heap.find(self._size(v), self._spans(time, use, v, group))
         else:
@@ -340,11 +335,12 @@ class Algorithm:
         self,
         v: int,
         number: int,
-        stop: LevelStop,
+        uses: list[LevelStop],
         slow_from: int,
-        later: list[int],
         group: int | None,
     ) -> Chain | None:
+        """Copies a value for the first of its uses, if there is a start with room and supply."""
+        stop, later = uses[0], [u.end for u in uses[1:]]
         if group is not None and not self.program.fits(group):
             return None
         time, size, seconds = stop.start + 1, self._size(v), self.cost.copy_s[v]

@@ -134,4 +134,6 @@ class Heap:
 
 def _life(block: HeapBlock) -> tuple[int, int]:
     """The first and the last time of a block's spans."""
+    if len(block.spans) == 1:
+        return block.spans[0]
     return min(s[0] for s in block.spans), max(s[1] for s in block.spans)

@@ -50,8 +50,8 @@ def _map(program: Program, preset: Preset) -> Mapped:
     chains = algorithm.run()
     mapping = chains_mapping(program, chains)
     legal, dropped = drop_offenders(program, mapping)
-    candidates = (legal, all_slow(program))
-    best = min(candidates, key=lambda m: simulate(program, m).latency_s)
+    judged = simulate(program, legal)
+    best = legal if judged.latency_s <= judged.all_slow_latency_s else all_slow(program)
     info = {
         "stays": float(len(mapping.residencies)),
         "dropped": float(dropped),

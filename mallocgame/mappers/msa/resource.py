@@ -29,6 +29,10 @@ class _Copy:
         return self.start, self.end, self.seconds
 
 
+# A new copy's place in the queue, the copy, and what the copies behind it would use.
+_Served = tuple[int, _Copy, list[tuple[_Copy, list[tuple[int, float]]]]]
+
+
 class CopyResource:
     """Copies with exclusive times: a copy (start, end) may use the supply of start+1 .. end-1.
 
@@ -39,6 +43,10 @@ class CopyResource:
     def __init__(self, supply: Sequence[float]):
         self.supply = list(supply)
         self.copies: list[_Copy] = []
+        self.starts: list[int] = []  # of the copies
+        # The figures of the last copy that was tried since one was added or removed, and how it
+        # would be served: who asks whether there is enough mostly adds it then.
+        self.tried: tuple[tuple[int, int, float], _Served | None] | None = None
         self.longest = 0  # of the copies' intervals
         self.intervals = np.zeros((64, 2), np.int64)  # of the copies, in their order
 
@@ -64,6 +72,8 @@ class CopyResource:
         self.intervals[position + 1 : n + 1] = self.intervals[position:n]
         self.intervals[position] = start, end
         self.copies.insert(position, new)
+        self.starts.insert(position, start)
+        self.tried = None
         self.longest = max(self.longest, end - start)
 
     def remove(self, start: int, end: int, seconds: float) -> None:
@@ -72,13 +82,15 @@ class CopyResource:
         Raises:
           ValueError: there is none.
         """
-        position = bisect.bisect_left(self.copies, start, key=lambda c: c.start)
+        position = bisect.bisect_left(self.starts, start)
         figures = (start, end, seconds)
         while position < len(self.copies) and self.copies[position].figures != figures:
             position += 1
         if position == len(self.copies):
             raise ValueError(f"there is no copy ({start}, {end}) of {seconds} s")
         gone = self.copies.pop(position)
+        del self.starts[position]
+        self.tried = None
         n = len(self.copies)
         self.intervals[position:n] = self.intervals[position + 1 : n + 1]
         horizon = gone.used[-1][0] if gone.used else -1
@@ -103,14 +115,15 @@ class CopyResource:
                 left[time] -= part
         return left
 
-    def _served(
-        self, start: int, end: int, seconds: float
-    ) -> tuple[int, _Copy, list[tuple[_Copy, list[tuple[int, float]]]]] | None:
-        """A new copy's place in the queue, the copy, and what the copies behind it would use.
+    def _served(self, start: int, end: int, seconds: float) -> _Served | None:
+        """How a new copy would be served; None if it or one behind it would be late."""
+        figures = (start, end, seconds)
+        if self.tried is None or self.tried[0] != figures:
+            self.tried = figures, self._try(start, end, seconds)
+        return self.tried[1]
 
-        None if it or one of them would be late.
-        """
-        position = bisect.bisect_right(self.copies, start, key=lambda c: c.start)
+    def _try(self, start: int, end: int, seconds: float) -> _Served | None:
+        position = bisect.bisect_right(self.starts, start)
         before = self._used(position, start)
         used = self._take(before, start, end, seconds)
         if used is None:
