@@ -29,10 +29,13 @@ def test_program_and_production(folder: Path, name: str) -> None:
     clock = program.machine.clock_hz
     assert clock and program.name == name
     assert program.machine.fast_capacity_bytes == row["capacity_mib"] << 20
+    # Times of instructions without an estimate are ours, and in no figure of the compiler's.
+    ours = {a.instruction for a in program.accesses if a.slow_s is None and a.bytes}
+    theirs = [t for t in range(len(program.instructions)) if t not in ours]
     slow = simulate(program, all_slow(program))
-    assert slow.elapsed_s.sum() * clock == pytest.approx(row["cycles_off"], rel=1e-6)
+    assert slow.elapsed_s[theirs].sum() * clock == pytest.approx(row["cycles_off"], rel=1e-6)
     placed = simulate(program, mapping)
-    off_by = placed.elapsed_s.sum() * clock / row["cycles_on"] - 1
+    off_by = placed.elapsed_s[theirs].sum() * clock / row["cycles_on"] - 1
     assert off_by == pytest.approx(row["production_error"], abs=1e-4)
     assert abs(off_by) <= CALIBRATION_ERROR
     assert verify(program, mapping) == [] == row["violations"]
