@@ -18,11 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from mallocgame.game.compile_program import compile_program
 from mallocgame.game.options import GameConfig
+from mallocgame.game.retime import retime
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.layouts.local_search import LayoutSearch
 from mallocgame.mappers.msa import msa
+from mallocgame.packing.host import pack
+from mallocgame.packing.problem import PackingProblem, simple_problem
 from mallocgame.program import Program, validate
+from mallocgame.program.mapping import Mapping
 from mallocgame.relaxation.relaxation import relax
 from mallocgame.report.benefit import benefit, served_by, wanted_bytes
 from mallocgame.synthetic.random_programs import sized_program
@@ -46,7 +51,7 @@ def main() -> None:
 
 
 def measure(program: Program) -> dict[str, float]:
-    """Process seconds of each part; of local search those of one step."""
+    """Process seconds of each part; of local search those of `STEPS` steps."""
     seconds: dict[str, float] = {}
 
     def timed(part: str, run: Callable[[], Any]) -> Any:
@@ -62,11 +67,24 @@ def measure(program: Program) -> dict[str, float]:
     search = timed("prepare_search", lambda: LayoutSearch(program, 0))
     timed("first_layout", search.start)
     timed("steps", lambda: search.search(STEPS))
+    layout = search.mapping()
+    timed("retime", lambda: retime(program, layout))
+    problem = places(program, layout)
+    timed("pack", lambda: pack(problem, 0.0))
+    timed("game_tables", lambda: compile_program(program, GameConfig()))
     timed("rows", lambda: relax(program))
     worth = timed("report", lambda: benefit(program))
     timed("report_fast", lambda: served_by(program, mapped.mapping))
     timed("report_wanted", lambda: wanted_bytes(program, worth))
     return seconds
+
+
+def places(program: Program, mapping: Mapping) -> PackingProblem:
+    """What a packer is asked at the end of a game with these residencies."""
+    stays, values = mapping.residencies, program.values
+    size = [program.machine.align(values[stay.value].size_bytes) for stay in stays]
+    lower, upper = [stay.start for stay in stays], [stay.end for stay in stays]
+    return simple_problem(program.machine.fast_capacity_bytes, size, lower, upper)
 
 
 if __name__ == "__main__":

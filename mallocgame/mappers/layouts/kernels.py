@@ -12,7 +12,11 @@ All data are in one array of 64-bit words, which functions see twice: `m` as who
 floats.  Compilation takes time for every array that a function is given, and there would be sixty.
 A stay, a piece, a value, a gain or a part of a copy is a record of words and is given by the
 address of its first; constants below name the words, as in `m[stay + SIZE]`.  Address 0 is none.
-Slots are given by their numbers.  Times are in units of the all-slow latency.
+In functions s is a stay, v a value, e a piece and g a gain, all by their addresses, t the number of
+a slot, and `slot` its address.  Times are in units of the all-slow latency.
+
+A step is undone from three lists: the slots that it has touched, each with its times before, the
+stays that it has added, and those that it has removed, each with its placement.
 
 All is in this one file because Numba's cache of compiled code does not notice that a function in
 another file has changed.
@@ -61,6 +65,7 @@ HEAD_WORDS = 48
 # times with everything in slow memory, and its first six words before the step.  Then whether the
 # step has changed it, whether it has supply left, and its first entry of `NEAR`.
 READ, WRITE, BUS, ELAPSED, IDLE, USED, WEIGHT, COMPUTE = range(8)
+CHANGING = 6  # words of a slot that steps change, from its first one on
 SLOW, BEFORE, IS_TOUCHED, HAS_SUPPLY, NEAR_FIRST = 8, 11, 17, 18, 19
 SLOT_WORDS = 20
 
@@ -70,7 +75,8 @@ VALUE, SIZE, START, END, COPIED, FETCH_FROM, EVICT_FROM, EVICT_TO = range(8)
 RESULT, RESULT_START, RESULT_END, LAST, GAIN, GAIN_END, DEMAND, HOPE, PRICE = range(8, 17)
 # Its placement: the offset, -1 if it is not in the layout; where the prefetch starts and the
 # eviction ends, -1 without one; the first part of its copies; the weighted time of copies without
-# supply, a float.  Then its placement in the best layout, whether that may differ, and a mark.
+# supply, a float; `PLACEMENT` words in all.  Then its placement in the best layout, whether that
+# may differ, and a mark.
 OFFSET, FETCH_START, EVICT_END, COPIES, STALL = range(17, 22)
 PLACEMENT, BEST_PLACEMENT, IS_CHANGED, MARK = 5, 22, 27, 28
 # Its pieces: itself, and its group's result where that is longer.  Then whether its prefetch must
@@ -124,6 +130,7 @@ def _below(m, n):
 
 @_inner
 def _exponential(m, mean):
+    """A whole number from 0 on, of an exponential distribution rounded down."""
     return np.int64(-mean * math.log(1.0 - _uniform(m)))
 
 
@@ -154,6 +161,7 @@ def _shuffle(m, at, n, first):
 
 @_inner
 def _copy(m, target, source, n):
+    """Copies n words."""
     for k in range(n):
         m[target + k] = m[source + k]
 
@@ -201,6 +209,7 @@ def _link(m, head, e, links):
 
 @_inner
 def _unlink(m, head, e, links):
+    """The opposite of `_link`."""
     after, before = m[e + links], m[e + links + 1]
     if before:
         m[before + links] = after
@@ -316,6 +325,7 @@ def _change(m, s):
 
 @_inner
 def _retain(m, copies):
+    """Counts one more placement that has these copies, as `_release` counts one less."""
     if copies:
         m[copies + REFERENCES] += 1
 
@@ -344,7 +354,7 @@ def _touch(m, slot, t):
         m[slot + IS_TOUCHED] = 1
         m[m[TOUCHED_AT] + m[TOUCHED]] = t
         m[TOUCHED] += 1
-        _copy(m, slot + BEFORE, slot, 6)
+        _copy(m, slot + BEFORE, slot, CHANGING)
 
 
 @_inner
@@ -568,7 +578,7 @@ def place(m, x, s, least, offset):
             return False
     before = x[COST]
     for g in range(m[s + GAIN], m[s + GAIN_END], GAIN_WORDS):
-        _copy(m, g + KEPT, m[SLOTS] + m[g + GAIN_SLOT] * SLOT_WORDS, 6)
+        _copy(m, g + KEPT, m[SLOTS] + m[g + GAIN_SLOT] * SLOT_WORDS, CHANGING)
     _shift(m, x, s, -1.0)
     evict_end, late = _evict(m, x, s)
     begin = m[s + FETCH_FROM]
@@ -603,7 +613,7 @@ def place(m, x, s, least, offset):
     for g in range(m[s + GAIN], m[s + GAIN_END], GAIN_WORDS):
         t = m[g + GAIN_SLOT]
         slot = m[SLOTS] + t * SLOT_WORDS
-        _copy(m, slot, g + KEPT, 6)
+        _copy(m, slot, g + KEPT, CHANGING)
         _weigh_supply(m, x, slot, t)
     x[COST] = before
     return False
@@ -657,7 +667,7 @@ def undo(m, x, cost):
         _occupy(m, s)
     for k in range(m[TOUCHED_AT], m[TOUCHED_AT] + m[TOUCHED]):
         slot = m[SLOTS] + m[k] * SLOT_WORDS
-        _copy(m, slot, slot + BEFORE, 6)
+        _copy(m, slot, slot + BEFORE, CHANGING)
         _weigh_supply(m, x, slot, m[k])
     x[COST] = cost
     settle(m)
@@ -865,7 +875,8 @@ def search(m, x, steps):
             _copy(m, m[POOL], m[VALUES], n)
         else:
             n = _ruin(m, x)
-        # Densities have a random taste and noise.
+        # How stays are chosen is drawn anew each time; `_insert` says what the parameters are.  All
+        # of memory over all slots costs 1 to 100 % of the all-slow latency, or nothing.
         rent = 0.0
         if _uniform(m) < 0.5:
             rent = 10 ** (2 * _uniform(m) - 2) / m[TOTAL] / m[CAPACITY]
@@ -949,22 +960,15 @@ def _want(m, x):
     Returns:
       The stay or 0, the place, and how many stays in its way are in `MET`.
     """
-    s, tries, hopeless = 0, 0, True
-    while hopeless and tries < 20:
-        t = _busy(m)
-        near, end = _near(m, t, t + 1)
-        v = m[near + _below(m, end - near)]
-        stays = m[v + STAY_FIRST]
-        s = stays + _below(m, (m[v + STAY_END] - stays) // STAY_WORDS) * STAY_WORDS
-        hopeless = _saving(m, x, s) + TRUST * x[s + HOPE] <= WORTH
-        tries += 1
+    s = _missing(m, x)
     size = m[s + SIZE]
     top = m[CAPACITY] - size
-    if hopeless or top < 0:
+    if not s or top < 0:
         return 0, -1, 0
     top -= top % m[ALIGNMENT]
     met, lows = m[MET], m[LOWS]
     n = _meet_stays(m, max(0, m[s + START] - 1), min(m[s + LAST] + 1, m[TOTAL]))
+    # Places that are worth a try: the ends of memory, and those on and under what is there.
     m[lows], m[lows + 1] = 0, top
     places = 2
     for k in range(met, met + n):
@@ -978,6 +982,7 @@ def _want(m, x):
             places += 1
     tried = min(6, places)
     _shuffle(m, lows, places, tried)
+    # What is hit there is worth the least, by a random rate for each place.
     cheapest, place = np.inf, -1
     for i in range(lows, lows + tried):
         worth, hits = 0.0, 0
@@ -1002,6 +1007,20 @@ def _want(m, x):
     if m[s + RESULT]:
         hits = _append_held(m, m[s + RESULT], hits)
     return s, place, hits
+
+
+@_inner
+def _missing(m, x):
+    """Draws a stay that would save something now, by a slot where its value is used; 0 for none."""
+    for _ in range(20):
+        t = _busy(m)
+        near, end = _near(m, t, t + 1)
+        v = m[near + _below(m, end - near)]
+        stays = m[v + STAY_FIRST]
+        s = stays + _below(m, (m[v + STAY_END] - stays) // STAY_WORDS) * STAY_WORDS
+        if _saving(m, x, s) + TRUST * x[s + HOPE] > WORTH:
+            return s
+    return 0
 
 
 @_inner

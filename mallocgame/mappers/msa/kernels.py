@@ -1,6 +1,6 @@
 """The inner loops of MSA's picker, copy resource and heap, compiled.
 
-Pure functions of arrays; `.picker`, `.resource` and `.heap` say what they compute.
+`.picker`, `.resource` and `.heap` say what they compute.  Only the arrays of the heap are changed.
 """
 
 from __future__ import annotations
@@ -56,6 +56,10 @@ def latest_start(found, start, end, allowed, level, least, gain_s):
 def starts(found, start, end, allowed, level, times, explored):
     """`IntervalPicker.starts`, all of them: int64.
 
+    First the one whose overlap is nearest to the preferred one.  Then later and earlier ones take
+    turns, each the next from the first one on.  Once there are no later ones, an earlier one has to
+    overlap with a stride more than the one before it, 1 / explored of the longest overlap.
+
     times: what `ratios` ask of this copy: the least and the preferred overlap, the most of any
         copy, and how much the use gains.
     """
@@ -82,7 +86,6 @@ def starts(found, start, end, allowed, level, times, explored):
     while True:
         while earlier >= earliest and (allowed[earlier] != level or found[earlier - at] < target):
             earlier -= 1
-        # `earlier` stands until it is taken.
         while later <= latest and (turn_later or earlier < earliest):
             order[n], n = later, n + 1
             later += 1
@@ -124,6 +127,7 @@ def under_way(copies, n, start, end, longest):
 
 @_inner
 def _period(time, width, counts):
+    """The period of a time, the first or the last one for times outside of the program."""
     return min(max(time, 0) // width, len(counts) - 1)
 
 

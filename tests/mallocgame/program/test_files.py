@@ -124,3 +124,21 @@ def test_presets():
         assert machine.source and machine.fast_bandwidth > 5 * machine.slow_bandwidth
     with pytest.raises(InputError, match=r"machine: must be one of tpu7x, .*, got 'tpu_v9'"):
         machine_by_name("tpu_v9")
+
+
+def test_columns_say_what_instructions_and_accesses_say():
+    program = random_program(np.random.default_rng(3))
+    columns = program.columns
+    for slot, instruction in enumerate(program.instructions):
+        for field in ("compute_s", "fixed_read_s", "fixed_write_s", "fixed_slow_bytes"):
+            assert getattr(columns, field)[slot] == getattr(instruction, field)
+    for i, access in enumerate(program.accesses):
+        assert columns.slot[i] == access.instruction and columns.value[i] == access.value
+        assert columns.is_read[i] == (access.kind == "read") and columns.bytes[i] == access.bytes
+        for found, given in (
+            (columns.slow_s[i], access.slow_s),
+            (columns.fast_s[i], access.fast_s),
+        ):
+            assert np.isnan(found) if given is None else found == given
+    with pytest.raises(ValueError, match="read-only"):
+        columns.bytes[0] = 1
