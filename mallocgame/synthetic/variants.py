@@ -231,6 +231,7 @@ def with_bandwidth(program: Program, factor: float) -> Program:
 
     Accesses without calibrated times follow by themselves.  A calibrated access takes its time in
     fast memory and, in slow memory, an addition in proportion to its bytes; the addition changes.
+    An access that is slower in fast memory has no such addition and stays as it is.
     Fixed times change with the bandwidth where an instruction has fixed bytes in slow memory;
     without such bytes they are what it takes in any memory (`mallocgame.xla.latency.fit`).
     """
@@ -238,7 +239,7 @@ def with_bandwidth(program: Program, factor: float) -> Program:
         return program
 
     def access(a: Access) -> Access:
-        if a.slow_s is None or a.fast_s is None:
+        if a.slow_s is None or a.fast_s is None or a.slow_s < a.fast_s:
             return a
         return dataclasses.replace(a, slow_s=a.fast_s + (a.slow_s - a.fast_s) / factor)
 
@@ -315,14 +316,15 @@ def bytes_alive(program: Program) -> np.ndarray:
 def floor_saved(program: Program) -> float:
     """The share of the all-slow latency that fast memory saves where it costs nothing.
 
-    Every value that fits is in fast memory, without copies; no mapping saves more.
+    Every value that fits is in fast memory where that is not slower, without copies; no mapping
+    saves more.
     """
     slow_s, fast_s = access_seconds(program)
     fits = np.array([program.fits(a.value) for a in program.accesses], bool)
     weights = np.array(program.weights, np.float64)
     slow, floor = (
         float(weights @ _elapsed(program, seconds))
-        for seconds in (slow_s, np.where(fits, fast_s, slow_s))
+        for seconds in (slow_s, np.where(fits, np.minimum(fast_s, slow_s), slow_s))
     )
     return 1 - floor / slow if slow > 0 else 0.0
 
