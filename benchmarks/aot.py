@@ -3,7 +3,8 @@
     python benchmarks/aot.py [--chips v4,v5e] [--config configs/quickstart.yaml] [key.sub=value ...]
 
 Prints one JSON object for each chip: the devices of the smallest slice, over which games and
-learner are sharded, and seconds and bytes of the compiled programs. `pip install 'mallocgame[tpu]'`.
+learner are sharded, and seconds and bytes of the compiled programs. Needs
+`pip install 'mallocgame[tpu]'`.
 """
 
 from __future__ import annotations
