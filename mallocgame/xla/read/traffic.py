@@ -78,7 +78,7 @@ def write_of(
 
 
 def _explicit_alias(instruction: HloInstruction, index: tuple[int, ...]) -> int | None:
-    found = re.search(r"output_to_operand_aliasing=\{(.*?\})\}", instruction.attributes)
+    found = re.search(r"output_to_operand_aliasing=\{(.*?\))\}", instruction.attributes)
     for output, operand in _OUTPUT_ALIAS.findall(found.group(1)) if found else ():
         if tuple(int(i) for i in re.findall(r"\d+", output)) == index:
             return int(operand)
