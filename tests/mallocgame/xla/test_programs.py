@@ -63,6 +63,12 @@ def test_the_largest_suite_has_what_matters() -> None:
     if SUITES / "tpu_v4" not in INDICES:
         pytest.skip("tpu_v4 is not built")
     rows = INDICES[SUITES / "tpu_v4"]["programs"].values()
+    assert len(rows) >= 70
     assert any(row["loops"] for row in rows)
     assert {row["entry"]["split"] for row in rows} == set(SPLITS)
     assert min(row["values"] for row in rows) < 200 < 1000 < max(row["values"] for row in rows)
+
+
+def test_later_chips_are_there() -> None:
+    rows = INDICES[SUITES / "tpu_later"]["programs"].values()
+    assert {row["entry"]["chip"] for row in rows} >= {"v5e", "v5p", "v6e"}
