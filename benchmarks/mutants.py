@@ -73,8 +73,8 @@ MODULES = {
     "packing/host": Module(PACKING, 8),
     "packing/greedy": Module(PACKING, 12, jitted=True),
     "packing/repair": Module(PACKING, 12, jitted=True),
-    "game/rules": Module(GAME, 12),
-    "game/copies": Module(GAME, 12),
+    "game/rules": Module(GAME, 18),
+    "game/copies": Module(GAME, 18),
     "game/state": Module(GAME, 8),
 }
 

@@ -245,6 +245,14 @@ def long_held() -> Program:
     return program(9, values, [*slots, Slot(reads="b"), Slot(reads="c"), Slot(), Slot(reads="a")])
 
 
+def waiting_long() -> Program:
+    """As `waiting_definition`, but a's write-back goes on over 60 slots, and so over many blocks of
+    the game's profile, until it is waited for."""
+    values = {"a": value(5), "b": value(5)}
+    slots = [Slot(defines="a"), Slot(reads="a"), Slot(defines="b"), Slot(reads="b")]
+    return program(8, values, [*slots, *[Slot()] * 56, Slot(compute=9), Slot(reads="a")])
+
+
 def all_programs() -> list[Program]:
     made = [reaching(12), reaching(20), waiting_definition(), waiting_read(), waiting_departure()]
     made += [late(), overdrawn(), carried(), carried(is_output=True), carried(is_pinned=True)]

@@ -24,7 +24,7 @@ from mallocgame.game.transcript import transcribe
 from mallocgame.oracle import COPY, DROP, NO_COPY, Oracle
 from mallocgame.program import Program
 from mallocgame.synthetic.random_programs import random_program
-from tests.support.handmade import all_programs, long_held
+from tests.support.handmade import all_programs, long_held, waiting_long
 
 KINDS = ("read", "define", "depart")
 PROGRAMS, MANY = 250, 1000
@@ -231,7 +231,8 @@ def _agree(variant: str, programs: int) -> Counter[str]:
 
 
 def test_handmade_games_agree():
-    games = [program for program in (*all_programs(), long_held()) for _ in range(30)]
+    long = (long_held(), waiting_long())
+    games = [program for program in (*all_programs(), *long) for _ in range(30)]
     compare(games, GameConfig(inert_fraction=0.0), np.random.default_rng(0))
 
 
