@@ -50,6 +50,9 @@ class Algorithm:
         self.program, self.preset = program, preset
         self.cost = Cost(program, preset.byte_s)
         self.stops = StayFinder(program)
+        self.reads = program.columns.is_read.tolist()
+        self.defines = [access.defines for access in program.accesses]
+        self.bytes = [access.bytes for access in program.accesses]
         self.levels = self.stops.levels
         bandwidth = program.machine.slow_bandwidth
         elapsed, nesting = [0.0, *self.cost.elapsed], [0, *self.cost.nesting]
@@ -162,19 +165,17 @@ class Algorithm:
 
         held: a stay that continues from a group's loop.
         """
-        program = self.program
         if held is None and self._is_held(v, level):
             return
         slow_from = 0  # time from which slow memory has the content
         last = held.end if held else 0
         for number, stop in enumerate(stops):
             time, until = stop.start + 1, stop.end
-            writes = any(program.accesses[a].kind == "write" for a in stop.accesses)
+            reads = [self.reads[a] for a in stop.accesses]
+            writes = not all(reads)
             refused = (v, level, number) in self.refused
-            loop_defines = stop.loop >= 0 and any(
-                program.accesses[a].defines for a in stop.accesses
-            )
-            if stop.loop < 0 and program.accesses[stop.accesses[0]].defines:
+            loop_defines = stop.loop >= 0 and any(self.defines[a] for a in stop.accesses)
+            if stop.loop < 0 and self.defines[stop.accesses[0]]:
                 if number + 1 < len(stops) and not refused:
                     held = self._define(v, number, time, stops[number + 1 :])
                 slow_from = time
@@ -192,8 +193,7 @@ class Algorithm:
             if held:
                 slow_from = max(slow_from, self._give_up(held, time))
                 held = None
-            reads = any(program.accesses[a].kind == "read" for a in stop.accesses)
-            if reads and not refused and not loop_defines:
+            if any(reads) and not refused and not loop_defines:
                 held = self._prefetch(v, number, stops[number:], slow_from, group)
                 self._serve(held, stop, until if writes else -1)
                 if held and group is not None:
@@ -217,7 +217,7 @@ class Algorithm:
         if held is None:
             return
         held.end = max(held.end, stop.end)
-        held.used += sum(self.program.accesses[a].bytes for a in stop.accesses)
+        held.used += sum([self.bytes[a] for a in stop.accesses])
         if written >= 0:
             held.written = written
 

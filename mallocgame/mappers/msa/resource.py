@@ -166,13 +166,15 @@ class CopyResource:
         self, before: dict[int, float], start: int, end: int, seconds: float
     ) -> list[tuple[int, float]] | None:
         """The supply that a copy finds after the others; None if it does not end in time."""
+        supply, enough = self.supply, SLACK * seconds
         missing = seconds
         used = []
-        for time in range(start + 1, min(end, len(self.supply))):
-            if missing <= SLACK * seconds:
+        for time in range(start + 1, min(end, len(supply))):
+            if missing <= enough:
                 break
-            part = min(self.supply[time] - before.get(time, 0.0), missing)
+            part = supply[time] - before.get(time, 0.0)
             if part > 0:
+                part = min(part, missing)
                 used.append((time, part))
                 missing -= part
-        return used if missing <= SLACK * seconds else None
+        return used if missing <= enough else None
