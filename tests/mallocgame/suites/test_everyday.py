@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,8 @@ def test_adam_is_the_one_of_optax():
     weights = [jnp.asarray(random.normal(size=(3, 2)), jnp.float32)]
     zero = jax.tree.map(jnp.zeros_like, weights)
     update = optax.adam(1e-3)
-    state, theirs, first, second, step = update.init(weights), weights, zero, zero, jnp.zeros(())
+    theirs: Any = weights
+    state, first, second, step = update.init(weights), zero, zero, jnp.zeros(())
     for _ in range(3):
         grads = [jnp.asarray(random.normal(size=(3, 2)), jnp.float32)]
         change, state = update.update(grads, state)
@@ -34,8 +37,9 @@ def test_the_filter_is_the_posterior_of_a_gaussian():
     random = np.random.default_rng(0)
     move, look = random.normal(size=(3, 3)) / 2, random.normal(size=(2, 3))
     noise, mean, y = np.eye(3) * 0.5, random.normal(size=3), random.normal(size=2)
+    state = jnp.asarray(mean), jnp.eye(3)
     got = everyday.kalman_step(
-        *(jnp.asarray(a) for a in (move, look, noise)), (jnp.asarray(mean), jnp.eye(3)), y
+        jnp.asarray(move), jnp.asarray(look), jnp.asarray(noise), state, jnp.asarray(y)
     )
     prior = move @ move.T + noise
     precision = np.linalg.inv(prior) + look.T @ look
