@@ -213,7 +213,6 @@ class ByTime:
 
     def __init__(self, times: list[int], low: np.ndarray, high: np.ndarray):
         order = np.argsort(np.array(times, np.int64), kind="stable")
-        order = order[high[order] > low[order]]
         self.times = [times[i] for i in order.tolist()]
         self.low, self.high = low[order], high[order]
 
