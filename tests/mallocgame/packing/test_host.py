@@ -108,6 +108,12 @@ def test_the_complete_search_alone_agrees_with_brute_force():
             assert check(problem, offsets) is None
 
 
+def test_an_items_twin_is_the_last_one_before_it_that_is_alike():
+    problem = simple_problem(32, [4, 4, 8, 4, 4], [0, 0, 0, 0, 2], [2, 2, 2, 2, 3])
+    items = items_in(tables_of(problem), np.arange(5), np.zeros(5, np.int64))
+    assert items.twin.tolist() == [-1, 0, -1, 1, -1]
+
+
 def test_the_tables_are_those_of_plain_sets():
     twins = 0
     for seed, problem in enumerate(TINY):
