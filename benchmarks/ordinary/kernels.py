@@ -10,26 +10,7 @@ from jax.experimental import pallas as pl
 
 from benchmarks.ordinary.listed import ordinary, rms
 from mallocgame.suites.models.common import f32, spec
-
-
-def _product(x_ref: Any, w_ref: Any, out_ref: Any) -> None:
-    found = jnp.dot(x_ref[...], w_ref[...], preferred_element_type=jnp.float32)
-    out_ref[...] = found.astype(out_ref.dtype)
-
-
-def product(x: jax.Array, w: jax.Array, tile: int = 256) -> jax.Array:
-    """A matrix product by a kernel of our own."""
-    rows, inner = x.shape
-    return pl.pallas_call(
-        _product,
-        grid=(rows // tile, w.shape[1] // tile),
-        in_specs=[
-            pl.BlockSpec((tile, inner), lambda i, j: (i, 0)),
-            pl.BlockSpec((inner, tile), lambda i, j: (0, j)),
-        ],
-        out_specs=pl.BlockSpec((tile, tile), lambda i, j: (i, j)),
-        out_shape=jax.ShapeDtypeStruct((rows, w.shape[1]), x.dtype),
-    )(x, w)
+from mallocgame.suites.models.everyday import product
 
 
 @ordinary("pallas", spec(1024, 1024), spec(1024, 2048), spec(2048, 1024), spec(1024, 1024))

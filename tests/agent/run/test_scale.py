@@ -110,9 +110,7 @@ def same(run: Path, other: Path) -> None:
         assert row.keys() == expected.keys()
         for name, value in expected.items():
             if value is not None:
-                # Rounding may take a prediction over the threshold by which errors are counted.
-                rounding = 1e-3 if name == "legality_error" else 1e-6
-                value = pytest.approx(value, rel=1e-3, abs=rounding)
+                value = pytest.approx(value, rel=1e-4, abs=1e-6)
             assert row[name] == value, (row["step"], name)
 
 

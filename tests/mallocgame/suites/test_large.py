@@ -8,6 +8,7 @@ from mallocgame.game.options import GameConfig
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.msa import msa
 from mallocgame.program import load_program
+from mallocgame.promise import assumed_slots
 from mallocgame.suites import find_programs, load_production
 
 PATHS = find_programs(["tpu_v4_large"])
@@ -21,7 +22,7 @@ def test_large_programs_are_judged_and_mapped(path):
     assert production is not None and verify(program, production) == []
     clock = program.machine.clock_hz or 1.0
     # Instructions without an estimate are in no figure of the compiler's.
-    ours = {a.instruction for a in program.accesses if a.slow_s is None and a.bytes}
+    ours = set(assumed_slots(program))
     theirs = [t for t in range(len(program.instructions)) if t not in ours]
     cycles = simulate(program, production).elapsed_s[theirs].sum() * clock
     made = program.provenance["production"]["estimated_cycles"]

@@ -8,6 +8,7 @@ import mallocgame
 from mallocgame.judge import simulate, verify
 from mallocgame.program import load_program
 from mallocgame.program.mapping import all_slow, load_mapping
+from mallocgame.promise import assumed_slots
 from mallocgame.xla.make.build import INDEX, SPLITS, read_index
 from mallocgame.xla.make.capacity import contest
 from mallocgame.xla.make.kept import MOST_LEFT_OUT
@@ -30,7 +31,7 @@ def test_program_and_production(folder: Path, name: str) -> None:
     assert clock and program.name == name
     assert program.machine.fast_capacity_bytes == row["capacity_mib"] << 20
     # Times of instructions without an estimate are ours, and in no figure of the compiler's.
-    ours = {a.instruction for a in program.accesses if a.slow_s is None and a.bytes}
+    ours = set(assumed_slots(program))
     theirs = [t for t in range(len(program.instructions)) if t not in ours]
     slow = simulate(program, all_slow(program))
     assert slow.elapsed_s[theirs].sum() * clock == pytest.approx(row["cycles_off"], rel=1e-6)
