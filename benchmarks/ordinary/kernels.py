@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 
-from benchmarks.ordinary.listed import ordinary, rms
+from benchmarks.ordinary.listed import ordinary
 from mallocgame.suites.models.common import f32, spec
-from mallocgame.suites.models.everyday import product
+from mallocgame.suites.models.everyday import product, rms
 
 
 @ordinary("pallas", spec(1024, 1024), spec(1024, 2048), spec(2048, 1024), spec(1024, 1024))

@@ -6,9 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from mallocgame.xla.workload import Workload
 
 
@@ -45,10 +42,3 @@ def ordinary(
         return function
 
     return entered
-
-
-def rms(x: jax.Array) -> jax.Array:
-    """Rows of root mean square one."""
-    wide = x.astype(jnp.float32)
-    scale = jax.lax.rsqrt(jnp.mean(wide * wide, -1, keepdims=True) + 1e-6)
-    return x * scale.astype(x.dtype)

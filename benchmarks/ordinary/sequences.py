@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import ordinary, rms
+from benchmarks.ordinary.listed import ordinary
 from mallocgame.suites.models.common import f32, ids, spec
+from mallocgame.suites.models.everyday import rms
 
 WIDTH, HEADS = 1024, 8
 LAYER = {

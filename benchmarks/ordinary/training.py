@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ordinary.listed import ordinary, rms
+from benchmarks.ordinary.listed import ordinary
 from mallocgame.suites.models.common import f32, ids, spec
+from mallocgame.suites.models.everyday import rms
 
 DENSE = [{"w": f32(1024, 1024), "b": f32(1024)} for _ in range(3)]
 WIDE = [{"w": f32(768, 3072), "b": f32(3072)}, {"w": f32(3072, 768), "b": f32(768)}]
