@@ -45,6 +45,7 @@ from agent.search import observe, search, tree_model
 from gamekit.checked import checked
 from gamekit.compiled import forget_if_full
 from gamekit.domain import Instance
+from gamekit.errors import InputError
 from mallocgame.domain import DOMAIN
 from mallocgame.judge import simulate
 
@@ -74,10 +75,16 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=6)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    agent, config, _ = load_either(options.checkpoint)
+    try:
+        agent, config, _ = load_either(options.checkpoint)
+        instances = DOMAIN.instances(options.suite)
+    except InputError as error:
+        parser.error(str(error))
+    if not config.learner.unroll:
+        parser.error(f"--checkpoint {options.checkpoint}: no model was trained (learner.unroll: 0)")
     agent = dataclasses.replace(agent, scale=jax.tree.map(_mean_of_all, agent.scale))
     rows = []
-    for instance in DOMAIN.instances(options.suite):
+    for instance in instances:
         forget_if_full()
         rows.append(_row(instance, agent, config, options))
         print(json.dumps(rows[-1]), flush=True)
