@@ -41,6 +41,7 @@ from agent.run.player import SHARE, judge_of
 from agent.run.shipped import load_either
 from gamekit.compiled import forget_if_full
 from gamekit.domain import Instance
+from gamekit.errors import InputError
 from mallocgame.domain import DOMAIN
 from mallocgame.judge import simulate, verify
 from mallocgame.mappers.registry import MAPPERS
@@ -64,10 +65,18 @@ def main() -> None:
     options = parser.parse_args()
     options.seeds = [int(seed) for seed in options.seeds.split(",")]
     options.who = [name for name in options.who.split(",") if name]
-    agent, config, spec = load_either(options.checkpoint)
+    if unknown := [n for n in options.who if n.partition(":")[0] not in WHO]:
+        parser.error(f"--who: must be among {', '.join(WHO)}, got {unknown[0]!r}")
+    try:
+        agent, config, spec = load_either(options.checkpoint)
+        instances = DOMAIN.instances(options.suite)
+    except InputError as error:
+        parser.error(str(error))
+    if missing := [instance.name for instance in instances if instance.reference is None]:
+        parser.error(f"--suite: {missing[0]} has no production mapping")
     agents = {"agent": agent, "untrained": untrained(config, spec)}
     rows = []
-    for instance in DOMAIN.instances(options.suite):
+    for instance in instances:
         forget_if_full()
         rows.append(_Contest(instance, agents, config, options).row())
         print(json.dumps(rows[-1]), flush=True)
@@ -101,7 +110,7 @@ class _Contest:
         config: Config,
         options: argparse.Namespace,
     ):
-        assert instance.reference is not None, f"{instance.name}: has no production mapping"
+        assert instance.reference is not None
         self.instance, self.agents, self.config, self.options = instance, agents, config, options
         self.production = simulate(instance.content, instance.reference).saved_fraction
         self.game = DOMAIN.build([instance], config.game.options)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gamekit.text import say
 from mallocgame.program import Program
 from mallocgame.program.times import Times
 from mallocgame.relaxation.bound import ROUNDING, Solution, dual_bound, solve
@@ -32,7 +33,7 @@ from mallocgame.relaxation.relaxation import (
     relax,
 )
 
-# Seconds that the relaxation may take, for which a program's player waits.
+# Seconds of the clock that the relaxation may take, for which a program's player waits.
 PATIENCE_S = 60.0
 
 
@@ -94,23 +95,35 @@ class _Known:
 
 
 def prices_of(program: Program) -> Prices:
-    """The shadow prices, remembered for the last few programs."""
+    """The shadow prices, remembered for the last few programs.
+
+    Where the relaxation takes too long, a line on stderr says that there are none.
+    """
     return _prices_of(_Known(program))
 
 
 @functools.lru_cache(maxsize=8)
 def _prices_of(known: _Known) -> Prices:
-    return shadow_prices(known.program)
+    prices = shadow_prices(known.program, PATIENCE_S)
+    if prices is None:
+        say(
+            f"{known.program.name}: the linear relaxation was not solved in {PATIENCE_S:g} s; "
+            "observations have no prices, and openings follow no plan. Try again when the machine "
+            "is less busy",
+            error=True,
+        )
+        return no_prices(known.program)
+    return prices
 
 
-def shadow_prices(program: Program, time_limit_s: float = PATIENCE_S) -> Prices:
-    """Solves the relaxation; if time runs out, all is free and the floor is the limit."""
+def shadow_prices(program: Program, time_limit_s: float) -> Prices | None:
+    """Solves the relaxation; None if time runs out."""
     model = relax(program)
     if model is None:
-        return _nothing(program)
+        return no_prices(program)
     solution = solve(worn(model), time_limit_s)
     if solution is None:
-        return _nothing(program)
+        return None
     reduced = reduced_costs(model, solution)
     arrivals: dict[tuple[int, int], Worth] = {}
     stays: dict[tuple[int, int], Worth] = {}
@@ -253,7 +266,8 @@ def _saved(program: Program, above: np.ndarray) -> np.ndarray:
     return np.append(np.cumsum(saved[::-1])[::-1], 0.0)
 
 
-def _nothing(program: Program) -> Prices:
+def no_prices(program: Program) -> Prices:
+    """All is free, and the floor is the limit."""
     times = Times(program)
     count = len(program.instructions)
     saved = _saved(program, np.zeros(count)) if times.scale_s > 0 else np.zeros(count + 1)

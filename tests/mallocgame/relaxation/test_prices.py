@@ -10,7 +10,14 @@ from mallocgame.program import Access, Instruction, Program, Value
 from mallocgame.program.machine import Machine
 from mallocgame.program.mapping import all_slow
 from mallocgame.relaxation.bound import solve
-from mallocgame.relaxation.prices import plan_costs, reduced_costs, shadow_prices, worn
+from mallocgame.relaxation.prices import (
+    Prices,
+    plan_costs,
+    prices_of,
+    reduced_costs,
+    shadow_prices,
+    worn,
+)
 from mallocgame.relaxation.relaxation import relax
 from mallocgame.synthetic.random_programs import random_program, sized_program
 
@@ -37,7 +44,7 @@ def test_plans_at_the_prices_add_up_to_the_optimum(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_prices_are_shares_and_the_limit_is_proven(seed):
     program = sized_program(np.random.default_rng([18, seed]), accesses=60)
-    prices = shadow_prices(program)
+    prices = _solved(program)
     count = len(program.instructions)
     for each in (prices.memory, prices.due, prices.released, prices.used):
         assert each.shape == (count,)
@@ -49,6 +56,12 @@ def test_prices_are_shares_and_the_limit_is_proven(seed):
     slow = simulate(program, all_slow(program))
     assert prices.saved[0] <= 1 - slow.floor_latency_s / slow.all_slow_latency_s + 1e-9
     assert prices.limit <= 1 - slow.floor_latency_s / slow.all_slow_latency_s + 1e-9
+
+
+def _solved(program: Program) -> Prices:
+    prices = shadow_prices(program, 60.0)
+    assert prices is not None
+    return prices
 
 
 def _contest(capacity: int) -> Program:
@@ -79,7 +92,7 @@ def _contest(capacity: int) -> Program:
 
 
 def test_memory_has_a_price_only_where_it_is_short():
-    roomy, tight = (shadow_prices(_contest(capacity)) for capacity in (16, 8))
+    roomy, tight = (_solved(_contest(capacity)) for capacity in (16, 8))
     assert roomy.memory.max() == pytest.approx(0, abs=1e-9)
     assert tight.memory.max() > 0.01
     assert tight.limit < roomy.limit - 0.01
@@ -95,9 +108,14 @@ def test_memory_has_a_price_only_where_it_is_short():
     np.testing.assert_allclose(roomy.saved, np.array([28, 21, 14, 7, 0]) / 32, rtol=0.01)
 
 
-def test_a_solver_out_of_time_leaves_everything_free(monkeypatch):
+def test_a_solver_out_of_time_leaves_everything_free_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr("mallocgame.relaxation.prices.solve", lambda *_: None)
-    prices = shadow_prices(_contest(8))
+    assert shadow_prices(_contest(8), 60.0) is None
+    # No other test has this capacity, so that nothing is remembered.
+    prices = prices_of(_contest(11))
+    error = capsys.readouterr().err
+    assert error.startswith("contest: the linear relaxation was not solved in 60 s;")
+    assert error.count("\n") == 1
     assert not prices.memory.any()
     assert not prices.arrivals
     assert prices.limit == pytest.approx(28 / 32)
