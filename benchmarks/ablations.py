@@ -47,6 +47,7 @@ VARIANTS = {
     "one_ply": Variant(ONE_PLY),
     "policy": Variant(ONE_PLY, ("search.simulations=0",)),
     "learned": Variant(LEARNED),
+    "fine_tuned": Variant(ONE_PLY, ("train.start_from=mallocgame/checkpoint",)),
     "deeper": Variant(ONE_PLY, ("search.simulations=8", "search.max_depth=4")),
     "no_guided_games": Variant(ONE_PLY, ("rollout.guided_fraction=0",)),
     "no_prices": Variant(ONE_PLY, without="prices"),
