@@ -2,7 +2,9 @@
 
 A program's provenance has, for every instruction, the placements that compiles had of it or of
 instructions like it, ``calibration.seen``, and the cycles that the compiler gave them,
-``calibration.cycles``.  So a later compile can be added to the fit (`learned`).
+``calibration.cycles``.  So a later compile can be added to the fit (`learned`).  The cycles are of
+one execution.  The times are those of an instruction's share of the executions, which is below 1 in
+the branches of a conditional: ``branches``, by the number of the slot.
 """
 
 from __future__ import annotations
@@ -68,16 +70,17 @@ def learned(program: Program, in_fast: np.ndarray, cycles: np.ndarray) -> Progra
     """The program with the times that it has if one more compile is part of the fit.
 
     Instructions that the compile has under placements that are new get another fit, and so do those
-    like them.  The program itself comes back if nothing is new, if it does not remember the
-    compiler's estimates, or if it has branches, whose times are shares.
+    like them.  The program itself comes back if nothing is new, or if it does not remember the
+    compiler's estimates, or the shares of its branches.
 
     Args:
       in_fast: bool [A], the accesses that the compile has in fast memory.
       cycles: its estimate of every instruction, [T]; NaN where it has none.
     """
     facts: Any = program.provenance.get("calibration") or {}
-    has_shares = program.provenance.get("branches")
-    if len(facts.get("cycles", ())) != len(program.instructions) or has_shares:
+    shares = program.provenance.get("branches", {})
+    remembers = len(facts.get("cycles", ())) == len(program.instructions)
+    if not remembers or not isinstance(shares, dict):
         return program
     by_slot: list[list[int]] = [[] for _ in program.instructions]
     for number, access in enumerate(program.accesses):
@@ -100,10 +103,10 @@ def learned(program: Program, in_fast: np.ndarray, cycles: np.ndarray) -> Progra
     rates = np.asarray(facts["cycles_per_byte"], float)
     fits = {key: fit_instruction(sample, rates) for key, sample in groups.items()}
     changed = {t: samples[t].key for t in samples if samples[t].key in keys}
-    second = 1 / (program.machine.clock_hz or 1.0)
     instructions, accesses = list(program.instructions), list(program.accesses)
     seen, estimates = list(facts["seen"]), list(facts["cycles"])
     for slot, key in changed.items():
+        second = float(shares.get(str(slot), 1.0)) / (program.machine.clock_hz or 1.0)
         instructions[slot] = instruction_times(instructions[slot], fits[key], second)
         timed = access_times([accesses[n] for n in by_slot[slot]], fits[key], second)
         for number, access in zip(by_slot[slot], timed, strict=True):

@@ -125,6 +125,7 @@ def _program(
     """
     instructions, accesses = _instructions(machine, kept, calibration, scratch)
     assumed = dict(sorted(kept.graph.assumed.items()))
+    shares = {str(t): step.share for t, step in enumerate(kept.steps) if step.share < 1}
     loops, carried = _loops(kept)
     return Program(
         name=name,
@@ -146,7 +147,7 @@ def _program(
             },
             "left_out": left_out,
             **({"assumed_trip_counts": assumed} if assumed else {}),
-            **({"branches": True} if any(s.share < 1 for s in kept.steps) else {}),
+            **({"branches": shares} if shares else {}),
         },
     )
 

@@ -214,6 +214,7 @@ def branch_in_a_loop(w: jax.Array, xs: jax.Array, flags: jax.Array) -> Any:
 def test_branches_come_in() -> None:
     problem = mapped(branch, ids(), f32(256, 512), f32(512, 512), f32(512, 512)).problem
     assert "equally likely" in str(problem)
+    assert set(problem.program.provenance["branches"].values()) == {0.5}
     flags = jax.ShapeDtypeStruct((8,), jnp.bool_)
     assert mapped(branch_in_a_loop, f32(256, 256), f32(8, 128, 256), flags).problem.program.loops
 

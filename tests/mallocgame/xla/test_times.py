@@ -80,6 +80,22 @@ def test_another_estimate_moves_what_is_like_it_and_nothing_else(item) -> None:
     assert slot in changed and changed <= alike
 
 
+def test_what_is_learned_of_a_branch_counts_by_its_share(item, folder) -> None:
+    found = CompilerBench(item.program, folder, CHIP).placement(folder)
+    before = without_compile(item.program, found)
+    plain = learned(before, found.in_fast, found.cycles)
+    slot = next(
+        t for t, (a, b) in enumerate(zip(before.instructions, plain.instructions, strict=True))
+        if a != b
+    )  # fmt: skip
+    shares = {"branches": {str(slot): 0.25}}
+    branched = dataclasses.replace(before, provenance={**before.provenance, **shares})
+    now = learned(branched, found.in_fast, found.cycles)
+    elapsed, whole = (elapsed_seconds(p, found.in_fast) for p in (now, plain))
+    expected = np.where(np.arange(len(whole)) == slot, 0.25, 1.0) * whole
+    np.testing.assert_allclose(elapsed, expected, rtol=1e-9)
+
+
 def test_programs_that_do_not_remember_stay_as_they_are(item, folder) -> None:
     found = CompilerBench(item.program, folder, CHIP).placement(folder)
     before = without_compile(item.program, found)
