@@ -27,8 +27,8 @@ from mallocgame.program.mapping import Mapping
 # the number of placements that this counts for beside those that were held out.
 USUAL_ERROR, USUAL_PLACEMENTS = 0.5, 2
 # Share of what a new order is to save that the compiler makes come true: nine tenths of it, give or
-# take a tenth (docs/results/promises.md).
-FOLLOWED = 0.9
+# take three (docs/results/promises.md).
+FOLLOWED, SPREAD = 0.9, 0.3
 LEAST_SHARE = 0.001  # of the latency that is worth a word
 
 
@@ -93,10 +93,10 @@ def promise(program: Program, production: Mapping, mapping: Mapping) -> Promise 
     faster = np.maximum(was - now, 0.0) / total
     gained, guessed = float(faster.sum()), float(faster[unseen_slots].sum())
     off = abs(latency_error(program, before) or 0.0) * float(change.sum()) / total
-    lost, rate = (1 - FOLLOWED) * gained, _rate(program)
+    rate = _rate(program)
     return Promise(
-        gain=min(with_waits, without - lost) - rate * guessed,
-        error=lost + rate * unseen + off + float(change[assumed].sum()) / total,
+        gain=min(with_waits, without - (1 - FOLLOWED) * gained) - rate * guessed,
+        error=SPREAD * gained + rate * unseen + off + float(change[assumed].sum()) / total,
         simulated=min(with_waits, without),
         gained=gained,
         unseen=unseen,

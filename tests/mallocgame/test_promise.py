@@ -13,6 +13,7 @@ from mallocgame.program.machine import Machine, machine_by_name
 from mallocgame.program.mapping import COPIED, DEFINED, Mapping, Residency, Transfer, all_slow
 from mallocgame.promise import (
     FOLLOWED,
+    SPREAD,
     USUAL_ERROR,
     USUAL_PLACEMENTS,
     import_notes,
@@ -111,7 +112,7 @@ def test_the_error_is_that_of_copies_and_of_placements_the_fit_has_not_seen():
     doubt = USUAL_ERROR * saved / now  # of a placement that a search may have chosen for its error
     assert found.gain == pytest.approx(found.simulated - doubt)
     assert found.gained == found.unseen == pytest.approx(saved / now)
-    lost = (1 - FOLLOWED) * saved / now
+    lost = SPREAD * saved / now
     assert found.error == pytest.approx(lost + doubt)
     known = program(seen=[[0], [0, 1]])
     found = promise(known, crowded(known), copied(known))
@@ -142,8 +143,8 @@ def test_what_is_written_in_fast_memory_is_followed():
     made = dataclasses.replace(made, accesses=faster)
     found = promise(made, crowded(made), mapping)  # 50 and 20 s become 20 and 20
     assert found is not None and found.simulated == pytest.approx(70 / 40 - 1)
-    assert found.error == pytest.approx((1 - FOLLOWED) * 30 / 40) and found.is_clear
-    assert found.gain == pytest.approx(found.simulated - found.error)
+    assert found.error == pytest.approx(SPREAD * 30 / 40) and found.is_clear
+    assert found.gain == pytest.approx(found.simulated - (1 - FOLLOWED) * 30 / 40)
 
 
 def test_what_production_leaves_in_slow_memory_though_there_is_room_stays_there():
@@ -211,7 +212,7 @@ def test_what_the_compiler_does_not_estimate_is_no_certain_gain():
     found = promise(assumed, crowded(assumed), mapping)
     assert found is not None and found.assumed > 0 and not found.is_clear
     # All that the second read saves, 10 s less 1 s, may be wrong, and a part of it not followed.
-    assert found.error == pytest.approx((1 + 1 - FOLLOWED) * (10.0 - 1.0) / (20.0 + 1.0))
+    assert found.error == pytest.approx((1 + SPREAD) * (10.0 - 1.0) / (20.0 + 1.0))
     (note,) = import_notes(assumed, all_slow(assumed))
     assert "no estimate" in note
 
