@@ -191,13 +191,18 @@ def _root(tied: dict[int, int], stay: int) -> int:
     return stay
 
 
-def _programs(seed: int, count: int) -> list[Program]:
+def _programs(
+    seed: int,
+    count: int,
+    instructions: tuple[int, int] = (1, 32),
+    values: tuple[int, int] = (1, 16),
+) -> list[Program]:
     def one(i: int) -> Program:
         rng = np.random.default_rng([seed, i])
         return random_program(
             rng,
-            instructions=int(rng.integers(1, 32)),
-            values=int(rng.integers(1, 16)),
+            instructions=int(rng.integers(*instructions)),
+            values=int(rng.integers(*values)),
             max_capacity_bytes=int(rng.choice([64, 256, 1024])),
             name=f"random[{seed}, {i}]",
         )
@@ -228,6 +233,13 @@ def _agree(variant: str, programs: int) -> Counter[str]:
         assert min(count["waits"] + 1, count[f"read {NO_COPY}"]) > 1, count
     assert count["stalls"] > programs // 10, count
     return count
+
+
+def test_longer_games_agree():
+    programs = _programs(90, 60, instructions=(40, 100), values=(12, 40))
+    assert np.median([len(program.instructions) for program in programs]) > 40
+    count = compare(programs, VARIANTS["default"], np.random.default_rng(90))
+    assert count["stalls"] > 20 and count["waits"] > 0, count
 
 
 def test_handmade_games_agree():
