@@ -56,6 +56,11 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
         raise InputError(
             f"capacity: must be 1 to {full // MIB} whole MiB, got {capacity_bytes} bytes"
         )
+    if work.chip.has_one_capacity and capacity_bytes not in (None, full):
+        raise InputError(
+            f"capacity: must be {full // MIB} MiB on {work.chip.name}, got {capacity_bytes // MIB} "
+            "MiB: with less memory the compiler makes other kernels"
+        )
     work.compile_off()
     work.compile_full()
     compiled = read_compile(work.folder, None)
@@ -63,7 +68,8 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
     # With one array there, all placements are known: that of the compile, and all slow.
     for seed in PROBE_SEEDS if placed > 1 else ():
         order: Options = {ORDER: random_order(compiled, seed)}
-        work.compile_probe(f"random_{seed}", order, half_of_used(compiled))
+        size = full if work.chip.has_one_capacity else half_of_used(compiled)
+        work.compile_probe(f"random_{seed}", order, size)
     if capacity_bytes is not None:
         if capacity_bytes != full:
             work.compile_capacity(capacity_bytes)
@@ -107,12 +113,15 @@ def half_of_used(compiled: Compile) -> int:
 
 
 def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:
-    """Tries capacities from the largest down, skipping those at which all useful values fit."""
+    """Tries capacities from the largest down, skipping those at which all useful values fit.
+
+    On a chip of one capacity that is the only one.
+    """
     imported = _imported(work, name)
-    sizes = halves(work.chip.largest_bytes)
-    item = _item(imported, sizes[0])
+    first, *smaller_ones = halves(work.chip.largest_bytes)
+    item = _item(imported, first)
     tried = [(item, contest(item.program, item.mapping))]
-    for size in sizes[1:]:
+    for size in () if work.chip.has_one_capacity else smaller_ones:
         if tried[-1][1].is_contested or len(tried) > MOST_CAPACITIES:
             break
         machine = item.program.machine.with_capacity(size)

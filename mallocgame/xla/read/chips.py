@@ -81,6 +81,15 @@ class Chip:
         return self.fast_space == 3
 
     @property
+    def has_one_capacity(self) -> bool:
+        """Whether programs have the largest capacity only.
+
+        Where kernels take their memory out of the assignment's, the compiler makes other kernels
+        when there is less of it, of which the compile without assignment says nothing.
+        """
+        return not self.has_cmem and not self.scoped_bytes
+
+    @property
     def assignment_off(self) -> Options:
         """Options that switch memory space assignment off."""
         if self.has_cmem:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from gamekit.errors import InputError
 from mallocgame.command.main import main
 from mallocgame.game.environment import Game, build_game
 from mallocgame.game.options import GameConfig
@@ -278,6 +279,7 @@ def test_index_is_json(tmp_path: Path) -> None:
 def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> None:
     """One array in fast memory can be there or not, and both are known without a probe."""
     names: list[str] = []
+    sizes: list[int] = []
 
     class Work(Workfolder):
         def compile_off(self) -> None: ...
@@ -286,11 +288,12 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
 
         def compile_probe(self, name, options, capacity_bytes) -> None:
             names.append(name)
+            sizes.append(capacity_bytes)
 
-    def made(text: str) -> list[str]:
+    def made(text: str, chip: str = "v4") -> list[str]:
         names.clear()
         write_dump(tmp_path, {**files(), "msa_on.hlo.gz": text})
-        work = Work(tmp_path, Lowered(tmp_path / "lowered.mlir", "s"), chip_by_name("v4"))
+        work = Work(tmp_path, Lowered(tmp_path / "lowered.mlir", "s"), chip_by_name(chip))
         monkeypatch.setattr(driver, "_imported", lambda work, name: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             driver.make_program(work, "name", None)
@@ -299,6 +302,15 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
     text = files()["msa_on.hlo.gz"]
     assert len(made(text)) == len(driver.PROBE_SEEDS)
     assert made(text.replace("S(3)", "")) == []
+    # On tpu7x less memory would mean other kernels.
+    assert made(text.replace("S(3)", "S(1)"), "tpu7x") and sizes[-1] == 64 << 20 > sizes[0]
+
+
+def test_a_chip_whose_kernels_share_the_memory_has_one_capacity(tmp_path: Path) -> None:
+    assert [chip.name for chip in CHIPS.values() if chip.has_one_capacity] == ["tpu7x"]
+    work = Workfolder(tmp_path, Lowered(tmp_path / "lowered.mlir", "s"), chip_by_name("tpu7x"))
+    with pytest.raises(InputError, match=r"capacity: must be 64 MiB on tpu7x, got 32 MiB: .*"):
+        driver.make_program(work, "name", 32 << 20)
 
 
 def test_a_probe_is_said_with_public_levers_alone(tmp_path: Path) -> None:
