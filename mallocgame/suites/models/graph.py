@@ -112,8 +112,9 @@ def gat(nodes: int = 2708, features: int = 1433, train: bool = False) -> Workloa
 def _jraph() -> Any:
     try:
         import jraph  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("jraph: must be installed: pip install 'mallocgame[suite]'") from None
+    except ImportError as error:
+        missing = error.name or "jraph"
+        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
     return jraph
 
 

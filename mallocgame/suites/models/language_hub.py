@@ -22,8 +22,9 @@ def _hub() -> Any:
     keras_with_jax()
     try:
         import keras_hub  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("keras-hub: must be installed: pip install 'mallocgame[suite]'") from None
+    except ImportError as error:
+        missing = error.name or "keras-hub"
+        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
     return keras_hub
 
 

@@ -28,8 +28,9 @@ def keras_with_jax() -> Any:
     os.environ.setdefault("KERAS_BACKEND", "jax")
     try:
         import keras  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise InputError("keras: must be installed: pip install 'mallocgame[suite]'") from None
+    except ImportError as error:
+        missing = error.name or "keras"
+        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
     if keras.backend.backend() != "jax":
         raise InputError("KERAS_BACKEND: must be jax, got another backend of keras")
     return keras
