@@ -24,7 +24,7 @@ from gamekit.errors import InputError
 from gamekit.jsonfile import read_object
 from mallocgame.xla.compile.compiler import compile_to
 from mallocgame.xla.latency.calibrate import calibrate
-from mallocgame.xla.make.driver import half_of_used, random_order
+from mallocgame.xla.make.driver import part_of_used, random_order
 from mallocgame.xla.make.kept import select
 from mallocgame.xla.make.samples import latency_samples
 from mallocgame.xla.read.chips import Chip, Options, chip_by_name
@@ -93,7 +93,7 @@ def _module(dump: Dump, work: Path, chip: Chip, probes: Path, kind: str, seed: i
         capacity, options = chip.largest_bytes, random_half(seed)
         if kind == "order":
             first = dump.compiles[0]
-            capacity, options = half_of_used(first), {ORDER: random_order(first, seed)}
+            capacity, options = part_of_used(first, 2), {ORDER: random_order(first, seed)}
         options = {**chip.closed, **options, **chip.capacity_options(capacity)}
         compile_to(work / STABLEHLO, chip, options, chip.capacity_flags(capacity), out)
     return read_hlo(out / "msa_on.hlo.gz")

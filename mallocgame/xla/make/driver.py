@@ -19,7 +19,8 @@ from mallocgame.xla.read.hlo import HloModule, leaves
 from mallocgame.xla.steer.export import ORDER, position_text
 
 MOST_CAPACITIES = 3
-PROBE_SEEDS = (1,)
+# Seeds of the probes' orders, and the part that each leaves of the memory that production uses.
+PROBES = ((1, 2), (2, 4))
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,9 @@ def make_program(work: Workfolder, name: str, capacity_bytes: int | None) -> Mad
     compiled = read_compile(work.folder, None)
     placed = placed_arrays(compiled.module, work.chip.fast_space)
     # With one array there, all placements are known: that of the compile, and all slow.
-    for seed in PROBE_SEEDS if placed > 1 else ():
+    for seed, divisor in PROBES if placed > 1 else ():
         order: Options = {ORDER: random_order(compiled, seed)}
-        size = full if work.chip.has_one_capacity else half_of_used(compiled)
+        size = full if work.chip.has_one_capacity else part_of_used(compiled, divisor)
         work.compile_probe(f"random_{seed}", order, size)
     if capacity_bytes is not None:
         if capacity_bytes != full:
@@ -106,10 +107,11 @@ def random_order(compiled: Compile, seed: int) -> str:
     )
 
 
-def half_of_used(compiled: Compile) -> int:
-    """Half of the fast memory that a compile uses, in whole MiB but at least one, in bytes."""
+def part_of_used(compiled: Compile, divisor: int) -> int:
+    """The fast memory that a compile uses over the divisor, in whole MiB but at least one, in
+    bytes."""
     used = max((a.offset + a.size_bytes for a in compiled.allocations), default=0)
-    return max(used // 2 // MIB, 1) * MIB
+    return max(used // divisor // MIB, 1) * MIB
 
 
 def _contested(work: Workfolder, name: str) -> tuple[Import, Imported, Contest]:

@@ -300,7 +300,7 @@ def test_no_probe_where_it_could_not_tell_anything(tmp_path, monkeypatch) -> Non
         return list(names)
 
     text = files()["msa_on.hlo.gz"]
-    assert len(made(text)) == len(driver.PROBE_SEEDS)
+    assert made(text) == [f"random_{seed}" for seed, _ in driver.PROBES]
     assert made(text.replace("S(3)", "")) == []
     # On tpu7x less memory would mean other kernels.
     assert made(text.replace("S(3)", "S(1)"), "tpu7x") and sizes[-1] == 64 << 20 > sizes[0]
@@ -324,9 +324,9 @@ def test_a_probe_is_said_with_public_levers_alone(tmp_path: Path) -> None:
     assert all(f'"{re.escape(name)}"' in order.replace("\\\\", "\\") for name in values)
     assert order != driver.random_order(compiled, 8)
     used = max(a.offset + a.size_bytes for a in compiled.allocations)
-    assert driver.half_of_used(compiled) == max(used // 2 >> 20, 1) << 20
+    assert driver.part_of_used(compiled, 2) == max(used // 2 >> 20, 1) << 20
     grown = dataclasses.replace(compiled, allocations=(AllocationRow(0, 9 << 20, 2 << 20, 0, 1),))
-    assert driver.half_of_used(grown) == 5 << 20
+    assert [driver.part_of_used(grown, n) >> 20 for n in (2, 4, 99)] == [5, 2, 1]
 
 
 def test_what_jaxlib_cannot_read_back_is_said():
