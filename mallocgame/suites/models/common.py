@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from gamekit.errors import InputError
 from mallocgame.xla.workload import Workload
 
 # Pytrees of arrays, or of their shapes.
@@ -26,6 +27,13 @@ LayerNorm = functools.partial(nn.LayerNorm, dtype=BF16)
 RMSNorm = functools.partial(nn.RMSNorm, dtype=BF16)
 GroupNorm = functools.partial(nn.GroupNorm, dtype=BF16)
 BatchNorm = functools.partial(nn.BatchNorm, dtype=BF16)
+
+
+def not_installed(error: ImportError, package: str) -> InputError:
+    """What to say where a package of the suite's models, or one that it needs, is missing."""
+    return InputError(
+        f"{error.name or package}: must be installed: pip install 'mallocgame[suite]'"
+    )
 
 
 def spec(*shape: int, dtype: Any = BF16) -> jax.ShapeDtypeStruct:

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from gamekit.errors import InputError
 from mallocgame.suites.models.common import (
     BF16,
     Dense,
@@ -16,6 +15,7 @@ from mallocgame.suites.models.common import (
     cross_entropy,
     ids,
     inference,
+    not_installed,
     spec,
     squared_error,
     training,
@@ -113,8 +113,7 @@ def _jraph() -> Any:
     try:
         import jraph  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        missing = error.name or "jraph"
-        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
+        raise not_installed(error, "jraph") from None
     return jraph
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gamekit.errors import InputError
-from mallocgame.suites.models.common import ids, spec
+from mallocgame.suites.models.common import ids, not_installed, spec
 from mallocgame.suites.models.vision_keras import build, inference_of, keras_with_jax
 from mallocgame.xla.workload import Workload
 
@@ -23,8 +22,7 @@ def _hub() -> Any:
     try:
         import keras_hub  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        missing = error.name or "keras-hub"
-        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
+        raise not_installed(error, "keras-hub") from None
     return keras_hub
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gamekit.errors import InputError
-from mallocgame.suites.models.common import BF16, cross_entropy, ids, spec
+from mallocgame.suites.models.common import BF16, cross_entropy, ids, not_installed, spec
 from mallocgame.xla.workload import Workload
 
 # Pytrees of arrays, or of their shapes.
@@ -29,8 +29,7 @@ def keras_with_jax() -> Any:
     try:
         import keras  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        missing = error.name or "keras"
-        raise InputError(f"{missing}: must be installed: pip install 'mallocgame[suite]'") from None
+        raise not_installed(error, "keras") from None
     if keras.backend.backend() != "jax":
         raise InputError("KERAS_BACKEND: must be jax, got another backend of keras")
     return keras
